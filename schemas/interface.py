@@ -1,0 +1,188 @@
+"""The shapes of the HTTP interface and of completion events: upload, row, queue, problem, list."""
+
+from typing import Generic, Literal, TypeVar
+
+from pydantic import Field
+
+from schemas.base import Message, Moment
+from schemas.lookups import GateState, LineType, Outcome, Tristate, Verdict
+from schemas.parts import PartStatus
+from schemas.rows import RowError, RowState
+from schemas.uploads import Counts, Detected, Operation, Preview, UploadOptions, UploadState, WhyCode
+
+I = TypeVar("I")  # noqa: E741
+
+
+class Why(Message):
+    """Why an upload does not move on, and until when if that is known."""
+
+    code: WhyCode
+    until: Moment | None = None
+
+
+class Plan(Message):
+    """What processing the file means, before anything is spent: `seconds` at full rate, `cost` in the set currency."""
+
+    rows: int
+    with_phone: int
+    usable: int
+    split: int
+    distinct: int
+    known: int | None = None
+    calls: int | None = None
+    seconds: float | None = None
+    cost: float | None = None
+
+
+class Summary(Message):
+    """Answered rows by verdict and by line type."""
+
+    verdict: dict[str, int] = Field(default_factory=dict)
+    line_type: dict[str, int] = Field(default_factory=dict)
+
+
+class Eta(Message):
+    """When the upload will be finished, as a range."""
+
+    from_: Moment = Field(alias="from", serialization_alias="from")
+    to: Moment
+
+
+class UploadProblem(Message):
+    """Why an upload was refused or failed: the last part of the problem type, and sentences for people."""
+
+    code: str
+    title: str
+    detail: str
+
+
+class Links(Message):
+    self: str
+    page: str
+    rows: str
+    events: str
+    result_csv: str
+
+
+class Upload(Message):
+    """An upload as everybody outside sees it. Unknown is null, never left out."""
+
+    id: str
+    name: str
+    bytes: int | None
+    sha256: str | None
+    owner: str
+    operation: Operation
+    parent_id: str | None
+    state: UploadState
+    outcome: Literal["success", "partial"] | None
+    round: int
+    priority: int
+    why: Why | None
+    options: UploadOptions
+    detected: Detected | None
+    plan: Plan | None
+    preview: Preview | None = None
+    counts: Counts
+    summary: Summary
+    position: int | None
+    eta: Eta | None
+    created_at: Moment
+    started_at: Moment | None
+    finished_at: Moment | None
+    expires_at: Moment
+    error: UploadProblem | None
+    links: Links
+
+
+class RowResult(Message):
+    outcome: Outcome
+    verdict: Verdict | None
+    line_type: LineType | None
+    carrier: str | None
+    country: str | None
+    reachable: Tristate | None
+    do_not_call: Tristate | None
+    provider: str
+    looked_up_at: Moment
+    attempts: int
+
+
+class Row(Message):
+    """A row of an upload with its result, if any."""
+
+    row: int
+    line: int | None
+    state: RowState
+    phone: str | None
+    cells: tuple[str, ...]
+    result: RowResult | None
+    error: RowError | None
+
+
+class Page(Message, Generic[I]):
+    """A list. `next` is the cursor of the following page."""
+
+    items: tuple[I, ...]
+    next: str | None
+
+
+class Limit(Message):
+    calls: int
+    window_seconds: float
+
+
+class QueuedUpload(Message):
+    id: str
+    pending: int
+    position: int | None
+    why: Why | None
+
+
+class QueuedCall(Message):
+    upload_id: str
+    phone_masked: str
+
+
+class Queue(Message):
+    """The queue, the limit and every part, as operators see them."""
+
+    state: GateState
+    limit: Limit
+    used_last_window: int
+    calls_last_minute: int
+    pending: int
+    in_progress: int
+    completed: int
+    failed: int
+    retries: int
+    dead_letters: int
+    oldest_wait_seconds: float | None
+    next: tuple[QueuedCall, ...]
+    uploads: tuple[QueuedUpload, ...]
+    parts: tuple[PartStatus, ...]
+
+
+class Sweep(Message):
+    examined: int
+    republished: int
+    completed: int
+    failed: int
+
+
+class ErrorItem(Message):
+    code: str
+    row: int | None = None
+    column: str | None = None
+    value: str | None = None
+    detail: str | None = None
+
+
+class Problem(Message):
+    """RFC 9457 problem details. `type` is a path on this origin."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    errors: tuple[ErrorItem, ...] = ()

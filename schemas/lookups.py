@@ -1,0 +1,191 @@
+"""Messages around one lookup: the request, its retries, its result, the dead letter, the gate's status and command."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from schemas.base import Message, Moment
+
+Outcome = Literal["ok", "not_valid", "failed"]
+Tristate = Literal["yes", "no", "unknown"]
+LineType = Literal["mobile", "landline", "voip", "toll_free", "premium", "shared_cost", "pager", "other", "unknown"]
+Verdict = Literal["ok", "do_not_call", "unreachable", "not_valid", "unknown"]
+ErrorClass = Literal["wait", "bad_number", "account"]
+GateState = Literal["running", "paused", "account_problem", "provider_down", "throttled", "no_gate"]
+
+
+class PhoneData(Message):
+    """What the provider says of a phone, in one shape for all providers."""
+
+    line_type: LineType = "unknown"
+    carrier: str | None = None
+    country: str | None = None
+    reachable: Tristate = "unknown"
+    do_not_call: Tristate = "unknown"
+
+
+class AttemptError(Message):
+    """Why an attempt did not yield data. `detail` never holds the phone."""
+
+    error_class: ErrorClass
+    code: str
+    detail: str
+    at: Moment
+
+
+class LookupRequest(Message):
+    """An unknown phone that an upload wants. Key `phone:upload:round`; a null value is its tombstone."""
+
+    phone: str
+    upload_id: str
+    round: int
+    owner: str
+    priority: int = Field(ge=1, le=5)
+    wanted_at: Moment
+    accept_since: Moment
+
+    @property
+    def key(self) -> str:
+        return request_key(self.phone, self.upload_id, self.round)
+
+
+def request_key(phone: str, upload_id: str, round_: int) -> str:
+    """The key of a request on `lookup-requests`."""
+    return f"{phone}:{upload_id}:{round_}"
+
+
+class Answered(Message):
+    """An upload and round whose request a result settled."""
+
+    upload_id: str
+    round: int
+
+
+class PaidCalls(Message):
+    """How many of a result's calls an upload paid for. Over all results the sum is the API's own count."""
+
+    upload_id: str
+    calls: int
+
+
+class LookupResult(Message):
+    """What is known of a phone after its lookup.
+
+    Key: the phone; a failure's is `phone|failed`, on the phone's partition. A null value erases the phone.
+    A `failed` result with no `answers` only accounts for calls whose requests were withdrawn.
+    """
+
+    phone: str
+    outcome: Outcome
+    data: PhoneData | None = None
+    provider: str
+    looked_up_at: Moment
+    attempts: int
+    error: AttemptError | None = None
+    answers: tuple[Answered, ...] = ()
+    calls: tuple[PaidCalls, ...] = ()
+
+    @property
+    def key(self) -> str:
+        return f"{self.phone}|failed" if self.outcome == "failed" else self.phone
+
+
+class LookupRetry(Message):
+    """A phone in backoff. Key: the phone; null when it is settled."""
+
+    phone: str
+    attempts: int
+    retry_at: Moment
+    errors: tuple[AttemptError, ...]
+    calls: tuple[PaidCalls, ...]
+
+
+class DeadLetter(Message):
+    """A phone that was given up, with its whole history; headers repeat the coordinates."""
+
+    phone: str
+    requests: tuple[LookupRequest, ...]
+    attempts: int
+    errors: tuple[AttemptError, ...]
+    original_topic: str
+    original_partition: int
+    original_offset: int
+    given_up_at: Moment
+
+
+class LaneStatus(Message):
+    """An upload in the gate's queue. `position` 1 is the next lane to be served."""
+
+    upload_id: str
+    owner: str
+    pending: int
+    in_backoff: int
+    in_flight: int
+    position: int
+    share: float
+    calls: int
+    retries: int
+    why: str
+    oldest_wanted_at: Moment | None
+
+
+class NextCall(Message):
+    """A call that is about to be made."""
+
+    upload_id: str
+    phone_masked: str
+
+
+class LookupStatus(Message):
+    """What the active gate holds and does. Key: the gate's partition.
+
+    `folded_offset` is the next unread offset of `lookup-requests`.
+    """
+
+    instance: str
+    state: GateState
+    at: Moment
+    until: Moment | None = None
+    limit_calls: int
+    limit_window_seconds: float
+    pace_per_second: float
+    used_last_window: int
+    calls_last_minute: int
+    pending: int
+    in_flight: int
+    in_backoff: int
+    retries: int
+    dead_letters: int
+    oldest_wanted_at: Moment | None
+    folded_offset: int
+    lanes: tuple[LaneStatus, ...]
+    next: tuple[NextCall, ...]
+    error: str | None = None
+
+
+class LookupCommand(Message):
+    """The desired state of all calls. Key `lookups`."""
+
+    paused: bool
+    by: str
+    at: Moment
+
+
+def verdict_of(outcome: Outcome, data: PhoneData | None) -> Verdict | None:
+    """The one word a person needs about a phone; None for a failure, of which nothing is known.
+
+    A `do_not_call` outranks `unreachable`: calling it would be the worse mistake.
+    """
+    if outcome == "failed":
+        return None
+    if outcome == "not_valid":
+        return "not_valid"
+    if data is None:
+        return "unknown"
+    if data.do_not_call == "yes":
+        return "do_not_call"
+    if data.reachable == "no":
+        return "unreachable"
+    if data.reachable == "unknown" and data.do_not_call == "unknown":
+        return "unknown"
+    return "ok"

@@ -1,0 +1,1 @@
+"""The three services and the process shell they run in."""

@@ -1,0 +1,1 @@
+"""Takes files in, finds out what they are and publishes their rows."""

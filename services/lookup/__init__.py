@@ -1,0 +1,1 @@
+"""Decides which phones are unknown and looks each up once, at the pace that the API allows."""

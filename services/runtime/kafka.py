@@ -1,0 +1,91 @@
+"""Builds Kafka clients with the settings that at-least-once delivery needs, and reads topics to their present end."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
+
+from schemas.settings import Settings
+from schemas.topics import Topic
+
+MAX_RECORD_BYTES = 1024 * 1024
+
+
+def topic_name(topic: Topic, settings: Settings) -> str:
+    """The topic's name on this cluster."""
+    return settings.topic_prefix + topic.name
+
+
+def group_name(name: str, settings: Settings) -> str:
+    """The consumer group's name on this cluster."""
+    return settings.topic_prefix + name
+
+
+def make_producer(settings: Settings, *, linger_ms: int = 5) -> AIOKafkaProducer:
+    """An idempotent producer with `acks=all`; keys go to partitions by murmur2, as in Kafka's own clients."""
+    return AIOKafkaProducer(
+        bootstrap_servers=settings.kafka,
+        enable_idempotence=True,
+        acks="all",
+        linger_ms=linger_ms,
+        max_batch_size=256 * 1024,
+        max_request_size=MAX_RECORD_BYTES,
+        compression_type="lz4",
+    )
+
+
+def make_consumer(settings: Settings, *, group: str | None = None, **overrides: object) -> AIOKafkaConsumer:
+    """A consumer that commits nothing by itself and begins at the start of a log it has no offset for."""
+    options: dict[str, object] = {
+        "bootstrap_servers": settings.kafka,
+        "group_id": None if group is None else group_name(group, settings),
+        "enable_auto_commit": False,
+        "auto_offset_reset": "earliest",
+        "max_partition_fetch_bytes": 4 * MAX_RECORD_BYTES,
+        "session_timeout_ms": 10_000,
+        "heartbeat_interval_ms": 2_000,
+    }
+    return AIOKafkaConsumer(**(options | overrides))
+
+
+@asynccontextmanager
+async def started(
+    client: AIOKafkaConsumer | AIOKafkaProducer,
+) -> AsyncIterator[AIOKafkaConsumer | AIOKafkaProducer]:
+    """Starts a client and stops it at the end of the block, whatever happens in it."""
+    await client.start()
+    try:
+        yield client
+    finally:
+        await client.stop()
+
+
+async def partitions_of(consumer: AIOKafkaConsumer, topic: str) -> list[TopicPartition]:
+    """All partitions of a topic, in order.
+
+    Raises:
+        LookupError: the cluster has no such topic.
+    """
+    numbers = consumer.partitions_for_topic(topic)
+    if not numbers:
+        await consumer.topics()
+        numbers = consumer.partitions_for_topic(topic)
+    if not numbers:
+        raise LookupError(f"topic {topic} does not exist; create the topics first: python -m deploy.topics")
+    return [TopicPartition(topic, number) for number in sorted(numbers)]
+
+
+async def read_to_end(
+    consumer: AIOKafkaConsumer, partitions: Iterable[TopicPartition]
+) -> AsyncIterator[ConsumerRecord]:
+    """Every record from each partition's position up to the end it has now. The partitions must be assigned."""
+    ends = await consumer.end_offsets(list(partitions))
+    behind = {tp for tp in ends if await consumer.position(tp) < ends[tp]}
+    while behind:
+        batches = await consumer.getmany(*behind, timeout_ms=500)
+        for records in batches.values():
+            for record in records:
+                yield record
+        behind = {tp for tp in behind if await consumer.position(tp) < ends[tp]}
+        await asyncio.sleep(0)

@@ -1,0 +1,55 @@
+"""Runs one role as a process: logging to stdout, an event loop, a stop event set by SIGINT and SIGTERM, exit codes."""
+
+import asyncio
+import logging
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+
+import uvloop
+
+from schemas.settings import Settings
+
+EXIT_REFUSED = 1
+EXIT_CRASHED = 70
+"""`os.EX_SOFTWARE`: the supervisor starts the process again."""
+
+RoleMain = Callable[[Settings, asyncio.Event], Awaitable[None]]
+
+
+class RefusedToStart(Exception):
+    """The process cannot do its work as things are; the text says what to do, in one sentence."""
+
+
+def configure_logging(settings: Settings) -> None:
+    """One line an event on stdout. Client libraries speak only when something is wrong."""
+    logging.basicConfig(
+        level=settings.log_level,
+        stream=sys.stdout,
+        format="%(asctime)s %(levelname)s %(name)s %(message)s",
+    )
+    for chatty in ("aiokafka", "faust", "mode", "httpx", "httpcore", "uvicorn.access"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+
+
+def run(role: str, main: RoleMain, settings: Settings) -> int:
+    """Runs the role until it is done or told to stop; returns the exit code."""
+    configure_logging(settings)
+    log = logging.getLogger(role)
+    try:
+        uvloop.run(_run_until_stopped(main, settings))
+    except RefusedToStart as refusal:
+        log.error("%s", refusal)  # noqa: TRY400 - the sentence is the message, a traceback would bury it
+        return EXIT_REFUSED
+    except Exception:
+        log.exception("stopped by an error")
+        return EXIT_CRASHED
+    return 0
+
+
+async def _run_until_stopped(main: RoleMain, settings: Settings) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    await main(settings, stop)
