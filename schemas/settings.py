@@ -14,7 +14,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="SCRUB_", frozen=True, extra="ignore")
 
     kafka: str = Field("127.0.0.1:9092", description="Kafka's bootstrap servers, `host:port`, comma-separated")
-    database: str = Field("", description="SQLAlchemy URL; empty: SQLite in `SCRUB_DATA`")
+    database: str = Field("", repr=False, description="SQLAlchemy URL; empty: SQLite in `SCRUB_DATA`")
     data: Path = Field(Path(".data"), description="Folder for local state: RocksDB, spools, SQLite")
     provider: Literal["generic"] = Field("generic", description="Which lookup API is called")
     lookup_url: str = Field("http://127.0.0.1:8900/lookup", description="The lookup API; `{phone}` in it is replaced")
@@ -35,10 +35,10 @@ class Settings(BaseSettings):
     call_price: float = Field(0.005, ge=0, description="Price of one call, for the plan's cost")
     currency: str = Field("USD", description="Currency of the price")
     tokens: Annotated[dict[str, str], NoDecode] = Field(
-        default_factory=dict, description='JSON object of bearer tokens and owners: `{"T":"owner"}`'
+        default_factory=dict, repr=False, description='JSON object of bearer tokens and owners: `{"T":"owner"}`'
     )
     admin_tokens: Annotated[tuple[str, ...], NoDecode] = Field(
-        (), description='JSON list of bearer tokens that see and command everything: `["T"]`'
+        (), repr=False, description='JSON list of bearer tokens that see and command everything: `["T"]`'
     )
     hash_key: SecretStr = Field(
         SecretStr("phone-scrubber"), description="Key of the hash that stands for a phone in logs"
