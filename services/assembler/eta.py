@@ -1,0 +1,134 @@
+"""Decides when an upload will be finished: the lookup queue played forward as it is now, with an honest range."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from schemas.interface import Eta
+from schemas.lookups import LaneStatus, LookupStatus
+from schemas.uploads import Counts
+
+LAST_STEP_SECONDS = 1.0
+"""From the last reply of the API until its rows are joined and counted."""
+SPREAD = 0.08
+"""Half width of the range: replies, retries and other uploads vary by about this share of the time left."""
+_MOVING = frozenset({"running", "throttled"})
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """Calls an upload still needs, and its weight among the lanes being served."""
+
+    upload_id: str
+    owner: str
+    calls: float
+    weight: float
+
+
+@dataclass(frozen=True, slots=True)
+class Feeding:
+    """How much of an upload is not yet in the queue: rows nobody has published, and the calls its plan foresaw."""
+
+    unfed_rows: int
+    usable_rows: int
+    planned_calls: int | None
+
+
+def finish_seconds(lanes: Iterable[Lane], pace_per_second: float) -> dict[str, float]:
+    """Seconds until each lane is empty, if the pace is shared first by owner, then by lane, and none of it is lost.
+
+    An owner keeps its part for its other lanes when one of them ends; the last one gives it back to all.
+    """
+    waiting = [lane for lane in lanes if lane.weight > 0]
+    done: dict[str, float] = {}
+    now = 0.0
+    owner_weights = _sum_by_owner(waiting)
+    while waiting:
+        speeds = _speeds(waiting, owner_weights, pace_per_second)
+        step = min(lane.calls / speeds[lane.upload_id] for lane in waiting)
+        now += step
+        left = []
+        for lane in waiting:
+            rest = lane.calls - step * speeds[lane.upload_id]
+            if rest <= 1e-9 * max(1.0, lane.calls):
+                done[lane.upload_id] = now
+            else:
+                left.append(replace(lane, calls=rest))
+        waiting = left
+    return done
+
+
+def _speeds(lanes: list[Lane], owner_weights: dict[str, float], pace_per_second: float) -> dict[str, float]:
+    inside = _sum_by_owner(lanes)
+    present = sum(owner_weights[owner] for owner in inside)
+    return {
+        lane.upload_id: pace_per_second * owner_weights[lane.owner] / present * lane.weight / inside[lane.owner]
+        for lane in lanes
+    }
+
+
+def _sum_by_owner(lanes: Iterable[Lane]) -> dict[str, float]:
+    sums: dict[str, float] = {}
+    for lane in lanes:
+        sums[lane.owner] = sums.get(lane.owner, 0.0) + lane.weight
+    return sums
+
+
+def feeding_of(counts: Counts, *, usable: int | None, planned_calls: int | None) -> Feeding:
+    """What the counts and the plan say of rows that are not in the queue yet."""
+    return Feeding(unfed_rows=counts.unprocessed, usable_rows=usable or 0, planned_calls=planned_calls)
+
+
+def calls_left(lane: LaneStatus | None, feeding: Feeding) -> float:
+    """Calls an upload still needs: those in the queue, and the share of its plan that its unfed rows stand for."""
+    queued = 0.0 if lane is None else float(lane.pending + lane.in_backoff + lane.in_flight)
+    unfed = 0.0
+    if feeding.planned_calls and feeding.usable_rows:
+        unfed = feeding.planned_calls * min(1.0, feeding.unfed_rows / feeding.usable_rows)
+    return (queued + unfed) * _calls_per_phone(lane)
+
+
+def _calls_per_phone(lane: LaneStatus | None) -> float:
+    """Retries take slots too: what the calls made so far needed per phone, believed only after some of them."""
+    if lane is None or lane.calls < 20:
+        return 1.0
+    return min(2.0, lane.calls / max(1, lane.calls - lane.retries))
+
+
+def eta_of(upload_id: str, status: LookupStatus | None, feedings: dict[str, Feeding], *, now: datetime) -> Eta | None:
+    """When the upload will be finished, as a range around the most likely time; None while nobody can say.
+
+    `feedings` has an entry for every upload in progress whose rows are not all in the queue, this one included.
+    """
+    if status is None or status.state not in _MOVING or status.pace_per_second <= 0:
+        return None
+    lanes = {lane.upload_id: lane for lane in status.lanes}
+    mine = lanes.get(upload_id)
+    if mine is not None and mine.share <= 0:
+        return None
+    left = calls_left(mine, feedings.get(upload_id, Feeding(0, 0, None)))
+    if left <= 0:
+        return _range(now, 0.0)
+    seconds = finish_seconds(_queue(upload_id, status, feedings), status.pace_per_second)[upload_id]
+    return _range(max(now, status.at), max(0.0, seconds - max(0.0, (now - status.at).total_seconds())))
+
+
+def _queue(upload_id: str, status: LookupStatus, feedings: dict[str, Feeding]) -> list[Lane]:
+    """The lanes as the gate reported them; an upload whose rows have not arrived there yet joins as one owner more."""
+    nothing = Feeding(0, 0, None)
+    lanes = [
+        Lane(lane.upload_id, lane.owner, calls_left(lane, feedings.get(lane.upload_id, nothing)), lane.share)
+        for lane in status.lanes
+    ]
+    known = {lane.upload_id for lane in lanes}
+    owners = max(1, len({lane.owner for lane in lanes if lane.weight > 0}))
+    if upload_id not in known:
+        lanes.append(Lane(upload_id, f"upload {upload_id}", calls_left(None, feedings[upload_id]), 1 / owners))
+    return [lane for lane in lanes if lane.calls > 0]
+
+
+def _range(now: datetime, seconds: float) -> Eta:
+    spread = seconds * SPREAD
+    earliest = now + timedelta(seconds=max(0.0, seconds - spread))
+    latest = now + timedelta(seconds=seconds + spread + 2 * LAST_STEP_SECONDS)
+    return Eta.model_validate({"from": earliest, "to": latest})

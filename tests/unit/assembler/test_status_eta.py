@@ -1,0 +1,133 @@
+"""The time left: the queue played forward gives every lane what fairness gives it, and nothing of the pace is lost."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas.lookups import GateState, LaneStatus, LookupStatus
+from services.assembler.eta import LAST_STEP_SECONDS, Feeding, Lane, eta_of, finish_seconds
+
+NOW = datetime(2026, 1, 5, 12, 0, tzinfo=UTC)
+
+
+def lane(
+    upload_id: str, *, pending: int, owner: str = "a", share: float = 1.0, calls: int = 0, retries: int = 0
+) -> LaneStatus:
+    return LaneStatus(
+        upload_id=upload_id,
+        owner=owner,
+        pending=pending,
+        in_backoff=0,
+        in_flight=0,
+        position=1,
+        share=share,
+        calls=calls,
+        retries=retries,
+        why="",
+        oldest_wanted_at=None,
+    )
+
+
+def status(*lanes: LaneStatus, state: GateState = "running", pace: float = 10.0) -> LookupStatus:
+    return LookupStatus(
+        instance="1",
+        state=state,
+        at=NOW,
+        limit_calls=10,
+        limit_window_seconds=1.0,
+        pace_per_second=pace,
+        used_last_window=0,
+        calls_last_minute=0,
+        pending=sum(one.pending for one in lanes),
+        in_flight=0,
+        in_backoff=0,
+        retries=0,
+        dead_letters=0,
+        oldest_wanted_at=None,
+        folded_offset=0,
+        lanes=lanes,
+        next=(),
+    )
+
+
+def middle_seconds(upload_id: str, lookup: LookupStatus, feedings: dict[str, Feeding] | None = None) -> float:
+    eta = eta_of(upload_id, lookup, feedings or {}, now=NOW)
+    assert eta is not None
+    return (eta.from_ - NOW + (eta.to - NOW)).total_seconds() / 2 - LAST_STEP_SECONDS
+
+
+def test_alone_an_upload_gets_the_whole_pace() -> None:
+    assert middle_seconds("u", status(lane("u", pending=300))) == pytest.approx(30)
+
+
+def test_a_small_upload_beside_a_large_one_is_through_at_half_the_pace() -> None:
+    lookup = status(lane("small", pending=20, share=0.5), lane("large", pending=1000, owner="b", share=0.5))
+    assert middle_seconds("small", lookup) == pytest.approx(4)
+    assert middle_seconds("large", lookup) == pytest.approx(102)
+
+
+def test_an_owner_keeps_its_part_for_its_other_upload() -> None:
+    lanes = [Lane("a1", "a", 10, 0.25), Lane("a2", "a", 100, 0.25), Lane("b1", "b", 1000, 0.5)]
+    done = finish_seconds(lanes, 10.0)
+    assert done["a1"] == pytest.approx(4)
+    assert done["a2"] == pytest.approx(22), "after a1 the owner's 5 calls a second all go to a2"
+    assert done["b1"] == pytest.approx(111)
+
+
+def test_rows_that_are_not_in_the_queue_yet_count_with_their_share_of_the_plan() -> None:
+    feeding = Feeding(unfed_rows=50_000, usable_rows=100_000, planned_calls=2_000)
+    assert middle_seconds("u", status(lane("u", pending=500)), {"u": feeding}) == pytest.approx(150)
+
+
+def test_an_upload_that_has_not_reached_the_queue_joins_as_one_more_owner() -> None:
+    feeding = Feeding(unfed_rows=100, usable_rows=100, planned_calls=100)
+    assert middle_seconds("new", status(lane("old", pending=1000)), {"new": feeding}) == pytest.approx(20)
+
+
+def test_retries_take_slots_too() -> None:
+    assert middle_seconds("u", status(lane("u", pending=100, calls=120, retries=20))) == pytest.approx(12)
+
+
+@pytest.mark.parametrize("state", ["paused", "account_problem", "provider_down", "no_gate"])
+def test_nobody_can_say_while_no_calls_are_made(state: GateState) -> None:
+    assert eta_of("u", status(lane("u", pending=10), state=state), {}, now=NOW) is None
+    assert eta_of("u", None, {}, now=NOW) is None
+
+
+def test_a_paused_lane_has_no_end_and_takes_nothing_from_others() -> None:
+    lookup = status(lane("paused", pending=100, share=0.0), lane("u", pending=100, share=1.0))
+    assert eta_of("paused", lookup, {}, now=NOW) is None
+    assert middle_seconds("u", lookup) == pytest.approx(10)
+
+
+def test_the_age_of_the_gates_report_is_taken_off() -> None:
+    later = NOW + timedelta(seconds=10)
+    eta = eta_of("u", status(lane("u", pending=300)), {}, now=later)
+    assert eta is not None
+    assert eta.from_ <= NOW + timedelta(seconds=30) <= eta.to
+    assert eta.from_ >= later
+
+
+LANES = st.lists(st.tuples(st.sampled_from("abc"), st.integers(1, 10_000), st.integers(1, 5)), min_size=1, max_size=12)
+
+
+@given(LANES, st.floats(0.1, 1000))
+def test_the_last_lane_ends_when_all_calls_are_made(drawn: list[tuple[str, int, int]], pace: float) -> None:
+    lanes = [Lane(str(n), owner, calls, weight) for n, (owner, calls, weight) in enumerate(drawn)]
+    done = finish_seconds(lanes, pace)
+    assert set(done) == {one.upload_id for one in lanes}
+    assert max(done.values()) == pytest.approx(sum(one.calls for one in lanes) / pace, rel=1e-6)
+
+
+@given(LANES)
+def test_nobody_is_served_faster_than_the_whole_pace_nor_slower_than_the_share(
+    drawn: list[tuple[str, int, int]],
+) -> None:
+    lanes = [Lane(str(n), owner, calls, weight) for n, (owner, calls, weight) in enumerate(drawn)]
+    total = sum(one.weight for one in lanes)
+    done = finish_seconds(lanes, 10.0)
+    for one in lanes:
+        fair = one.calls / (10.0 * one.weight / total)
+        assert one.calls / 10.0 - 1e-6 <= done[one.upload_id] <= fair * (1 + 1e-6)

@@ -1,0 +1,143 @@
+"""Why an upload waits: a general cause is named before a particular one, and moving uploads have none."""
+
+from datetime import UTC, datetime, timedelta
+from typing import get_args
+
+import pytest
+
+from schemas.interface import Why
+from schemas.lookups import GateState, LaneStatus, LookupStatus
+from schemas.parts import PartStatus, Role
+from schemas.uploads import Counts, UploadState, WhyCode
+from services.assembler.why import Surroundings, why_of
+from services.assembler.words import STATES, TONES, why_in_words
+
+NOW = datetime(2026, 1, 5, 12, 0, tzinfo=UTC)
+ROLES: tuple[Role, ...] = ("feeder", "worker", "gate", "join")
+
+
+def part(role: Role, *, seconds_ago: float = 1, state: str = "running") -> PartStatus:
+    return PartStatus.model_validate(
+        {
+            "role": role,
+            "instance": "1",
+            "pid": 7,
+            "state": state,
+            "active": True,
+            "started_at": NOW - timedelta(hours=1),
+            "seen_at": NOW - timedelta(seconds=seconds_ago),
+            "error": None,
+        }
+    )
+
+
+def lane(upload_id: str, **changes: object) -> LaneStatus:
+    fields: dict[str, object] = {
+        "upload_id": upload_id,
+        "owner": "a",
+        "pending": 10,
+        "in_backoff": 0,
+        "in_flight": 0,
+        "position": 1,
+        "share": 1.0,
+        "calls": 0,
+        "retries": 0,
+        "why": "",
+        "oldest_wanted_at": None,
+    }
+    return LaneStatus.model_validate(fields | changes)
+
+
+def around(
+    *lanes: LaneStatus, state: GateState = "running", parts: tuple[PartStatus, ...] | None = None
+) -> Surroundings:
+    lookup = LookupStatus(
+        instance="1",
+        state=state,
+        at=NOW,
+        until=NOW + timedelta(seconds=60) if state == "provider_down" else None,
+        limit_calls=10,
+        limit_window_seconds=1,
+        pace_per_second=10,
+        used_last_window=0,
+        calls_last_minute=0,
+        pending=0,
+        in_flight=0,
+        in_backoff=0,
+        retries=0,
+        dead_letters=0,
+        oldest_wanted_at=None,
+        folded_offset=0,
+        lanes=lanes,
+        next=(),
+    )
+    return Surroundings.of(lookup, tuple(part(role) for role in ROLES) if parts is None else parts)
+
+
+def code_of(
+    surroundings: Surroundings, *, state: UploadState = "in_progress", counts: Counts | None = None
+) -> WhyCode | None:
+    why = why_of("u", state, counts or Counts(rows=10, waiting=10), surroundings, now=NOW)
+    return None if why is None else why.code
+
+
+def test_alone_and_moving_there_is_nothing_to_explain() -> None:
+    assert code_of(around(lane("u"))) is None
+
+
+def test_beside_another_upload_it_waits_its_turn() -> None:
+    assert code_of(around(lane("u"), lane("other"))) == "waiting_turn"
+
+
+def test_when_only_phones_in_backoff_are_left_it_says_so() -> None:
+    assert code_of(around(lane("u", pending=0, in_backoff=3))) == "backoff"
+
+
+def test_the_gates_own_reason_for_the_lane_stands() -> None:
+    assert code_of(around(lane("u", why="shared_with_other_upload"), lane("other"))) == "shared_with_other_upload"
+
+
+@pytest.mark.parametrize(
+    ("state", "code"),
+    [
+        ("paused", "paused"),
+        ("account_problem", "account_problem"),
+        ("provider_down", "provider_down"),
+        ("throttled", "provider_throttled"),
+        ("no_gate", "part_down"),
+    ],
+)
+def test_a_general_cause_comes_before_a_particular_one(state: GateState, code: WhyCode) -> None:
+    assert code_of(around(lane("u"), lane("other"), state=state)) == code
+
+
+def test_until_is_told_when_the_gate_knows_it() -> None:
+    why = why_of("u", "in_progress", Counts(waiting=1), around(lane("u"), state="provider_down"), now=NOW)
+    assert why == Why(code="provider_down", until=NOW + timedelta(seconds=60))
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_silent_part_of_the_path_is_named(role: Role) -> None:
+    silent = tuple(part(one, seconds_ago=21 if one == role else 1) for one in ROLES)
+    assert code_of(around(lane("u"), parts=silent)) == "part_down"
+
+
+def test_a_living_replica_covers_for_a_silent_one() -> None:
+    parts = (*(part(role) for role in ROLES), part("gate", seconds_ago=300))
+    assert code_of(around(lane("u"), parts=parts)) is None
+
+
+def test_a_file_nobody_can_read_waits_for_the_feeder() -> None:
+    assert code_of(around(), state="pending") == "being_read"
+    assert code_of(around(parts=()), state="pending") == "part_down"
+
+
+@pytest.mark.parametrize("state", ["checked", "completed", "failed", "cancelled"])
+def test_an_upload_that_waits_for_nothing_has_no_why(state: UploadState) -> None:
+    assert code_of(around(lane("u"), state="paused"), state=state) is None
+
+
+def test_every_code_and_state_has_its_words() -> None:
+    for code in get_args(WhyCode):
+        assert why_in_words(Why(code=code))
+    assert set(STATES) == set(TONES) == set(get_args(UploadState))
