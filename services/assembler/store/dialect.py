@@ -1,0 +1,90 @@
+"""Owns what differs between SQLite and PostgreSQL: connecting, durability, upserts; nothing else names a dialect.
+
+SQLite runs with `synchronous=NORMAL`: after a power cut the last transactions may be gone, but each one carries the
+Kafka offsets of what it wrote, so the join reads those records again. Nothing can be half there.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import URL, Connection, Engine, Table, create_engine, event, make_url
+from sqlalchemy.dialects import postgresql, sqlite
+
+BUSY_TIMEOUT_MS = 30_000
+CACHE_KIB = 32 * 1024
+_PRAGMAS = (
+    "PRAGMA journal_mode=WAL",
+    "PRAGMA synchronous=NORMAL",
+    f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}",
+    f"PRAGMA cache_size=-{CACHE_KIB}",
+    "PRAGMA temp_store=MEMORY",
+    "PRAGMA wal_autocheckpoint=4000",
+)
+
+
+def connect(url: str) -> Engine:
+    """The engine for a database URL: `sqlite:///file`, `sqlite://` (in memory) or `postgresql://…` (psycopg 3)."""
+    parsed = make_url(url)
+    if parsed.get_backend_name() == "sqlite":
+        return _connect_sqlite(parsed)
+    if parsed.drivername in ("postgresql", "postgres"):
+        parsed = parsed.set(drivername="postgresql+psycopg")
+    return create_engine(parsed, pool_pre_ping=True, paramstyle="format")
+
+
+def sqlite_file(url: str) -> Path | None:
+    """The database file behind the URL; None for a server or a database in memory."""
+    parsed = make_url(url)
+    if parsed.get_backend_name() != "sqlite" or parsed.database in (None, "", ":memory:"):
+        return None
+    return Path(str(parsed.database))
+
+
+def _connect_sqlite(url: URL) -> Engine:
+    engine = create_engine(url)
+
+    @event.listens_for(engine, "connect")
+    def _prepare(connection: Any, _record: Any) -> None:
+        # The driver's own transaction handling would leave a read outside of any snapshot.
+        connection.isolation_level = None
+        for pragma in _PRAGMAS:
+            connection.execute(pragma)
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        connection.exec_driver_sql(connection.get_execution_options().get("sqlite_begin", "BEGIN"))
+
+    return engine
+
+
+def for_writing(engine: Engine) -> Engine:
+    """The engine for transactions that write: on SQLite they take the write lock when they begin."""
+    return engine.execution_options(sqlite_begin="BEGIN IMMEDIATE")
+
+
+def insert_or_ignore(connection: Connection, table: Table) -> Any:
+    """An INSERT that leaves a row alone whose key is there already."""
+    return _insert(connection, table).on_conflict_do_nothing()
+
+
+def upsert(connection: Connection, table: Table, *, keys: Sequence[str], replace: Sequence[str]) -> Any:
+    """An INSERT that overwrites the columns `replace` of a row whose `keys` are there already."""
+    statement = _insert(connection, table)
+    return statement.on_conflict_do_update(
+        index_elements=list(keys), set_={name: statement.excluded[name] for name in replace}
+    )
+
+
+def upsert_adding(connection: Connection, table: Table, *, keys: Sequence[str], add: str) -> Any:
+    """An INSERT that adds to the column `add` of a row whose `keys` are there already."""
+    statement = _insert(connection, table)
+    return statement.on_conflict_do_update(
+        index_elements=list(keys), set_={add: table.c[add] + statement.excluded[add]}
+    )
+
+
+def _insert(connection: Connection, table: Table) -> Any:
+    if connection.dialect.name == "sqlite":
+        return sqlite.insert(table)
+    return postgresql.insert(table)

@@ -1,0 +1,219 @@
+"""Owns the shapes in which stored things leave the database: upload, row, dead letter, row changes, audit entry."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import NamedTuple
+
+from schemas.uploads import Counts, UploadState
+from services.assembler.store.tables import State
+
+
+@dataclass(frozen=True, slots=True)
+class UploadRecord:
+    """A row of `uploads`, JSON still as text, with its tallies. `preview` is None in lists."""
+
+    no: int
+    id: str
+    partition: int | None
+    created_at: datetime | None
+    name: str | None
+    owner: str | None
+    operation: str | None
+    parent_id: str | None
+    file_bytes: int | None
+    sha256: str | None
+    file: str | None
+    options: str | None
+    priority: int
+    checking_at: datetime | None
+    check_id: str | None
+    detected: str | None
+    preview: str | None
+    plan_rows: int | None
+    plan_with_phone: int | None
+    plan_usable: int | None
+    plan_split: int | None
+    plan_distinct: int | None
+    plan_known: int | None
+    refused: str | None
+    wanted_at: datetime | None
+    accept_since: datetime | None
+    paused: bool
+    cancelled_at: datetime | None
+    deleted_at: datetime | None
+    round: int
+    fed_at: datetime | None
+    fed_rows: int | None
+    rows_missing: bool
+    waiting: int
+    answered: int
+    failed: int
+    rejected: int
+    unprocessed: int
+    calls: int
+    retries: int
+    distinct_phones: int | None
+    last_settled_at: datetime | None
+    state: UploadState
+    finished_at: datetime | None
+    version: int
+    published_version: int
+    verdicts: dict[str, int] = field(default_factory=dict)
+    line_types: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def stored_rows(self) -> int:
+        return self.waiting + self.answered + self.failed + self.rejected + self.unprocessed
+
+    @property
+    def known_rows(self) -> int:
+        """How many rows the upload has, as far as anything has said yet."""
+        return max(self.stored_rows, self.plan_rows or 0, self.fed_rows or 0)
+
+    @property
+    def counts(self) -> Counts:
+        """Rows by state as people see them: unfed ones, and waiting ones of a cancelled upload, are unprocessed."""
+        waiting = 0 if self.cancelled_at else self.waiting
+        return Counts(
+            rows=self.known_rows,
+            waiting=waiting,
+            answered=self.answered,
+            failed=self.failed,
+            rejected=self.rejected,
+            unprocessed=self.known_rows - waiting - self.answered - self.failed - self.rejected,
+            duplicates=self.duplicates,
+            calls=self.calls,
+            retries=self.retries,
+        )
+
+    @property
+    def duplicates(self) -> int:
+        """Usable rows whose phone an earlier row has: by the check, or counted when all rows were there."""
+        if self.plan_usable is not None and self.plan_distinct is not None:
+            return self.plan_usable - self.plan_distinct
+        if self.distinct_phones is not None:
+            return self.waiting + self.answered + self.failed - self.distinct_phones
+        return 0
+
+
+class StoredRow(NamedTuple):
+    """A row with its result, flat for speed; `cells` and `error` are JSON, `looked_up_at` microseconds."""
+
+    row: int
+    line: int | None
+    state: int
+    phone: str | None
+    cells: str
+    error: str | None
+    outcome: str | None
+    verdict: str | None
+    line_type: str | None
+    carrier: str | None
+    country: str | None
+    reachable: str | None
+    do_not_call: str | None
+    provider: str | None
+    looked_up_at: int | None
+    attempts: int | None
+    result_error: str | None
+
+
+class RowFilter(NamedTuple):
+    """Which rows of an upload; an empty tuple means all. `states` as people see them."""
+
+    states: tuple[str, ...] = ()
+    verdicts: tuple[str, ...] = ()
+    line_types: tuple[str, ...] = ()
+
+
+class UploadCursor(NamedTuple):
+    """The last upload of a page: the next page begins after it."""
+
+    created_at_micros: int
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class RowChanges:
+    """Rows changed after a version. `complete` is False when some are no longer held or were cut off."""
+
+    seq: int
+    rows: tuple[int, ...]
+    complete: bool
+
+
+@dataclass(frozen=True, slots=True)
+class QueueTotals:
+    """Over everything in the database. `dead_letters`: distinct failed phones, per upload, not asked again since."""
+
+    answered: int
+    failed: int
+    retries: int
+    dead_letters: int
+    uploads_by_state: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetterFilter:
+    """Which failed rows; None: any."""
+
+    owner: str | None = None
+    upload_id: str | None = None
+    error_code: str | None = None
+    before: datetime | None = None
+    after: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredDeadLetter:
+    """A row whose phone was given up, with the failure. `error` is an `AttemptError` as JSON."""
+
+    upload_no: int
+    upload_id: str
+    upload_round: int
+    owner: str
+    row: int
+    phone: str
+    attempts: int
+    failed_at: datetime
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetterGroup:
+    """Failed rows of one upload for one reason."""
+
+    upload_id: str
+    upload_round: int
+    error_code: str
+    rows: int
+    phones: int
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """`id` grows within a partition only; order by time. `detail` is JSON."""
+
+    id: int
+    at: datetime
+    by: str
+    action: str
+    upload_id: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class SweepRecord:
+    """A sweep that a person asked for; figures are None until it is done."""
+
+    id: str
+    requested_at: datetime
+    finished_at: datetime | None
+    examined: int | None
+    republished: int | None
+    completed: int | None
+    failed: int | None
+    problem: str | None
+
+
+VISIBLE_STATES: tuple[str, ...] = tuple(state.name for state in State)
