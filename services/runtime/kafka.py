@@ -67,12 +67,10 @@ async def partitions_of(consumer: AIOKafkaConsumer, topic: str) -> list[TopicPar
     Raises:
         LookupError: the cluster has no such topic.
     """
-    numbers = consumer.partitions_for_topic(topic)
-    if not numbers:
-        await consumer.topics()
-        numbers = consumer.partitions_for_topic(topic)
-    if not numbers:
+    if topic not in await consumer.topics():
         raise LookupError(f"topic {topic} does not exist; create the topics first: python -m deploy.topics")
+    # `partitions_for_topic` knows only topics that the consumer already reads, and no public call adds one.
+    numbers = await consumer._client._wait_on_metadata(topic)
     return [TopicPartition(topic, number) for number in sorted(numbers)]
 
 

@@ -1,0 +1,82 @@
+"""Reads a person's options from query parameters or form fields, and says exactly which one is wrong."""
+
+from collections.abc import Iterable, Mapping
+
+from pydantic import ValidationError
+
+from schemas.interface import ErrorItem
+from schemas.uploads import UploadOptions
+
+_NAMES: Mapping[str, str] = {"phone_column": "phone_columns"} | {
+    name: name for name in UploadOptions.model_fields if name != "phone_columns"
+}
+OPTION_NAMES = tuple(_NAMES)
+_DELIMITER_WORDS = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "pipe": "|", "space": " "}
+_LONGEST_INDEX_DIGITS = 5
+
+
+class WrongOptions(Exception):
+    """Some options are unknown or have values that cannot be; each item names its field in `column`."""
+
+    def __init__(self, items: tuple[ErrorItem, ...]) -> None:
+        super().__init__("; ".join(item.detail or item.code for item in items))
+        self.items = items
+
+
+def read_options(pairs: Iterable[tuple[str, str]]) -> UploadOptions:
+    """The options in name and value pairs. Blank values are as good as none: forms send every field.
+
+    Raises:
+        WrongOptions: a name that is no option, a repeated one (other than `phone_column`), or a value that cannot be.
+    """
+    values: dict[str, object] = {}
+    columns: list[str | int] = []
+    wrong: list[ErrorItem] = []
+    for name, text in pairs:
+        if name not in _NAMES:
+            wrong.append(_item(name, text, "unknown_option", f"is not an option; there are {', '.join(OPTION_NAMES)}"))
+        elif not text.strip() and name != "delimiter":
+            continue
+        elif name == "phone_column":
+            columns.append(_column(text))
+        elif name in values:
+            wrong.append(_item(name, text, "repeated_option", "is given twice"))
+        elif text:
+            values[name] = _read_value(name, text)
+    if columns:
+        values["phone_columns"] = tuple(columns)
+    return _validated(values, wrong)
+
+
+def _validated(values: dict[str, object], wrong: list[ErrorItem]) -> UploadOptions:
+    try:
+        options = UploadOptions.model_validate(values)
+    except ValidationError as error:
+        wrong += [
+            _item(str(e["loc"][0]), str(values[str(e["loc"][0])]), "wrong_value", f"cannot be this: {e['msg']}")
+            for e in error.errors(include_url=False, include_context=False)
+        ]
+        raise WrongOptions(tuple(wrong)) from None
+    if wrong:
+        raise WrongOptions(tuple(wrong))
+    return options
+
+
+def _read_value(name: str, text: str) -> object:
+    if name == "delimiter":
+        return _DELIMITER_WORDS.get(text.strip().lower(), text)
+    if name == "area_column":
+        return _column(text)
+    text = text.strip()
+    return text.upper() if name == "region" else text
+
+
+def _column(text: str) -> str | int:
+    """A column is named by its header, or by its 0-based index."""
+    stripped = text.strip()
+    is_index = stripped.isascii() and stripped.isdigit() and len(stripped) <= _LONGEST_INDEX_DIGITS
+    return int(stripped) if is_index else text
+
+
+def _item(name: str, value: str, code: str, what: str) -> ErrorItem:
+    return ErrorItem(code=code, column=name, value=value[:100], detail=f"`{name}` {what}")

@@ -1,0 +1,133 @@
+"""The web part of ingest: `POST /v1/uploads` takes a file in and answers 202 once Kafka has all of it."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TypedDict
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.routing import Route
+
+from schemas import topics
+from schemas.codec import encode
+from schemas.settings import Settings
+from services.ingest.opening import fresh_upload
+from services.ingest.receiving import Intake, Received
+from services.ingest.repeats import following_opened_log
+from services.ingest.storing import Shelf
+from services.runtime.identity import identify
+from services.runtime.kafka import make_producer, started, topic_name
+from services.runtime.parts import Health, SignOfLife
+from services.runtime.problems import ProblemError, on_http_exception, on_problem
+from services.runtime.web import refuse_foreign_origin, refuse_open_door, serve
+
+CHUNKS_IN_MEMORY = 32
+"""Over all uploads of this process: 32 × 900 kB, however many people upload at once."""
+READY_SECONDS = 2.0
+log = logging.getLogger(__name__)
+
+
+class WebState(TypedDict):
+    """What the lifespan makes; Starlette hands it to every request."""
+
+    intake: Intake
+
+
+def build_app(settings: Settings) -> Starlette:
+    """The application, with routes and a lifespan that owns the Kafka clients."""
+
+    @asynccontextmanager
+    async def lifespan(_app: Starlette) -> AsyncIterator[WebState]:
+        async with (
+            started(make_producer(settings)) as producer,
+            following_opened_log(settings) as opened_log,
+            SignOfLife(producer, settings, role="http", health=lambda: Health(state="running", active=True)),
+        ):
+            shelf = Shelf(
+                producer,
+                topic_name(topics.UPLOAD_FILES, settings),
+                asyncio.Semaphore(CHUNKS_IN_MEMORY),
+                settings.max_file_bytes,
+            )
+            yield WebState(intake=Intake(settings, shelf, opened_log))
+
+    return Starlette(
+        routes=[
+            Route("/v1/uploads", create_upload, methods=["POST"]),
+            Route("/health/live", alive, methods=["GET"]),
+            Route("/health/startup", alive, methods=["GET"]),
+            Route("/health/ready", ready, methods=["GET"]),
+        ],
+        lifespan=lifespan,
+        exception_handlers={ProblemError: on_problem, HTTPException: on_http_exception},
+    )
+
+
+async def main(settings: Settings, stop: asyncio.Event) -> None:
+    """Serves the application alone until told to stop.
+
+    Raises:
+        RefusedToStart: an address that others can reach is bound without tokens.
+    """
+    refuse_open_door(settings)
+    await serve(build_app(settings), settings, stop)
+
+
+async def create_upload(request: Request) -> Response:
+    """Stores the file of the request and answers with the upload it became; people without JavaScript get its page."""
+    intake: Intake = request.state.intake
+    refuse_foreign_origin(request)
+    identity = identify(request, intake.settings)
+    try:
+        received = await intake.receive(request, owner=identity.owner)
+    except (KafkaError, TimeoutError) as error:
+        log.warning("a file could not be stored: %s", type(error).__name__)
+        raise ProblemError(
+            503,
+            "storage-not-available",
+            "The file could not be stored",
+            "The message log does not answer at the moment. Nothing was begun; send the file again.",
+            headers={"Retry-After": "10"},
+        ) from None
+    except ClientDisconnect:
+        # Nobody is there to read it; what was stored expires without ever being opened.
+        return Response(status_code=400)
+    return _answer(request, intake.settings, received)
+
+
+def _answer(request: Request, settings: Settings, received: Received) -> Response:
+    opened = received.opened
+    upload = fresh_upload(opened, keep_days=settings.keep_days)
+    if "text/html" in request.headers.get("accept", ""):
+        page = upload.links.page if opened.options.start else f"{upload.links.page}/check"
+        return RedirectResponse(page, 303)
+    headers = {"Location": upload.links.self, "Retry-After": "1"}
+    if received.repeated:
+        headers["Idempotent-Replayed"] = "true"
+    return Response(encode(upload), 202, headers, "application/json")
+
+
+async def alive(_request: Request) -> Response:
+    return JSONResponse({"status": "ok"})
+
+
+async def ready(request: Request) -> Response:
+    """200 while Kafka answers and repeated uploads can be told from new ones."""
+    intake: Intake = request.state.intake
+    if await _kafka_answers(intake.shelf.producer) and intake.opened_log.is_following:
+        return JSONResponse({"status": "ok"})
+    return JSONResponse({"status": "kafka does not answer"}, 503)
+
+
+async def _kafka_answers(producer: AIOKafkaProducer) -> bool:
+    try:
+        async with asyncio.timeout(READY_SECONDS):
+            return bool(await producer.client.force_metadata_update())
+    except (TimeoutError, KafkaError):
+        return False

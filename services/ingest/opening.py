@@ -1,0 +1,49 @@
+"""Builds what a stored file becomes: its `UploadOpened`, and the upload as it looks before anybody has read it."""
+
+from datetime import timedelta
+
+from schemas.interface import Links, Summary, Upload
+from schemas.uploads import Counts, UploadOpened
+
+
+def links_of(upload_id: str) -> Links:
+    """Where everything about an upload is found, on this origin."""
+    own = f"/v1/uploads/{upload_id}"
+    return Links(
+        self=own,
+        page=f"/uploads/{upload_id}",
+        rows=f"{own}/rows",
+        events=f"{own}/events",
+        result_csv=f"{own}/result.csv",
+    )
+
+
+def fresh_upload(opened: UploadOpened, *, keep_days: int) -> Upload:
+    """The upload right after it was stored: state `pending`, nothing known of its rows."""
+    return Upload(
+        id=opened.upload_id,
+        name=opened.name,
+        bytes=opened.bytes,
+        sha256=opened.sha256,
+        owner=opened.owner,
+        operation=opened.operation,
+        parent_id=opened.parent_id,
+        state="pending",
+        outcome=None,
+        round=0,
+        priority=opened.options.priority,
+        why=None,
+        options=opened.options,
+        detected=None,
+        plan=None,
+        counts=Counts(),
+        summary=Summary(),
+        position=None,
+        eta=None,
+        created_at=opened.at,
+        started_at=None,
+        finished_at=None,
+        expires_at=opened.at + timedelta(days=keep_days),
+        error=None,
+        links=links_of(opened.upload_id),
+    )
