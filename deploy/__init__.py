@@ -1,0 +1,1 @@
+"""How phone-scrubber is set up and run: topics, the local stack, images and manifests."""
