@@ -1,0 +1,79 @@
+"""The agent `lookup`: sends a request for each distinct phone among the rows that no remembered result answers."""
+
+import logging
+from collections import defaultdict
+from collections.abc import Callable
+from typing import Any, Final
+
+from aiokafka.partitioner import murmur2
+
+from schemas import topics
+from schemas.codec import UndecodableRecord, decode, encode
+from services.lookup.inbox import Batch
+from services.lookup.known import WantedRow, requests_for
+from services.lookup.outputs import Outputs
+from services.lookup.phones import Phones
+from services.lookup.progress import Progress
+from services.lookup.sent import SentKeys
+
+SENT_KEYS: Final = 50_000
+log = logging.getLogger("worker")
+
+
+class LookUp:
+    """Emits nothing for a phone that is known: the join has the same result and the same rule."""
+
+    def __init__(
+        self, phones: Phones, outputs: Outputs, progress: Progress, *, partition_count: Callable[[], int]
+    ) -> None:
+        self._phones = phones
+        self._outputs = outputs
+        self._progress = progress
+        self._partition_count = partition_count
+        self._sent = SentKeys(SENT_KEYS)
+        self._misplaced = 0
+
+    async def work(self, batch: Batch) -> None:
+        """1. Decode the rows. 2. Read the table. 3. Send what is needed, await the acks. 4. Note the progress."""
+        read = await self._read(batch)
+        wanted: dict[int, set[str]] = defaultdict(set)
+        for event, row in read:
+            wanted[event.message.partition].add(row.phone)
+        looked_up_at = self._phones.looked_up_at(wanted)
+        misplaced = self._misplaced_phones({p: phones - looked_up_at.keys() for p, phones in wanted.items()})
+        if misplaced:
+            await self._publish_again([(e, row) for e, row in read if row.phone in misplaced[e.message.partition]])
+            read = [(e, row) for e, row in read if row.phone not in misplaced[e.message.partition]]
+        requests = requests_for((row for _, row in read), looked_up_at=looked_up_at, sent=self._sent)
+        await self._outputs.send(topics.LOOKUP_REQUESTS, [(r.key.encode(), encode(r)) for r in requests])
+        self._sent.add(request.key for request in requests)
+        self._progress.processed(batch)
+
+    async def _read(self, batch: Batch) -> list[tuple[Any, WantedRow]]:
+        read = []
+        for event in batch:
+            try:
+                read.append((event, decode(WantedRow, event.message.value)))
+            except UndecodableRecord as error:
+                await self._outputs.put_aside(event, error)
+        return read
+
+    def _misplaced_phones(self, unknown: dict[int, set[str]]) -> dict[int, set[str]]:
+        """Those phones, by partition, whose rows belong in another; a phone found in the table is in its own."""
+        count = self._partition_count()
+        misplaced = {
+            partition: {phone for phone in phones if partition_of(phone, count) != partition}
+            for partition, phones in unknown.items()
+        }
+        return misplaced if any(misplaced.values()) else {}
+
+    async def _publish_again(self, rows: list[tuple[Any, WantedRow]]) -> None:
+        """Puts rows where their phone belongs; a producer with another partitioner put them elsewhere."""
+        await self._outputs.send(topics.UPLOAD_ROWS, [(row.phone.encode(), event.message.value) for event, row in rows])
+        self._misplaced += len(rows)
+        log.warning("published %d rows again that lay in a wrong partition, %d so far", len(rows), self._misplaced)
+
+
+def partition_of(phone: str, partitions: int) -> int:
+    """The partition of a phone's records, as Kafka's own clients choose it."""
+    return int(murmur2(phone.encode()) & 0x7FFFFFFF) % partitions

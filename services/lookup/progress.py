@@ -1,0 +1,128 @@
+"""Watches how far this worker has read: opens `lookup` once `remember` caught up, and ends a process that is stuck."""
+
+import asyncio
+import logging
+import os
+from collections.abc import Hashable
+from contextlib import AsyncExitStack
+from time import monotonic
+from typing import Any, Final
+
+import faust
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError
+from faust.exceptions import ConsistencyError
+
+from schemas import topics
+from schemas.settings import Settings
+from services.lookup.faust_app import NAME
+from services.lookup.inbox import Batch
+from services.lookup.reading import Reading, Watchdog
+from services.lookup.table_folder import wipe
+from services.runtime.kafka import group_name, make_consumer, started, topic_name
+from services.runtime.parts import Health
+from services.runtime.process import EXIT_CRASHED
+
+FAR_BEHIND_RECORDS: Final = 2_000
+PATIENCE_SECONDS: Final = 60.0
+INTERVAL_SECONDS: Final = 0.25
+log = logging.getLogger("worker")
+
+
+class Progress:
+    """How far each assigned partition is processed, against where it ends, as of the present assignment."""
+
+    def __init__(self, app: faust.App, settings: Settings) -> None:
+        self._app = app
+        self._settings = settings
+        self._rows = topic_name(topics.UPLOAD_ROWS, settings)
+        self._results = topic_name(topics.LOOKUP_RESULTS, settings)
+        self._generation: int | None = None
+        self._reading: Reading | None = None
+        self._ends: dict[TopicPartition, int] = {}
+        self._watchdog = Watchdog(PATIENCE_SECONDS)
+        self._stuck = False
+
+    def processed(self, batch: Batch) -> None:
+        """Notes that a batch, in log order within each partition, is safely done."""
+        if self._reading is not None:
+            for partition, offset in {event.message.tp: event.message.offset for event in batch}.items():
+                self._reading.processed(partition, offset)
+
+    def remembers_enough(self) -> bool:
+        """Whether the table holds what `lookup-results` held at assignment, and is not far behind it now."""
+        reading = self._present_reading()
+        return (
+            reading is not None
+            and reading.passed_ends(self._results)
+            and reading.lag(self._ends, self._results) <= FAR_BEHIND_RECORDS
+        )
+
+    def health(self) -> Health:
+        """What this worker says of itself on `part-status`."""
+        if self._stuck:
+            return Health("stuck", active=False, error=f"no progress for {PATIENCE_SECONDS:.0f} s")
+        if not self.remembers_enough():
+            return Health("starting", active=False)
+        return Health("running", active=bool(self._reading and self._reading.positions))
+
+    async def watch(self) -> None:
+        """Runs for as long as the process. Ends the process if Faust crashed, or nothing got done for too long."""
+        async with AsyncExitStack() as stack:
+            consumer = await stack.enter_async_context(started(make_consumer(self._settings)))
+            admin = AIOKafkaAdminClient(bootstrap_servers=self._settings.kafka)
+            await admin.start()
+            stack.push_async_callback(admin.close)
+            while True:
+                self._exit_if_crashed()
+                try:
+                    await self._look(consumer, admin)
+                except KafkaError as error:
+                    log.warning("could not read offsets: %s", type(error).__name__)
+                self._exit_if_stuck()
+                await asyncio.sleep(INTERVAL_SECONDS)
+
+    async def _look(self, consumer: AIOKafkaConsumer, admin: AIOKafkaAdminClient) -> None:
+        generation = self._app.consumer_generation_id
+        if self._app.rebalancing or not generation:
+            return
+        partitions = [
+            TopicPartition(*tp) for tp in self._app.consumer.assignment() if tp.topic in (self._rows, self._results)
+        ]
+        self._ends = await consumer.end_offsets(partitions) if partitions else {}
+        if generation != self._generation:
+            begins = await consumer.beginning_offsets(partitions) if partitions else {}
+            offsets = await admin.list_consumer_group_offsets(group_name(NAME, self._settings))
+            committed = {tp: meta.offset for tp, meta in offsets.items()}
+            if self._app.rebalancing or self._app.consumer_generation_id != generation:
+                return
+            self._reading = Reading.begin(ends=self._ends, begins=begins, committed=committed)
+            self._generation = generation
+
+    def _present_reading(self) -> Reading | None:
+        present = not self._app.rebalancing and self._generation == self._app.consumer_generation_id
+        return self._reading if present else None
+
+    def _exit_if_crashed(self) -> None:
+        if not self._app.crashed:
+            return
+        reason = self._app.crash_reason
+        log.error("Faust crashed: %r", reason)
+        if isinstance(reason, ConsistencyError):
+            log.error("the local table is ahead of its changelog: removing it, the changelog rebuilds it")
+            wipe(self._app.conf.datadir)
+        os._exit(EXIT_CRASHED)
+
+    def _exit_if_stuck(self) -> None:
+        reading = self._present_reading()
+        work_left = reading is None or reading.lag(self._ends) > 0
+        self._stuck = self._watchdog.is_stuck(now=monotonic(), work_left=work_left, progress=self._done())
+        if self._stuck:
+            log.error("there is work but none was done for %.0f s: ending, to be started again", PATIENCE_SECONDS)
+            os._exit(EXIT_CRASHED)
+
+    def _done(self) -> Hashable:
+        processed = sum(self._reading.positions.values()) if self._reading else 0
+        tables: Any = self._app.tables
+        return self._app.consumer_generation_id, processed, tables.recovery.active_remaining_total()

@@ -1,0 +1,112 @@
+"""The lookup worker: finds out for each row whether its phone's answer is already known, and if not asks for it.
+
+Two Faust agents share the table `phones`. `remember` reads results and writes the table; `lookup` reads rows and sends
+requests. Neither acknowledges a record before everything that follows from it is acknowledged by Kafka.
+"""
+
+import asyncio
+import logging
+import os
+from collections.abc import Awaitable
+from pathlib import Path
+from typing import Any, Final
+
+import faust
+from aiokafka import AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient
+
+from schemas import topics
+from schemas.settings import Settings
+from services.lookup.faust_app import build_app, raw_topic, refuse_without_compiled_faust
+from services.lookup.inbox import Inbox
+from services.lookup.look_up import LookUp
+from services.lookup.outputs import Outputs
+from services.lookup.phones import Phones
+from services.lookup.progress import Progress
+from services.lookup.remember import Remember
+from services.lookup.table_folder import folder_of, locked_folder, wipe_data_of_other_cluster
+from services.runtime.kafka import make_producer, started, topic_name
+from services.runtime.parts import SignOfLife
+from services.runtime.process import EXIT_CRASHED
+
+STOP_SECONDS: Final = 8.0
+log = logging.getLogger("worker")
+
+
+async def main(settings: Settings, stop: asyncio.Event) -> None:
+    """Runs the worker until `stop` is set.
+
+    Raises:
+        RefusedToStart: Faust's compiled modules are missing, or the data folder cannot be used.
+    """
+    refuse_without_compiled_faust()
+    with locked_folder(folder_of(settings)) as folder:
+        if wipe_data_of_other_cluster(folder, await _cluster_id(settings)):
+            log.warning("%s held the table of another Kafka cluster; removed it", folder)
+        async with started(make_producer(settings, linger_ms=20)) as producer:
+            await Worker(settings, producer, folder=folder).run(stop)
+
+
+class Worker:
+    """Wires app, table and agents together and runs them as long as the process is wanted."""
+
+    def __init__(self, settings: Settings, producer: AIOKafkaProducer, *, folder: Path) -> None:
+        self._settings = settings
+        self._producer = producer
+        self._app = app = build_app(settings, folder=folder)
+        self._progress = progress = Progress(app, settings)
+        phones = Phones(app, producer, settings)
+        outputs = Outputs(producer, settings)
+        rows = topic_name(topics.UPLOAD_ROWS, settings)
+        remember = Remember(phones, outputs, progress)
+        look_up = LookUp(phones, outputs, progress, partition_count=lambda: app.consumer.topic_partitions(rows) or 0)
+        self._results = Inbox(app, topic_name(topics.LOOKUP_RESULTS, settings), work=remember.work)
+        self._rows = Inbox(app, rows, work=look_up.work, may_begin=progress.remembers_enough)
+        add_agent(app, "remember", raw_topic(app, topics.LOOKUP_RESULTS, settings), self._results)
+        add_agent(app, "lookup", raw_topic(app, topics.UPLOAD_ROWS, settings), self._rows)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Starts the app and watches it until `stop` is set; then stops it, or leaves it after `STOP_SECONDS`."""
+        async with SignOfLife(self._producer, self._settings, role="worker", health=self._progress.health):
+            tasks = [
+                asyncio.create_task(exit_on_error(self._app.start())),
+                asyncio.create_task(exit_on_error(self._progress.watch())),
+            ]
+            await stop.wait()
+            for task in tasks:
+                task.cancel()
+            self._rows.stop()
+            self._results.stop()
+        try:
+            async with asyncio.timeout(STOP_SECONDS):
+                await self._app.stop()
+        except TimeoutError:
+            log.warning("Faust did not stop within %.0f s; leaving it, nothing is lost by that", STOP_SECONDS)
+            os._exit(0)
+
+
+def add_agent(app: faust.App, name: str, topic: Any, inbox: Inbox) -> None:
+    """One agent for the topic, one event after the other; the process ends if anything escapes it."""
+
+    async def agent(stream: Any) -> None:
+        await exit_on_error(inbox.read(stream))
+
+    app.agent(topic, name=name, concurrency=1)(agent)
+
+
+async def exit_on_error(work: Awaitable[None]) -> None:
+    """Ends the process if the work raises: Faust would acknowledge what was being done, and go on."""
+    try:
+        await work
+    except Exception:
+        log.exception("ending, to be started again from the last commit")
+        os._exit(EXIT_CRASHED)
+
+
+async def _cluster_id(settings: Settings) -> str:
+    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka)
+    await admin.start()
+    try:
+        return str((await admin.describe_cluster())["cluster_id"])
+    finally:
+        await admin.close()
