@@ -27,6 +27,7 @@ _JVM_OPTIONS = (
     "-Xms96m",
     "-Xmx512m",
     "-XX:+UseSerialGC",  # the smallest footprint; pauses of a heap this size are a few milliseconds
+    "-XX:TieredStopAtLevel=1",  # a start costs 4.3 s of CPU instead of 7.5 (JDK 25, Kafka 4.2)
     "-XX:+ExitOnOutOfMemoryError",
     "-XX:-UsePerfData",
     "-Djava.awt.headless=true",
