@@ -155,3 +155,13 @@ def money(amount: float | None, currency: str) -> str:
         return "–"
     decimals = 2 if amount >= 1 or amount == 0 else 3
     return f"{amount:,.{decimals}f} {currency}"
+
+
+def limit_in_words(calls: int, window_seconds: float) -> str:
+    """`10 calls a second`."""
+    window = "a second" if window_seconds == 1 else f"in {window_seconds:g} seconds"
+    return f"{plural(calls, 'call')} {window}"
+
+
+def iso(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%dT%H:%M:%SZ}"

@@ -1,0 +1,1 @@
+"""The HTML pages: templates, styles and scripts, served from here and needing nothing from elsewhere."""

@@ -1,0 +1,8 @@
+// Says that scripts run, so that styles may show what only works with them; warns before what cannot be undone.
+
+document.documentElement.classList.add("js");
+
+document.addEventListener("submit", (event) => {
+  const question = event.target.querySelector("[data-confirm]")?.dataset.confirm;
+  if (question && !window.confirm(question)) event.preventDefault();
+});

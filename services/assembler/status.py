@@ -1,0 +1,99 @@
+"""Composes the status application: what it reads and writes, its routes, and how long everything lives."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import TypedDict
+
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+
+from schemas.settings import Settings
+from services.assembler.store import meta
+from services.assembler.store.dialect import connect, sqlite_file
+from services.assembler.web import commanding, downloads, health, operations, pages, sockets, uploads
+from services.assembler.web.backend import Backend
+from services.assembler.web.calls import routes_of
+from services.assembler.web.live import LiveHub
+from services.assembler.web.rendering import Renderer
+from services.runtime.kafka import make_producer, started
+from services.runtime.parts import Health, SignOfLife
+from services.runtime.problems import ProblemError, on_http_exception, on_problem
+from services.runtime.process import RefusedToStart
+from services.runtime.web import refuse_open_door, serve
+
+log = logging.getLogger(__name__)
+
+
+class WebState(TypedDict):
+    """What the lifespan makes; Starlette hands it to every request and socket."""
+
+    backend: Backend
+    renderer: Renderer
+
+
+def build_app(settings: Settings) -> Starlette:
+    """The application, with routes and a lifespan that owns the database engine and the Kafka clients."""
+    renderer = Renderer(settings)
+
+    @asynccontextmanager
+    async def lifespan(_app: Starlette) -> AsyncIterator[WebState]:
+        file = sqlite_file(settings.database_url)
+        if file is not None:
+            file.parent.mkdir(parents=True, exist_ok=True)
+        engine = connect(settings.database_url)
+        try:
+            epoch = await asyncio.to_thread(_prepared, engine)
+            hub = LiveHub(settings)
+            following = asyncio.create_task(hub.run())
+            try:
+                async with (
+                    started(make_producer(settings)) as producer,
+                    SignOfLife(producer, settings, role="status", health=lambda: _health(following)),
+                ):
+                    yield WebState(backend=Backend(settings, engine, producer, hub, epoch), renderer=renderer)
+            finally:
+                following.cancel()
+                with suppress(asyncio.CancelledError):
+                    await following
+        finally:
+            engine.dispose()
+
+    return Starlette(
+        routes=[
+            *routes_of((*uploads.CALLS, *commanding.CALLS, *downloads.CALLS, *operations.CALLS)),
+            *sockets.ROUTES,
+            *health.ROUTES,
+            *renderer.routes(),
+            *pages.ROUTES,
+        ],
+        lifespan=lifespan,
+        exception_handlers={ProblemError: on_problem, HTTPException: on_http_exception},
+    )
+
+
+def _prepared(engine: object) -> str:
+    try:
+        return meta.prepare(engine)  # type: ignore[arg-type]
+    except meta.WrongDatabase as refusal:
+        raise RefusedToStart(str(refusal)) from None
+    except SQLAlchemyError as error:
+        raise RefusedToStart(f"The database of SCRUB_DATABASE does not answer: {type(error).__name__}.") from None
+
+
+def _health(following: asyncio.Task[None]) -> Health:
+    if following.done():
+        return Health(state="stuck", active=False, error="the live news have stopped")
+    return Health(state="running", active=True)
+
+
+async def main(settings: Settings, stop: asyncio.Event) -> None:
+    """Serves the application alone until told to stop.
+
+    Raises:
+        RefusedToStart: an address that others can reach is bound without tokens.
+    """
+    refuse_open_door(settings)
+    await serve(build_app(settings), settings, stop)

@@ -1,0 +1,183 @@
+"""Gives the routes what they stand on: SQL read off the event loop, the live hub, commands acknowledged by Kafka."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Final, TypeVar
+from uuid import UUID
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import OperationalError
+
+from schemas import topics
+from schemas.codec import encode
+from schemas.interface import Upload
+from schemas.settings import Settings
+from schemas.topics import Topic
+from schemas.uploads import UploadEventBase, UploadState
+from services.assembler.eta import Feeding, eta_of, feeding_of
+from services.assembler.store import reads
+from services.assembler.store.records import UploadRecord
+from services.assembler.views import upload_view
+from services.assembler.web.live import LiveHub
+from services.assembler.why import is_alive, why_of
+from services.runtime.identity import Identity
+from services.runtime.kafka import topic_name
+from services.runtime.problems import ProblemError
+
+T = TypeVar("T")
+YOUNG: Final = timedelta(seconds=60)
+"""An id made so recently may be unknown only because its record is still on the way."""
+YOUNG_WAIT_SECONDS: Final = 2.0
+ACK_SECONDS: Final = 10.0
+FEEDINGS_SECONDS: Final = 1.0
+_MOVING: Final[tuple[UploadState, ...]] = ("in_progress",)
+
+
+@dataclass
+class Backend:
+    """What every route needs; one per application."""
+
+    settings: Settings
+    engine: Engine
+    producer: AIOKafkaProducer
+    hub: LiveHub
+    epoch: str
+    _feedings: dict[str, Feeding] = field(default_factory=dict)
+    _feedings_until: float = 0.0
+
+    async def read(self, query: Callable[[Connection], T]) -> T:
+        """Runs a query of the store in a thread, in one snapshot.
+
+        Raises:
+            ProblemError: 503 while the database does not answer.
+        """
+        try:
+            return await asyncio.to_thread(self._read, query)
+        except OperationalError:
+            raise ProblemError(
+                503,
+                "database-not-available",
+                "The database does not answer",
+                "Uploads go on meanwhile; ask again in a moment.",
+                headers={"Retry-After": "2"},
+            ) from None
+
+    def _read(self, query: Callable[[Connection], T]) -> T:
+        with reads.reading(self.engine) as connection:
+            return query(connection)
+
+    async def find(self, identity: Identity, upload_id: str) -> UploadRecord:
+        """The upload, if the identity may see it. One that may still be on its way into SQL is waited for.
+
+        Raises:
+            ProblemError: 404 when there is none for this identity, 503 when it is too early to say so.
+        """
+        record = await self.read(lambda connection: reads.upload(connection, upload_id))
+        if record is None and self._may_be_on_its_way(upload_id):
+            record = await self.wait_for(upload_id, lambda found: found is not None, YOUNG_WAIT_SECONDS)
+            if record is None:
+                raise ProblemError(
+                    503,
+                    "not-there-yet",
+                    "The upload is not there yet",
+                    "It was made a moment ago and has not been recorded. Ask again in a second.",
+                    headers={"Retry-After": "1"},
+                )
+        if record is None or not identity.may_see(record.owner or ""):
+            raise ProblemError(404, "no-such-upload", "No such upload", "There is no upload with this id.")
+        return record
+
+    async def wait_for(
+        self, upload_id: str, good: Callable[[UploadRecord | None], bool], seconds: float
+    ) -> UploadRecord | None:
+        """The upload as soon as it is as wanted, or as it is when the time is over."""
+        deadline = time.monotonic() + seconds
+        with self.hub.watch(upload_id) as watcher:
+            while True:
+                record = await self.read(lambda connection: reads.upload(connection, upload_id))
+                left = deadline - time.monotonic()
+                if good(record) or left <= 0:
+                    return record
+                await watcher.wait(min(left, 0.1 if seconds <= YOUNG_WAIT_SECONDS else 1.0))
+
+    def _may_be_on_its_way(self, upload_id: str) -> bool:
+        try:
+            parsed = UUID(upload_id)
+        except ValueError:
+            return False
+        if parsed.version == 7:
+            made_at = datetime.fromtimestamp((parsed.int >> 80) / 1000, UTC)
+            if abs(datetime.now(UTC) - made_at) <= YOUNG:
+                return True
+        return parsed.version in (5, 7) and not self._is_join_alive()
+
+    def _is_join_alive(self) -> bool:
+        now = datetime.now(UTC)
+        return any(part.role == "join" and is_alive(part, now) for part in self.hub.surroundings().parts)
+
+    async def view(self, record: UploadRecord) -> Upload:
+        """The upload as people see it, with its place in the queue, its time left and why it waits."""
+        return (await self.views([record]))[0]
+
+    async def views(self, records: list[UploadRecord]) -> list[Upload]:
+        feedings = await self._unfed_uploads() if any(record.state in _MOVING for record in records) else {}
+        return [self._view(record, feedings) for record in records]
+
+    def _view(self, record: UploadRecord, feedings: dict[str, Feeding]) -> Upload:
+        now = datetime.now(UTC)
+        around = self.hub.surroundings()
+        moving = record.state in _MOVING
+        lane = around.lanes.get(record.id)
+        return upload_view(
+            record,
+            settings=self.settings,
+            why=why_of(record.id, record.state, record.counts, around, now=now),
+            position=None if lane is None or not moving else lane.position,
+            eta=eta_of(record.id, around.lookup, feedings, now=now) if moving else None,
+        )
+
+    async def _unfed_uploads(self) -> dict[str, Feeding]:
+        """Of every moving upload, what is not yet in the queue; at most a second old."""
+        if time.monotonic() >= self._feedings_until:
+            moving = await self.read(lambda connection: reads.list_uploads(connection, states=_MOVING, limit=500))
+            self._feedings = {
+                record.id: feeding_of(
+                    record.counts,
+                    usable=record.plan_usable,
+                    planned_calls=None
+                    if record.plan_distinct is None
+                    else max(0, record.plan_distinct - (record.plan_known or 0)),
+                )
+                for record in moving
+            }
+            self._feedings_until = time.monotonic() + FEEDINGS_SECONDS
+        return self._feedings
+
+    async def publish_event(self, event: UploadEventBase) -> None:
+        """Writes a command to `upload-events`; returns when Kafka has it."""
+        await self.publish(topics.UPLOAD_EVENTS, event.upload_id, encode(event))
+
+    async def publish(self, topic: Topic, key: str, value: bytes | None, *, partition: int | None = None) -> None:
+        """Writes a record; returns when Kafka has it.
+
+        Raises:
+            ProblemError: 503 when Kafka does not take it in time.
+        """
+        try:
+            async with asyncio.timeout(ACK_SECONDS):
+                await self.producer.send_and_wait(
+                    topic_name(topic, self.settings), value, key=key.encode(), partition=partition
+                )
+        except (KafkaError, TimeoutError):
+            raise ProblemError(
+                503,
+                "log-not-available",
+                "The command could not be stored",
+                "The message log does not answer at the moment. Send the command again; repeating it does no harm.",
+                headers={"Retry-After": "5"},
+            ) from None

@@ -1,0 +1,169 @@
+"""The result files: streamed from short key-set reads, at any time, named and labelled so that nobody is misled."""
+
+import asyncio
+import tempfile
+from collections.abc import AsyncIterator, Callable
+from email.utils import encode_rfc2231
+from pathlib import Path
+from typing import Final
+
+from pydantic import Field
+from starlette.responses import Response, StreamingResponse
+
+from schemas.interface import Row
+from schemas.lookups import LineType, Verdict
+from schemas.rows import RowState
+from schemas.uploads import Detected
+from services.assembler.result_files import CsvWriter, jsonl_chunk, layout_of, result_name
+from services.assembler.store import reads
+from services.assembler.store.records import RowFilter, UploadRecord
+from services.assembler.views import row_view
+from services.assembler.web.backend import Backend
+from services.assembler.web.calls import Ask, Call, Input, Nothing
+from services.assembler.workbooks import Workbook
+from services.runtime.problems import ProblemError
+
+PAGE_ROWS: Final = 2000
+FILE_CHUNK_BYTES: Final = 256 * 1024
+CSV_TYPE: Final = "text/csv; charset=utf-8"
+XLSX_TYPE: Final = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
+JSONL_TYPE: Final = "application/jsonl"
+
+
+class ResultQuery(Input):
+    rows: tuple[RowState | str, ...] = Field(("all",), description="`all`, or states of rows to include")
+    verdict: tuple[Verdict, ...] = Field((), description="Only rows with these verdicts")
+    line_type: tuple[LineType, ...] = Field((), description="Only rows with these line types")
+    excel_safe: bool = Field(False, description="Escape cells that a spreadsheet would run as formulas")
+
+    def wanted(self) -> RowFilter:
+        """Raises ProblemError 400 for a state that there is not."""
+        if "all" in self.rows:
+            return RowFilter((), self.verdict, self.line_type)
+        known = RowState.__args__  # type: ignore[attr-defined]
+        for name in self.rows:
+            if name not in known:
+                raise ProblemError(
+                    400, "wrong-input", "No such state of rows", f"`rows` is one of all, {', '.join(known)}."
+                )
+        return RowFilter(self.rows, self.verdict, self.line_type)
+
+
+async def row_chunks(backend: Backend, record: UploadRecord, wanted: RowFilter) -> AsyncIterator[list[Row]]:
+    """All wanted rows in order, some thousand at a time, each chunk by its own short read."""
+    after = 0
+    while True:
+        stored = await backend.read(
+            lambda connection, after=after: reads.rows_page(  # type: ignore[misc]
+                connection, record, wanted=wanted, after_row=after, limit=PAGE_ROWS
+            )
+        )
+        if stored:
+            yield [row_view(row, cancelled=record.cancelled_at is not None) for row in stored]
+            after = stored[-1].row
+        if len(stored) < PAGE_ROWS:
+            return
+
+
+async def csv_file(ask: Ask[ResultQuery, Nothing]) -> Response:
+    record = await ask.backend.find(ask.identity, ask.upload_id)
+    detected = _detected(record)
+    delimiter = (detected.delimiter if detected is not None else None) or ","
+    writer = CsvWriter(layout_of(detected), delimiter=delimiter, safe=ask.query.excel_safe)
+    return _streamed(ask, record, "csv", CSV_TYPE, head=writer.head(), to_bytes=writer.chunk)
+
+
+async def jsonl_file(ask: Ask[ResultQuery, Nothing]) -> Response:
+    record = await ask.backend.find(ask.identity, ask.upload_id)
+    return _streamed(ask, record, "jsonl", JSONL_TYPE, head=b"", to_bytes=jsonl_chunk)
+
+
+def _streamed(
+    ask: Ask[ResultQuery, Nothing],
+    record: UploadRecord,
+    extension: str,
+    media_type: str,
+    *,
+    head: bytes,
+    to_bytes: Callable[[list[Row]], bytes],
+) -> Response:
+    wanted = ask.query.wanted()
+
+    async def body() -> AsyncIterator[bytes]:
+        if head:
+            yield head
+        async for rows in row_chunks(ask.backend, record, wanted):
+            yield to_bytes(rows)
+
+    return StreamingResponse(body(), 200, file_headers(record, extension), media_type)
+
+
+async def xlsx_file(ask: Ask[ResultQuery, Nothing]) -> Response:
+    """The workbook is built in a temporary file, since its table of contents comes last, and then streamed."""
+    record = await ask.backend.find(ask.identity, ask.upload_id)
+    wanted = ask.query.wanted()
+    folder = tempfile.TemporaryDirectory(prefix="scrub-xlsx-")
+    path = Path(folder.name) / "result.xlsx"
+    try:
+        await _build(ask.backend, record, wanted, path)
+    except BaseException:
+        folder.cleanup()
+        raise
+
+    async def body() -> AsyncIterator[bytes]:
+        try:
+            with path.open("rb") as file:
+                while chunk := await asyncio.to_thread(file.read, FILE_CHUNK_BYTES):
+                    yield chunk
+        finally:
+            folder.cleanup()
+
+    headers = file_headers(record, "xlsx") | {"Content-Length": str(path.stat().st_size)}
+    return StreamingResponse(body(), 200, headers, XLSX_TYPE)
+
+
+async def _build(backend: Backend, record: UploadRecord, wanted: RowFilter, path: Path) -> None:
+    book = await asyncio.to_thread(Workbook, path, layout_of(_detected(record)))
+    async for rows in row_chunks(backend, record, wanted):
+        await asyncio.to_thread(book.add, rows)
+    await asyncio.to_thread(book.close)
+
+
+def _detected(record: UploadRecord) -> Detected | None:
+    return None if record.detected is None else Detected.model_validate_json(record.detected)
+
+
+def file_headers(record: UploadRecord, extension: str) -> dict[str, str]:
+    """Name and honesty: a file that lacks rows says so in its name and in a header."""
+    partial = record.state != "completed"
+    name = result_name(record.name or "", extension=extension, partial=partial)
+    headers = {"Content-Disposition": content_disposition(name), "Cache-Control": "no-store"}
+    return headers | {"Scrub-Partial": "true"} if partial else headers
+
+
+def content_disposition(name: str) -> str:
+    """`attachment` with the name: in ASCII for old clients (RFC 6266), in full by RFC 8187 where it needs more."""
+    name = "".join(character for character in name if character.isprintable()).replace("/", "_").replace("\\", "_")
+    plain = name.encode("ascii", "replace").decode().replace("?", "_").replace('"', "_").replace("%", "_")
+    if plain == name:
+        return f'attachment; filename="{name}"'
+    return f'attachment; filename="{plain}"; filename*={encode_rfc2231(name, "UTF-8")}'
+
+
+def _call(extension: str, handler: Callable[[Ask[ResultQuery, Nothing]], object], media_type: str) -> Call:
+    return Call(
+        "GET",
+        f"/v1/uploads/{{upload_id}}/result.{extension}",
+        handler,  # type: ignore[arg-type]
+        f"The enriched file as {extension.upper()}, as far as it is known",
+        {200: ("The file; `Scrub-Partial: true` while rows are missing", media_type.partition(";")[0])},
+        query=ResultQuery,
+        problems=(400, 404, 503),
+    )
+
+
+CALLS = (
+    _call("csv", csv_file, CSV_TYPE),
+    _call("xlsx", xlsx_file, XLSX_TYPE),
+    _call("jsonl", jsonl_file, JSONL_TYPE),
+)

@@ -1,0 +1,162 @@
+"""Holds what the parts last said of themselves and wakes whoever watches an upload when there is news of it."""
+
+import asyncio
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka.errors import KafkaError
+
+from schemas import topics
+from schemas.codec import UndecodableRecord, decode
+from schemas.lookups import LookupCommand, LookupStatus
+from schemas.parts import PartStatus
+from schemas.settings import Settings
+from services.assembler.why import Surroundings
+from services.runtime.kafka import make_consumer, partitions_of, topic_name
+
+RECONNECT_SECONDS = 2.0
+log = logging.getLogger(__name__)
+
+
+class Watcher:
+    """One listener to one upload's news (None: to everybody's). News while it works are one wake-up, never a queue."""
+
+    def __init__(self, upload_id: str | None) -> None:
+        self.upload_id = upload_id
+        self._news = asyncio.Event()
+
+    def wake(self) -> None:
+        self._news.set()
+
+    async def wait(self, timeout_seconds: float) -> bool:
+        """Whether there was news before the time was over."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._news.wait(), timeout_seconds)
+        had_news = self._news.is_set()
+        self._news.clear()
+        return had_news
+
+
+class LiveHub:
+    """Follows progress, completions, the gate and the parts, without a consumer group: every replica sees all.
+
+    SQL stays the source of what clients are told; records only say when to look. Memory is bounded by the number of
+    parts and watchers.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._watchers: dict[str | None, set[Watcher]] = {}
+        self._parts: dict[str, PartStatus] = {}
+        self._lookups: dict[bytes, LookupStatus] = {}
+        self.command: LookupCommand | None = None
+        self.caught_up = asyncio.Event()
+        self._names = {
+            topic: topic_name(topic, settings)
+            for topic in (
+                topics.UPLOAD_PROGRESS,
+                topics.UPLOAD_COMPLETIONS,
+                topics.LOOKUP_STATUS,
+                topics.LOOKUP_COMMANDS,
+                topics.PART_STATUS,
+            )
+        }
+
+    def surroundings(self) -> Surroundings:
+        """What runs now, as far as it has told."""
+        newest = max(self._lookups.values(), key=lambda status: status.at, default=None)
+        return Surroundings.of(newest, sorted(self._parts.values(), key=lambda part: part.key))
+
+    @contextmanager
+    def watch(self, upload_id: str | None) -> Iterator[Watcher]:
+        """A watcher that is woken until the block ends."""
+        watcher = Watcher(upload_id)
+        self._watchers.setdefault(upload_id, set()).add(watcher)
+        try:
+            yield watcher
+        finally:
+            self._watchers[upload_id].discard(watcher)
+            if not self._watchers[upload_id]:
+                del self._watchers[upload_id]
+
+    async def run(self) -> None:
+        """Follows the topics until cancelled; a broken connection is made anew."""
+        while True:
+            consumer = make_consumer(self._settings)
+            try:
+                await consumer.start()
+                await self._follow(consumer)
+            except (KafkaError, LookupError) as error:
+                log.warning("live news stopped, trying again: %s: %s", type(error).__name__, error)
+            finally:
+                await consumer.stop()
+            await asyncio.sleep(RECONNECT_SECONDS)
+
+    async def _follow(self, consumer: AIOKafkaConsumer) -> None:
+        states = [topics.LOOKUP_STATUS, topics.LOOKUP_COMMANDS, topics.PART_STATUS]
+        news = [topics.UPLOAD_PROGRESS, topics.UPLOAD_COMPLETIONS]
+        from_start = [tp for topic in states for tp in await partitions_of(consumer, self._names[topic])]
+        from_end = [tp for topic in news for tp in await partitions_of(consumer, self._names[topic])]
+        consumer.assign(from_start + from_end)
+        await consumer.seek_to_beginning(*from_start)
+        await consumer.seek_to_end(*from_end)
+        ends = await consumer.end_offsets(from_start)
+        while True:
+            batches = await consumer.getmany(timeout_ms=500)
+            for partition, records in batches.items():
+                for record in records:
+                    self._take(partition, record)
+            await self._note_if_caught_up(consumer, ends)
+
+    async def _note_if_caught_up(self, consumer: AIOKafkaConsumer, ends: dict[TopicPartition, int]) -> None:
+        if self.caught_up.is_set():
+            return
+        if all([await consumer.position(tp) >= end for tp, end in ends.items()]):
+            self.caught_up.set()
+
+    def _take(self, partition: TopicPartition, record: ConsumerRecord) -> None:
+        try:
+            self._take_state(partition.topic, record)
+        except UndecodableRecord as error:
+            log.warning("skipped %s/%d@%d: %s", partition.topic, partition.partition, record.offset, error)
+
+    def _take_state(self, topic: str, record: ConsumerRecord) -> None:
+        if topic == self._names[topics.PART_STATUS]:
+            self._take_part(record)
+        elif topic == self._names[topics.LOOKUP_STATUS]:
+            self._take_lookup_status(record)
+        elif topic == self._names[topics.LOOKUP_COMMANDS]:
+            self.command = None if record.value is None else decode(LookupCommand, record.value)
+        elif record.key is not None:
+            self._wake(record.key.decode(errors="replace"))
+
+    def _take_part(self, record: ConsumerRecord) -> None:
+        if record.value is None:
+            self._parts.pop((record.key or b"").decode(errors="replace"), None)
+        else:
+            part = decode(PartStatus, record.value)
+            self._parts[part.key] = part
+
+    def _take_lookup_status(self, record: ConsumerRecord) -> None:
+        if record.value is None:
+            self._lookups.pop(record.key or b"", None)
+            return
+        before = self.surroundings().lookup
+        self._lookups[record.key or b""] = status = decode(LookupStatus, record.value)
+        touched = {lane.upload_id for lane in status.lanes}
+        if before is not None:
+            touched |= {lane.upload_id for lane in before.lanes}
+        for upload_id in touched & {key for key in self._watchers if key is not None}:
+            self._wake(upload_id)
+
+    def _wake(self, upload_id: str) -> None:
+        for key in (upload_id, None):
+            for watcher in self._watchers.get(key, ()):
+                watcher.wake()
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
