@@ -1,0 +1,144 @@
+"""Decides whether a cell is a phone, and how a phone may be shown where people other than its owner read.
+
+The rule, in this order: the cell is stripped; an integral float loses its `.0` (a spreadsheet or pandas put it
+there); scientific notation (`4.41234E+11`) has lost digits for good; what is left is a phone when `phonenumbers` can
+parse it as a whole in the region and calls it valid. Letters, `tel:`, extensions and Unicode digits are understood by
+that library.
+"""
+
+import functools
+import hashlib
+import hmac
+import re
+from collections.abc import Iterator
+from typing import Literal, NamedTuple
+
+import phonenumbers
+from phonenumbers.phonemetadata import PhoneMetadata
+
+__all__ = ["Reading", "Reason", "fingerprint", "is_region", "mask", "normalise", "search"]
+
+Reason = Literal["no_phone", "not_a_phone", "lost_digits"]
+"""Why there is no phone: the cell is blank · it holds no valid number · a spreadsheet has rounded it away."""
+
+CACHED_CELLS = 65_536
+"""About 20 MB. Uploads repeat their phones; an answer from the cache costs 0.1 µs instead of 20 to 60."""
+
+LONGEST_CELL_CHARS = 250
+"""`phonenumbers` itself refuses to parse more (MAX_INPUT_STRING_LENGTH)."""
+
+LONGEST_SEARCH_CHARS = 1_000
+MOST_SEARCH_TRIES = 20
+"""A cell is searched only so far: each candidate costs some 50 µs and a hostile cell may hold thousands."""
+
+_THREE_DIGITS = re.compile(r"\d\D*\d\D*\d").search
+_INTEGRAL_FLOAT = re.compile(r"(\d+)\.0+").fullmatch
+_SCIENTIFIC = re.compile(r"[+-]?\d+(?:[.,]\d+)?[eE][+]?\d+").fullmatch
+_NORTH_AMERICAN = re.compile(
+    r"(\+1[ .-]?|1[ .-]?)?(?:\(([2-9][0-9]{2})\) ?|([2-9][0-9]{2})[ .-]?)([2-9][0-9]{2})[ .-]?([0-9]{4})"
+).fullmatch
+
+
+class Reading(NamedTuple):
+    """What a cell says: a phone in E.164, or the reason why there is none."""
+
+    phone: str | None
+    reason: Reason | None
+
+
+_BLANK = Reading(None, "no_phone")
+_NOT_A_PHONE = Reading(None, "not_a_phone")
+_LOST_DIGITS = Reading(None, "lost_digits")
+
+
+@functools.lru_cache(maxsize=CACHED_CELLS)
+def normalise(cell: str, region: str) -> Reading:
+    """Read a whole cell as one phone; `region` (ISO 3166, two letters) is for those without a country code."""
+    text = cell.strip()
+    if not text:
+        return _BLANK
+    if float_text := _INTEGRAL_FLOAT(text):
+        text = float_text[1]
+    if _SCIENTIFIC(text):
+        return _LOST_DIGITS
+    if (phone := _north_american(text, region)) is not None:
+        return Reading(phone, None)
+    if not _THREE_DIGITS(text) or len(text) > LONGEST_CELL_CHARS:
+        return _NOT_A_PHONE
+    phone = _parsed(text, region)
+    return Reading(phone, None) if phone else _NOT_A_PHONE
+
+
+@functools.lru_cache(maxsize=CACHED_CELLS)
+def search(cell: str, region: str) -> str | None:
+    """The first valid phone inside a cell that is more than a phone (several numbers, labels, text), in E.164."""
+    text = cell.strip()[:LONGEST_SEARCH_CHARS]
+    if not _THREE_DIGITS(text) or _SCIENTIFIC(text):
+        return None
+    matches: Iterator[phonenumbers.PhoneNumberMatch] = iter(
+        phonenumbers.PhoneNumberMatcher(text, region, phonenumbers.Leniency.VALID, MOST_SEARCH_TRIES)
+    )
+    found = next(matches, None)
+    return _e164(found.number) if found else None
+
+
+def is_region(region: str) -> bool:
+    """Whether phones can be read in this region."""
+    return region in phonenumbers.SUPPORTED_REGIONS
+
+
+def mask(phone: str) -> str:
+    """A phone (E.164) as logs, metrics and other owners may see it: `+1415*****00`."""
+    shown = min(5, max(2, len(phone) - 6))
+    return f"{phone[:shown]}{'*' * max(0, len(phone) - shown - 2)}{phone[-2:]}"
+
+
+def fingerprint(phone: str, key: bytes) -> str:
+    """A keyed hash of a phone (16 hexadecimal digits): it can be followed through logs, but not guessed back."""
+    return hmac.new(key, phone.encode(), hashlib.sha256).hexdigest()[:16]
+
+
+def _parsed(text: str, region: str) -> str | None:
+    try:
+        number = phonenumbers.parse(text, region)
+    except phonenumbers.NumberParseException:
+        return None
+    return _e164(number) if phonenumbers.is_valid_number(number) else None
+
+
+def _e164(number: phonenumbers.PhoneNumber) -> str:
+    return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+
+
+def _north_american(text: str, region: str) -> str | None:
+    """A shortcut for the commonest shapes, twenty times as fast as `phonenumbers` and, as tests show, equal to it."""
+    found = _NORTH_AMERICAN(text)
+    if found is None:
+        return None
+    prefix, bracketed_area, area, exchange, line = found.groups()
+    if region not in ("US", "CA") and not (prefix and prefix[0] == "+"):
+        return None
+    national = f"{bracketed_area or area}{exchange}{line}"
+    return f"+1{national}" if _north_american_numbers().fullmatch(national) else None
+
+
+@functools.cache
+def _north_american_numbers() -> re.Pattern[str]:
+    """Every valid national number of calling code 1, from the metadata of `phonenumbers`.
+
+    A region is recognised by its leading digits if it has any, else by its patterns (`region_code_for_number`).
+    """
+    return re.compile("|".join(_valid_in(region) for region in phonenumbers.COUNTRY_CODE_TO_REGION_CODE[1]))
+
+
+def _valid_in(region: str) -> str:
+    metadata = PhoneMetadata.metadata_for_region(region)
+    if metadata is None:
+        raise LookupError(f"phonenumbers has no metadata for {region}")
+    kinds = (
+        metadata.fixed_line, metadata.mobile, metadata.toll_free, metadata.premium_rate, metadata.shared_cost,
+        metadata.personal_number, metadata.voip, metadata.pager, metadata.uan, metadata.voicemail,
+    )  # fmt: skip
+    patterns = [kind.national_number_pattern for kind in kinds if kind and kind.national_number_pattern]
+    leading = f"(?={metadata.leading_digits})" if metadata.leading_digits else ""
+    return f"{leading}(?:{'|'.join(patterns)})"

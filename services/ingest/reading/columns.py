@@ -1,0 +1,94 @@
+"""Decides which columns hold phones, by the share of cells that are valid phones, with the header as a hint."""
+
+import random
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from schemas.phones import normalise
+from services.ingest.reading.cells import digits, is_decoy, is_formatted, is_local_phone, is_placeholder
+from services.ingest.reading.header_words import Hint, hint_of
+
+LEAST_SHARE_BY_CONTENT: Final = 0.5
+"""Of the filled cells must be phones, beyond what chance gives, in a column whose header does not say phone."""
+LEAST_SHARE_BY_HEADER: Final = 0.2
+"""Of the filled cells must be phones, or look like local ones, in a column whose header does."""
+MOST_DECOYS_SHARE: Final = 0.5
+_LONGEST_PHONE_CHARS: Final = 60
+_CHANCE_TRIES: Final = 40
+
+_HINT_SCORES: Final[dict[Hint, float]] = {
+    "phone": 1.0, "none": 0.0, "lesser_phone": -0.6, "area_code": -9.0, "other": -0.5,
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What a sample of a column shows. Shares are of its filled cells."""
+
+    column: int
+    hint: Hint
+    filled: int
+    valid_share: float
+    local_share: float
+    beyond_chance: float
+    """The share of valid phones less what bare digits of such lengths would give by chance in the region."""
+
+    @property
+    def score(self) -> float:
+        return _HINT_SCORES[self.hint] + self.beyond_chance + 0.3 * self.local_share + 0.1 * self.valid_share
+
+    @property
+    def is_phone(self) -> bool:
+        if not self.filled or self.hint == "area_code":
+            return False
+        if self.hint in ("phone", "lesser_phone"):
+            return max(self.valid_share, self.local_share) >= LEAST_SHARE_BY_HEADER
+        needed = LEAST_SHARE_BY_CONTENT if self.hint == "none" else 0.8
+        return self.beyond_chance >= needed
+
+
+def evidence_of(rows: Sequence[Sequence[str]], headers: Sequence[str], region: str) -> list[Evidence]:
+    """One for each column that the header or any row has, in order."""
+    width = max(len(headers), max(map(len, rows), default=0))
+    return [_evidence(rows, column, headers, region) for column in range(width)]
+
+
+def phone_columns(evidence: Sequence[Evidence]) -> list[int]:
+    """The columns of phones, the best first; the leftmost of equals."""
+    found = [one for one in evidence if one.is_phone]
+    return [one.column for one in sorted(found, key=lambda one: (-round(one.score, 2), one.column))]
+
+
+def _evidence(rows: Sequence[Sequence[str]], column: int, headers: Sequence[str], region: str) -> Evidence:
+    hint = hint_of(headers[column]) if column < len(headers) else "none"
+    filled = [row[column] for row in rows if column < len(row) and not is_placeholder(row[column])]
+    if not filled:
+        return Evidence(column, hint, 0, 0.0, 0.0, 0.0)
+    decoys = sum(map(is_decoy, filled)) / len(filled)
+    valid = [cell for cell in filled if _is_valid(cell, region)]
+    valid_share = len(valid) / len(filled) if decoys < MOST_DECOYS_SHARE else 0.0
+    local_share = sum(map(is_local_phone, filled)) / len(filled) if decoys < MOST_DECOYS_SHARE else 0.0
+    return Evidence(column, hint, len(filled), valid_share, local_share, _beyond_chance(valid, valid_share, region))
+
+
+def _is_valid(cell: str, region: str) -> bool:
+    return len(cell) <= _LONGEST_PHONE_CHARS and digits(cell) >= 5 and normalise(cell, region).phone is not None
+
+
+def _beyond_chance(valid: Sequence[str], valid_share: float, region: str) -> float:
+    """Grouped like phones they are evidence in full; bare digits only as far as random ones would not be valid too."""
+    if not valid:
+        return 0.0
+    bare = [cell for cell in valid if not is_formatted(cell)]
+    lengths = Counter(map(digits, bare))
+    chance = sum(_chance(length, region) * count for length, count in lengths.items()) / len(valid)
+    return max(0.0, (valid_share - chance) / (1 - chance)) if chance < 1 else 0.0
+
+
+def _chance(length: int, region: str) -> float:
+    """How many of a hundred random numbers of this length would pass for phones in the region, as a share."""
+    source = random.Random(length)
+    tries = [str(source.randrange(10 ** (length - 1), 10**length)) for _ in range(_CHANCE_TRIES)]
+    return sum(normalise(number, region).phone is not None for number in tries) / _CHANCE_TRIES

@@ -1,0 +1,117 @@
+"""Reads JSON Lines: objects become rows by their keys, arrays by position; a broken line becomes a row of itself."""
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+from services.ingest.reading.model import Limits
+from services.ingest.reading.refusals import Refused
+from services.ingest.reading.text import Lines, LineTooLong
+
+_LITERALS: Final = {None: "", True: "true", False: "false"}
+_LONGEST_INTEGER_CHARS: Final = 4000
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+
+JsonRecord = tuple[int, Any]
+"""The line from 1, and the value; the bare line (str) where it is no JSON."""
+
+
+class Broken(str):
+    """A line that is not JSON."""
+
+    __slots__ = ()
+
+
+class _Float(float):
+    """A number that remembers how it was written."""
+
+    def __init__(self, written: str) -> None:
+        self.written = written
+
+
+def _integer(written: str) -> int | str:
+    return int(written) if len(written) <= _LONGEST_INTEGER_CHARS else written
+
+
+_DECODER: Final = json.JSONDecoder(parse_int=_integer, parse_float=_Float, parse_constant=str)
+
+
+def looks_like_json_lines(text: str) -> bool:
+    """Whether the first lines are JSON objects or arrays. Raises Refused for a JSON document over several lines."""
+    start = text.lstrip()
+    if not start.startswith(("{", "[")):
+        return False
+    lines = [line for line in text.split("\n")[:50] if line.strip()]
+    if len(lines) > 1 and len(text.split("\n")) <= 50 and not text.endswith("\n"):
+        lines = lines[:-1] if _parsed(lines[-1]) is None else lines
+    good = sum(isinstance(_parsed(line), (dict, list)) for line in lines)
+    if good >= max(1, 0.5 * len(lines)) and not _is_one_document(lines):
+        return True
+    if start.startswith(("[{", "[\n", "[ ", "{\n", "{ ", '{"', "[\r", "{\r")) and '"' in start:
+        raise Refused("not-json-lines", "This is one JSON document. Write one object per line, without a list around them.")
+    return False
+
+
+def _is_one_document(lines: Sequence[str]) -> bool:
+    """A single line that is a list of objects."""
+    value = _parsed(lines[0]) if len(lines) == 1 else None
+    return isinstance(value, list) and bool(value) and all(isinstance(item, dict) for item in value)
+
+
+def values(chunks: Iterator[str], limits: Limits) -> Iterator[JsonRecord]:
+    """Each line that is not blank, as a value with all numbers as text. Raises Refused `line-too-long`."""
+    number = 0
+    try:
+        for number, line in enumerate(lines := Lines(chunks, limits), 1):
+            lines.records = number
+            if text := line.strip():
+                value = _parsed(text)
+                yield number, Broken(line.rstrip("\r\n")) if value is None and text != "null" else value
+    except LineTooLong as problem:
+        raise Refused(
+            "line-too-long", f"Line {number + 1} is longer than {limits.max_line_chars:,} characters. Put less into an object."
+        ) from problem
+
+
+def keys_of(records: Iterator[JsonRecord], limits: Limits) -> tuple[str, ...]:
+    """The keys of all objects in the order of their first appearance. Raises Refused `too-many-columns`."""
+    keys: dict[str, None] = {}
+    for line, value in records:
+        if isinstance(value, dict):
+            keys.update(dict.fromkeys(value))
+            if len(keys) > limits.max_columns:
+                raise Refused("too-many-columns", f"Up to line {line} the objects have more than {limits.max_columns:,} keys.")
+    return tuple(keys)
+
+
+def cells_of(value: Any, keys: Sequence[str]) -> tuple[str, ...]:
+    """A value as cells: an object's values by key, an array's items, anything else as one cell."""
+    if isinstance(value, dict):
+        return tuple(as_cell(value.get(key)) for key in keys)
+    if isinstance(value, list):
+        return tuple(map(as_cell, value))
+    return (as_cell(value),)
+
+
+def as_cell(value: Any) -> str:
+    """Texts as they are, numbers as written, nothing for null, compact JSON for what is nested."""
+    if isinstance(value, str):
+        return _storable(value)
+    if value is None or isinstance(value, bool):
+        return _LITERALS[value]
+    if isinstance(value, _Float):
+        return value.written
+    return _storable(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
+
+
+def _storable(text: str) -> str:
+    """Half of a surrogate pair, which JSON can escape but UTF-8 cannot store, stays the escape that it was."""
+    return _LONE_SURROGATE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def _parsed(text: str) -> Any:
+    try:
+        return _DECODER.decode(text.strip())
+    except (ValueError, RecursionError):
+        return None

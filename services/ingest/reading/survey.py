@@ -1,0 +1,82 @@
+"""Reads a text file once from end to end and keeps bounded evidence: its head, pieces spread over it, odd bytes."""
+
+import codecs
+import re
+from dataclasses import dataclass, field
+
+from services.ingest.reading.containers import CHUNK_BYTES, ByteStream
+
+HEAD_BYTES = 512 * 1024
+PIECE_BYTES = 16 * 1024
+MOST_PIECES = 32
+EVIDENCE_BYTES = 64 * 1024
+
+_LINES_BEYOND_ASCII = re.compile(rb"[^\r\n]{0,200}[\x80-\xff][^\r\n]{0,200}")
+
+
+@dataclass(slots=True)
+class Survey:
+    """What one pass over the bytes showed. `pieces` are evenly spread and begin and end anywhere."""
+
+    total_bytes: int = 0
+    head: bytes = b""
+    pieces: list[bytes] = field(default_factory=list)
+    odd_lines: bytes = b""
+    """Up to 64 KiB of lines that hold bytes beyond ASCII, from the beginning on."""
+    utf8_characters: int = 0
+    """Characters beyond ASCII that are correct UTF-8."""
+    utf8_errors: int = 0
+    cut_off: bool = False
+    """The last character is an incomplete UTF-8 sequence, as in the first part of a bigger file."""
+
+
+def survey(stream: ByteStream) -> Survey:
+    """Read everything; memory stays below 2 MiB."""
+    result = Survey()
+    spread = _Spread()
+    decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+    while chunk := _whole_chunk(stream):
+        if len(result.head) < HEAD_BYTES:
+            result.head += chunk[: HEAD_BYTES - len(result.head)]
+        spread.add(chunk)
+        result.total_bytes += len(chunk)
+        if chunk.isascii() and not decoder.getstate()[0]:
+            continue
+        _count_utf8(result, chunk, decoder.decode(chunk))
+        if len(result.odd_lines) < EVIDENCE_BYTES:
+            found = b"\n".join(_LINES_BEYOND_ASCII.findall(chunk))
+            result.odd_lines += found[: EVIDENCE_BYTES - len(result.odd_lines)] + b"\n"
+    result.cut_off = bool(decoder.getstate()[0])
+    result.pieces = spread.pieces
+    return result
+
+
+def _whole_chunk(stream: ByteStream) -> bytes:
+    """Full chunks, however little an archive gives at a time, so that pieces begin at whole UTF-16 and -32 characters."""
+    chunk = stream.read(CHUNK_BYTES)
+    while 0 < len(chunk) < CHUNK_BYTES and (more := stream.read(CHUNK_BYTES - len(chunk))):
+        chunk += more
+    return chunk
+
+
+def _count_utf8(result: Survey, chunk: bytes, text: str) -> None:
+    errors = text.count("\ufffd") - chunk.count(b"\xef\xbf\xbd")
+    result.utf8_errors += max(0, errors)
+    result.utf8_characters += len(text) - len(text.encode("ascii", "ignore")) - max(0, errors)
+
+
+class _Spread:
+    """Pieces at even distances from a stream of unknown length: when there are too many, every second one goes."""
+
+    def __init__(self) -> None:
+        self.pieces: list[bytes] = []
+        self._stride = 1
+        self._seen = 0
+
+    def add(self, chunk: bytes) -> None:
+        if self._seen % self._stride == 0:
+            self.pieces.append(chunk[:PIECE_BYTES])
+        self._seen += 1
+        if len(self.pieces) > MOST_PIECES:
+            self.pieces = self.pieces[::2]
+            self._stride *= 2

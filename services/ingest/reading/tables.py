@@ -1,0 +1,148 @@
+"""Decides, from a sample of any table's records, where it begins and which columns hold phones: the same for all formats."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from services.ingest.reading.area_codes import area_candidates
+from services.ingest.reading.cells import is_placeholder
+from services.ingest.reading.columns import Evidence, evidence_of, phone_columns
+from services.ingest.reading.headers import top_of
+from services.ingest.reading.model import ColumnProfile, Container, Detected, Dialect, Format, ReadOptions
+from services.ingest.reading.refusals import Refused
+
+SAMPLES_OF_COLUMN: Final = 3
+LONGEST_SAMPLE_CHARS: Final = 60
+
+Cells = Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Records from the top of a table with their lines, and rows from further down."""
+
+    top: Sequence[tuple[int, Cells]]
+    further: Sequence[Cells] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How the file around a table is to be read."""
+
+    format: Format
+    encoding: str
+    container: Container
+    dialect: Dialect = Dialect()
+    keyed: bool = False
+    sheet: str | None = None
+    sheets: tuple[str, ...] = ()
+    lines_above: int = 0
+    """A `sep=` line, which stands above everything else."""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """What was found out about a table; columns are 0-based positions."""
+
+    header: bool
+    skipped_lines: int
+    columns: tuple[str, ...]
+    phone_columns: tuple[int, ...]
+    other_phone_columns: tuple[int, ...]
+    area_column: int | None
+    area_column_candidates: tuple[int, ...]
+    profiles: tuple[ColumnProfile, ...]
+    score: float
+    """How sure the best phone column is; 0 if there is none."""
+
+    def within(self, file: Layout, region: str) -> Detected:
+        """The whole of what was detected: the table in its file."""
+        return Detected(
+            format=file.format,
+            encoding=file.encoding,
+            delimiter=file.dialect.delimiter if file.format == "csv" else None,
+            sheet=file.sheet,
+            sheets=file.sheets,
+            header=self.header,
+            skipped_lines=max(file.lines_above, self.skipped_lines),
+            columns=self.columns,
+            phone_columns=self.phone_columns,
+            other_phone_columns=self.other_phone_columns,
+            area_column=self.area_column,
+            area_column_candidates=self.area_column_candidates,
+            region=region,
+            container=file.container,
+            dialect=file.dialect,
+            keyed=file.keyed,
+            profiles=self.profiles,
+        )
+
+
+def table_of(sample: Sample, options: ReadOptions, *, keys: tuple[str, ...] | None = None) -> Table:
+    """What the sample shows. `keys` are the header when the format itself names the columns.
+
+    Raises Refused: `unknown-column`, `ambiguous-column`. A table without phones has no `phone_columns`.
+    """
+    cells = [record for _, record in sample.top]
+    if keys is None:
+        top = top_of(cells, options.region, wanted=options.header)
+        first = top.titles + top.header
+        columns = tuple(cells[top.titles]) if top.header and top.titles < len(cells) else ()
+        skipped = _lines_above(sample.top, top.titles) if top.header else 0
+        header = top.header
+    else:
+        first, columns, skipped, header = 0, keys, 0, True
+    rows = [*cells[first:], *sample.further]
+    evidence = evidence_of(rows, columns, options.region)
+    found = phone_columns(evidence)
+    chosen = tuple(dict.fromkeys(position_of(name, columns, len(evidence)) for name in options.phone_columns))
+    used = chosen or tuple(found[:1])
+    area = None if options.area_column is None else position_of(options.area_column, columns, len(evidence))
+    candidates = area_candidates(rows, columns, used[0], region=options.region) if used else []
+    return Table(
+        header=header,
+        skipped_lines=skipped,
+        columns=columns,
+        phone_columns=used,
+        other_phone_columns=tuple(column for column in found if column not in used and column != area),
+        area_column=area,
+        area_column_candidates=tuple(candidates),
+        profiles=tuple(_profile(one, rows, columns) for one in evidence),
+        score=max((evidence[column].score for column in found[:1]), default=0.0),
+    )
+
+
+def position_of(name: str | int, columns: Sequence[str], width: int) -> int:
+    """The 0-based position of a column given by header text (exact, else ignoring case and blanks) or position."""
+    if isinstance(name, str):
+        for match in (lambda header: header == name, lambda header: header.strip().casefold() == name.strip().casefold()):
+            positions = [at for at, header in enumerate(columns) if match(header)]
+            if len(positions) > 1:
+                raise Refused(
+                    "ambiguous-column",
+                    f"{len(positions)} columns are called {name!r}. Give the position instead: {_listed(positions)}.",
+                )
+            if positions:
+                return positions[0]
+    if isinstance(name, int) or (name.isascii() and name.isdecimal() and len(name) < 7):
+        if 0 <= int(name) < width:
+            return int(name)
+        raise Refused("unknown-column", f"There is no column {name}: the columns are 0 to {width - 1}.")
+    known = _listed([header for header in columns if header.strip()][:30])
+    hint = f"The columns are {known}." if known else "The file has no header: give a position, counted from 0."
+    raise Refused("unknown-column", f"There is no column {name!r}. {hint}")
+
+
+def _listed(values: Sequence[object]) -> str:
+    return ", ".join(map(str, values))
+
+
+def _lines_above(top: Sequence[tuple[int, Cells]], titles: int) -> int:
+    return top[titles][0] - 1 if titles < len(top) else 0
+
+
+def _profile(evidence: Evidence, rows: Sequence[Cells], columns: Sequence[str]) -> ColumnProfile:
+    at = evidence.column
+    filled = dict.fromkeys(row[at] for row in rows[:200] if at < len(row) and not is_placeholder(row[at]))
+    samples = tuple(cell[:LONGEST_SAMPLE_CHARS] for cell in list(filled)[:SAMPLES_OF_COLUMN])
+    return ColumnProfile(at, columns[at] if at < len(columns) else None, samples, round(evidence.valid_share, 3))

@@ -1,0 +1,97 @@
+"""Runs the process that reads a workbook and takes its rows, never waiting for it longer than the limits allow."""
+
+import os
+import selectors
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import IO, Any, Final
+
+import orjson
+
+from services.ingest.reading.model import Limits
+from services.ingest.reading.refusals import Refused
+from services.ingest.reading.workbook.child import Task
+from services.ingest.reading.workbook.sheet import SheetRow
+
+SAMPLE_ROWS: Final = 1_000
+_ROOT: Final = Path(__file__).parents[4]
+_MODULE: Final = "services.ingest.reading.workbook.child"
+_PIECE_BYTES: Final = 64 * 1024
+
+
+@dataclass(slots=True)
+class SheetSample:
+    """The first rows of a sheet that hold something."""
+
+    name: str
+    visible: bool
+    rows: list[SheetRow] = field(default_factory=list)
+
+
+def sample_sheets(path: Path, limits: Limits) -> list[SheetSample]:
+    """A sample of every sheet in the order of the tabs. Raises Refused, see `child`."""
+    samples: list[SheetSample] = []
+    for message in _messages(Task(str(path), None, SAMPLE_ROWS, 0, asdict(limits)), limits):
+        if message[0] == "sheet":
+            samples.append(SheetSample(message[1], message[2]))
+        else:
+            samples[-1].rows.append((message[0], message[1]))
+    return samples
+
+
+def workbook_rows(path: Path, sheet: str, limits: Limits, *, after_row: int = 0) -> Iterator[SheetRow]:
+    """The rows of a sheet that hold something, beyond `after_row`. Raises Refused, see `child`."""
+    for message in _messages(Task(str(path), sheet, None, after_row, asdict(limits)), limits):
+        if message[0] != "sheet":
+            yield message[0], message[1]
+
+
+def _messages(task: Task, limits: Limits) -> Iterator[list[Any]]:
+    """What the process says until it ends. Whoever stops reading ends it."""
+    with _running(task) as output:
+        for line in _lines(output, limits.child_idle_seconds):
+            message = orjson.loads(line)
+            if message[0] == "end":
+                return
+            if message[0] == "refused":
+                raise Refused(message[1], message[2])
+            yield message
+    raise Refused("bad-workbook", "Reading it took too much memory or time. Save the table as CSV.")
+
+
+@contextmanager
+def _running(task: Task) -> Iterator[IO[bytes]]:
+    search_path = os.pathsep.join(filter(None, (str(_ROOT), os.environ.get("PYTHONPATH"))))
+    process = subprocess.Popen(
+        [sys.executable, "-m", _MODULE, task.as_json().decode()],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env={"PYTHONPATH": search_path, "PATH": os.environ.get("PATH", ""), "MALLOC_ARENA_MAX": "1"},
+    )
+    with process:
+        try:
+            if process.stdout is None:
+                raise RuntimeError("the process has no output")
+            yield process.stdout
+        finally:
+            process.kill()
+
+
+def _lines(output: IO[bytes], idle_seconds: float) -> Iterator[bytes]:
+    """Complete lines as they come; none for longer than allowed is refused."""
+    tail = b""
+    with selectors.DefaultSelector() as selector:
+        selector.register(output, selectors.EVENT_READ)
+        while True:
+            if not selector.select(idle_seconds):
+                raise Refused("bad-workbook", f"No row could be read for {idle_seconds:.0f} seconds. Save the table as CSV.")
+            piece = os.read(output.fileno(), _PIECE_BYTES)
+            if not piece:
+                return
+            *lines, tail = (tail + piece).split(b"\n")
+            yield from lines

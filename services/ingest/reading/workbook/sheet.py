@@ -1,0 +1,152 @@
+"""Reads the rows of a sheet one after another, only those that hold something."""
+
+from collections.abc import Iterator
+from typing import Final
+
+from services.ingest.reading.containers import ByteStream
+from services.ingest.reading.model import Limits
+from services.ingest.reading.refusals import Refused
+from services.ingest.reading.workbook.number_formats import as_shown
+from services.ingest.reading.workbook.parts import SharedTexts, Styles, unescaped
+from services.ingest.reading.workbook.xml_events import Handler, local_name, parse
+
+SheetRow = tuple[int, list[str]]
+"""The number of the row in the sheet, from 1, and its cells up to the last that holds something."""
+
+MOST_ROWS: Final = 1_048_576
+_TRUTH: Final = {"0": "FALSE", "1": "TRUE", "true": "TRUE", "false": "FALSE"}
+
+
+def sheet_rows(stream: ByteStream, part: str, handler: "SheetHandler", limits: Limits) -> Iterator[SheetRow]:
+    """The rows of a sheet that hold something.
+
+    Raises Refused: `bad-workbook`, `too-many-columns`, `cell-too-long`, `line-too-long`.
+    """
+    last_filled_bytes = 0
+    for parsed_bytes in parse(stream, handler, part):
+        if handler.rows:
+            last_filled_bytes = parsed_bytes
+            yield from handler.rows
+            handler.rows.clear()
+        elif parsed_bytes - last_filled_bytes > limits.max_blank_sheet_bytes:
+            raise Refused(
+                "bad-workbook",
+                f"After row {handler.row_number:,} the sheet holds only formatting, more than "
+                f"{limits.max_blank_sheet_bytes:,} bytes of it. Copy the table to a new workbook, or save it as CSV.",
+            )
+
+
+class SheetHandler(Handler):
+    """Collects the rows that hold something in `rows`, which its user empties."""
+
+    def __init__(self, texts: SharedTexts, styles: Styles, limits: Limits, *, from_1904: bool) -> None:
+        self.rows: list[SheetRow] = []
+        self.row_number = 0
+        self._texts, self._styles, self._limits, self._from_1904 = texts, styles, limits, from_1904
+        self._columns: dict[str, int] = {}
+        self._cells: list[str] = []
+        self._column = -1
+        self._kind = "n"
+        self._style: str | None = None
+        self._pieces: list[str] = []
+        self._piece_chars = 0
+        self._taking = False
+        self._in_reading_aid = False
+
+    def start(self, name: str, attributes: dict[str, str]) -> None:
+        if ":" in name:
+            name = local_name(name)
+        if name == "c":
+            self._start_cell(attributes)
+        elif name in ("v", "t"):
+            self._taking = not self._in_reading_aid
+        elif name == "row":
+            self._start_row(attributes.get("r", ""))
+        elif name == "rPh":
+            self._in_reading_aid = True
+
+    def end(self, name: str) -> None:
+        if ":" in name:
+            name = local_name(name)
+        if name == "c":
+            if self._pieces:
+                self._end_cell()
+        elif name in ("v", "t"):
+            self._taking = False
+        elif name == "row":
+            self._end_row()
+        elif name == "rPh":
+            self._in_reading_aid = False
+
+    def text(self, text: str) -> None:
+        if self._taking:
+            self._pieces.append(text)
+            self._piece_chars += len(text)
+            if self._piece_chars > self._limits.max_cell_chars:
+                raise Refused(
+                    "cell-too-long",
+                    f"A cell in row {self.row_number} is longer than {self._limits.max_cell_chars:,} characters. Shorten it.",
+                )
+
+    def _start_row(self, number: str) -> None:
+        self.row_number = int(number) if number.isdecimal() and len(number) < 9 else self.row_number + 1
+        if self.row_number > MOST_ROWS:
+            raise Refused("bad-workbook", f"The sheet has rows beyond {MOST_ROWS:,}, which Excel cannot have.")
+        self._cells = []
+        self._column = -1
+
+    def _end_row(self) -> None:
+        if any(cell.strip() for cell in self._cells):
+            if sum(map(len, self._cells)) > self._limits.max_line_chars:
+                raise Refused(
+                    "line-too-long",
+                    f"Row {self.row_number} of the sheet holds more than {self._limits.max_line_chars:,} characters.",
+                )
+            self.rows.append((self.row_number, self._cells))
+        self._cells = []
+
+    def _start_cell(self, attributes: dict[str, str]) -> None:
+        reference = attributes.get("r")
+        self._column = self._column + 1 if reference is None else self._column_of(reference)
+        self._kind = attributes.get("t", "n")
+        self._style = attributes.get("s")
+        if self._pieces:
+            self._pieces.clear()
+        self._piece_chars = 0
+
+    def _column_of(self, reference: str) -> int:
+        letters = reference.rstrip("0123456789")
+        known = self._columns.get(letters)
+        if known is not None:
+            return known
+        column = 0
+        for letter in letters:
+            column = column * 26 + (ord(letter) & 31)
+        if not letters.isalpha() or not letters.isascii() or len(letters) > 3 or column > self._limits.max_columns:
+            raise Refused(
+                "too-many-columns",
+                f"Row {self.row_number} has a cell at {reference[:12]!r}; {self._limits.max_columns:,} columns are allowed.",
+            )
+        self._columns[letters] = column - 1
+        return column - 1
+
+    def _end_cell(self) -> None:
+        value = self._shown("".join(self._pieces))
+        self._pieces.clear()
+        missing = self._column - len(self._cells)
+        if missing > 0:
+            self._cells.extend([""] * missing)
+        if missing >= 0:
+            self._cells.append(value)
+        else:
+            self._cells[self._column] = value
+
+    def _shown(self, written: str) -> str:
+        kind = self._kind
+        if kind == "s":
+            return self._texts.get(written.strip())
+        if kind == "n":
+            return as_shown(written.strip(), self._styles.of(self._style), from_1904=self._from_1904)
+        if kind == "b":
+            return _TRUTH.get(written.strip(), written)
+        return unescaped(written)

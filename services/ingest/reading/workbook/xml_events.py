@@ -1,0 +1,63 @@
+"""Owns how the XML parts of a workbook are parsed: by expat, piece by piece, without any document type or entity."""
+
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+from xml.parsers import expat
+
+from services.ingest.reading.containers import ByteStream
+from services.ingest.reading.refusals import Refused
+
+PIECE_BYTES: Final = 64 * 1024
+
+
+class Handler:
+    """What to do with a part's elements; subclasses override what they need. See `local_name` for prefixes."""
+
+    def start(self, name: str, attributes: dict[str, str]) -> None: ...
+
+    def end(self, name: str) -> None: ...
+
+    def text(self, text: str) -> None: ...
+
+
+def parse(stream: ByteStream, handler: Handler, part: str) -> Iterator[int]:
+    """Parse a part; yields the bytes parsed so far after each piece. Raises Refused `bad-workbook`."""
+    parser = _parser(handler, part)
+    parsed_bytes = 0
+    try:
+        while piece := stream.read(PIECE_BYTES):
+            parser.Parse(piece, False)
+            parsed_bytes += len(piece)
+            yield parsed_bytes
+        parser.Parse(b"", True)
+    except expat.ExpatError as error:
+        raise Refused("bad-workbook", f"{part} is damaged ({error}). Open the workbook and save it again.") from error
+    yield parsed_bytes
+
+
+def parse_all(stream: ByteStream, handler: Handler, part: str) -> None:
+    for _ in parse(stream, handler, part):
+        pass
+
+
+def _parser(handler: Handler, part: str) -> Any:
+    parser = expat.ParserCreate()
+    parser.buffer_text = True
+    parser.StartDoctypeDeclHandler = _refuse_document_type(part)
+    parser.EntityDeclHandler = _refuse_document_type(part)
+    parser.StartElementHandler = handler.start
+    parser.EndElementHandler = handler.end
+    parser.CharacterDataHandler = handler.text
+    return parser
+
+
+def local_name(name: str) -> str:
+    """`x:row` and `row` are the same: few writers use a prefix, and the namespaces do not matter here."""
+    return name.rpartition(":")[2]
+
+
+def _refuse_document_type(part: str) -> Callable[..., None]:
+    def refuse(*_declaration: Any) -> None:
+        raise Refused("bad-workbook", f"{part} declares a document type or entities, which no workbook needs. Save it again.")
+
+    return refuse
