@@ -1,0 +1,209 @@
+"""Serves a simulated lookup API: strict about its limit, deterministic by phone, every arrival logged.
+
+`GET /lookup?phone=%2B14155550100`, HTTP/1.1 with connections kept alive. An arrival is stamped when the last byte of
+its request head is read, and logged before it is answered: `{"t_ns": CLOCK_MONOTONIC, "phone", "status"}`, a JSON line.
+"""
+
+import argparse
+import asyncio
+import json
+import signal
+import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from pathlib import Path
+from typing import TextIO
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from deploy.local import simulated_answers
+from deploy.local.simulated_answers import Reply, reply_to
+from deploy.local.sliding_limit import SlidingLimit
+
+_HEAD_END = b"\r\n\r\n"
+_LARGEST_HEAD_BYTES = 16 * 1024
+
+
+@dataclass(slots=True)
+class Api:
+    """What all connections share: the rules, the limit, the attempts so far and the log."""
+
+    log: TextIO
+    limit: SlidingLimit
+    latency_seconds: float = 0.1
+    fail_rate: float = 0.0
+    seed: int = 1
+    attempts: Counter[str] = field(default_factory=Counter)
+
+    def arrive(self, target: str, *, method: str, t_ns: int) -> Reply:
+        """Decides the reply to a request and logs its arrival."""
+        phone = phone_of(target)
+        reply = self._decide(phone, method=method, t_ns=t_ns)
+        self.log.write(json.dumps({"t_ns": t_ns, "phone": phone, "status": reply.status}) + "\n")
+        self.log.flush()
+        return reply
+
+    def _decide(self, phone: str, *, method: str, t_ns: int) -> Reply:
+        if method != "GET":
+            return Reply(405, b'{"error":"only GET"}')
+        if not phone:
+            return Reply(400, b'{"error":"phone is missing"}')
+        if not self.limit.admit(t_ns):
+            wait = self.limit.wait_seconds(t_ns)
+            return Reply(429, b'{"error":"too many requests"}', retry_after_seconds=wait)
+        self.attempts[phone] += 1
+        return reply_to(phone, seed=self.seed, attempt=self.attempts[phone], fail_rate=self.fail_rate)
+
+
+def phone_of(target: str) -> str:
+    """The phone that a request target asks for: the query's `phone`, else the last part of the path; "" if neither."""
+    parts = urlsplit(target)
+    asked = parse_qs(parts.query).get("phone")
+    last = unquote(parts.path.rpartition("/")[2])
+    return asked[0] if asked else last if last.lstrip("+").isdecimal() else ""
+
+
+class Connection(asyncio.Protocol):
+    """One client connection. Requests have no body; pipelined ones are answered in order, one at a time."""
+
+    def __init__(self, api: Api) -> None:
+        self._api = api
+        self._buffer = b""
+        self._heads: list[tuple[bytes, int]] = []
+        self._answering: asyncio.TimerHandle | None = None
+        self._silent = False
+        self._transport: asyncio.Transport
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - the protocol's signature
+        if self._answering is not None:
+            self._answering.cancel()
+
+    def data_received(self, data: bytes) -> None:
+        t_ns = time.monotonic_ns()
+        *heads, self._buffer = (self._buffer + data).split(_HEAD_END)
+        if len(self._buffer) > _LARGEST_HEAD_BYTES:
+            self._transport.close()
+            return
+        self._heads += [(head, t_ns) for head in heads]
+        self._next()
+
+    def _next(self) -> None:
+        if self._answering is not None or self._silent or not self._heads:
+            return
+        head, t_ns = self._heads.pop(0)
+        line, _, headers = head.decode("latin-1").partition("\r\n")
+        method, _, rest = line.partition(" ")
+        reply = self._api.arrive(rest.partition(" ")[0], method=method, t_ns=t_ns)
+        if reply.manner == "silence":
+            self._silent = True
+            return
+        # What follows another method's head may be a body, which nobody reads here.
+        wants_close = method != "GET" or "\r\nconnection: close" in f"\r\n{headers.lower()}"
+        loop = asyncio.get_running_loop()
+        self._answering = loop.call_later(self._api.latency_seconds, self._answer, reply, wants_close)
+
+    def _answer(self, reply: Reply, wants_close: bool) -> None:
+        self._answering = None
+        if reply.manner == "answer":
+            self._transport.write(render(reply))
+        if wants_close or reply.manner == "hang_up":
+            self._transport.close()
+            return
+        self._next()
+
+
+def render(reply: Reply) -> bytes:
+    """The reply as HTTP/1.1."""
+    lines = [
+        f"HTTP/1.1 {reply.status} {HTTPStatus(reply.status).phrase}",
+        f"Content-Type: {reply.content_type}",
+        f"Content-Length: {len(reply.body)}",
+    ]
+    if reply.retry_after_seconds is not None:
+        lines.append(f"Retry-After: {reply.retry_after_seconds}")
+    return "\r\n".join(lines).encode() + _HEAD_END + reply.body
+
+
+async def serve(api: Api, *, port: int, stop: asyncio.Event) -> None:
+    """Serves on the loopback address until `stop` is set.
+
+    Raises:
+        OSError: the port is not free.
+    """
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(lambda: Connection(api), "127.0.0.1", port, backlog=512)
+    host, bound = server.sockets[0].getsockname()[:2]
+    print(f"the simulated lookup API listens on http://{host}:{bound}/lookup", flush=True)
+    await stop.wait()
+    server.close()
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line; its help lists the special numbers."""
+    made = argparse.ArgumentParser(
+        "python -m deploy.local.simulator",
+        description=__doc__,
+        epilog=simulated_answers.__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    made.add_argument("--port", type=int, default=8900, help="8900 unless set; 0: a free one, which is printed")
+    made.add_argument("--log", type=Path, required=True, help="file that gets one JSON line an arrival; appended to")
+    made.add_argument("--limit", type=_count, default=10, help="calls in any sliding window; 0: no limit (default 10)")
+    made.add_argument("--window-seconds", type=_seconds, default=1.0, help="length of the window (default 1)")
+    made.add_argument("--latency-ms", type=_count, default=100, help="from arrival to reply (default 100)")
+    made.add_argument("--fail-rate", type=_share, default=0.0, help="share of attempts answered 503 (default 0)")
+    made.add_argument("--seed", type=int, default=1, help="another seed, other answers (default 1)")
+    return made
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if number < 0:
+        raise argparse.ArgumentTypeError("must be 0 or more")
+    return number
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not seconds > 0:
+        raise argparse.ArgumentTypeError("must be more than 0")
+    return seconds
+
+
+def _share(text: str) -> float:
+    share = float(text)
+    if not 0 <= share <= 1:
+        raise argparse.ArgumentTypeError("must be from 0 to 1")
+    return share
+
+
+async def _serve_until_signal(flags: argparse.Namespace, log: TextIO) -> None:
+    limit = SlidingLimit(flags.limit, window_seconds=flags.window_seconds)
+    api = Api(log, limit, flags.latency_ms / 1000, flags.fail_rate, flags.seed)
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    await serve(api, port=flags.port, stop=stop)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the simulator; returns the exit code: 0 stopped, 1 not started, 2 usage."""
+    flags = parser().parse_args(arguments)
+    try:
+        with flags.log.open("a", encoding="utf-8") as log:
+            asyncio.run(_serve_until_signal(flags, log))
+    except OSError as error:
+        what = f"The log {flags.log}" if error.filename else f"Port {flags.port} on 127.0.0.1"
+        print(f"{what} cannot be used ({error.strerror}): choose another.", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
