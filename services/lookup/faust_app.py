@@ -9,6 +9,7 @@ from faust.transport import conductor
 
 from schemas.settings import Settings
 from schemas.topics import Topic
+from services.lookup.runs import RunScheduler, consume_by_runs
 from services.runtime.kafka import MAX_RECORD_BYTES, group_name, topic_name
 from services.runtime.process import RefusedToStart
 
@@ -26,7 +27,7 @@ def refuse_without_compiled_faust() -> None:
 
 def build_app(settings: Settings, *, folder: Path) -> faust.App:
     """The app, without agents and tables. Its RocksDB data live in `folder`."""
-    return faust.App(
+    app = faust.App(
         group_name(NAME, settings),
         broker=[f"kafka://{server.strip()}" for server in settings.kafka.split(",")],
         datadir=folder,
@@ -40,7 +41,7 @@ def build_app(settings: Settings, *, folder: Path) -> faust.App:
         broker_request_timeout=40,
         broker_commit_interval=1,
         broker_max_poll_interval=1e7,
-        broker_max_poll_records=500,
+        broker_max_poll_records=1_000,
         stream_wait_empty=True,
         stream_publish_on_commit=False,
         producer_acks=-1,
@@ -53,16 +54,18 @@ def build_app(settings: Settings, *, folder: Path) -> faust.App:
         topic_allow_declare=False,
         topic_replication_factor=settings.replication_factor,
         topic_partitions=settings.partitions,
+        ConsumerScheduler=RunScheduler,
     )
+    consume_by_runs(app)
+    return app
 
 
-def raw_topic(app: faust.App, topic: Topic, settings: Settings) -> Any:
-    """A topic whose records reach the agent as bytes: a decode error inside Faust would acknowledge them unseen."""
+def source_topic(app: faust.App, topic: Topic, settings: Settings) -> Any:
+    """A topic whose runs reach the agent undecoded: a decode error inside Faust would acknowledge them unseen."""
     return app.topic(
         topic_name(topic, settings),
         key_type=bytes,
         value_type=bytes,
         key_serializer="raw",
         value_serializer="raw",
-        allow_empty=True,
     )

@@ -3,12 +3,12 @@
 import logging
 from collections import defaultdict
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
+from aiokafka import ConsumerRecord
 from aiokafka.partitioner import murmur2
 
-from schemas import topics
-from schemas.codec import UndecodableRecord, decode, encode
+from schemas.codec import UndecodableRecord, decode
 from services.lookup.inbox import Batch
 from services.lookup.known import WantedRow, requests_for
 from services.lookup.outputs import Outputs
@@ -37,25 +37,25 @@ class LookUp:
         """1. Decode the rows. 2. Read the table. 3. Send what is needed, await the acks. 4. Note the progress."""
         read = await self._read(batch)
         wanted: dict[int, set[str]] = defaultdict(set)
-        for event, row in read:
-            wanted[event.message.partition].add(row.phone)
+        for record, row in read:
+            wanted[record.partition].add(row.phone)
         looked_up_at = self._phones.looked_up_at(wanted)
         misplaced = self._misplaced_phones({p: phones - looked_up_at.keys() for p, phones in wanted.items()})
         if misplaced:
-            await self._publish_again([(e, row) for e, row in read if row.phone in misplaced[e.message.partition]])
-            read = [(e, row) for e, row in read if row.phone not in misplaced[e.message.partition]]
+            await self._publish_again([(r, row) for r, row in read if row.phone in misplaced[r.partition]])
+            read = [(r, row) for r, row in read if row.phone not in misplaced[r.partition]]
         requests = requests_for((row for _, row in read), looked_up_at=looked_up_at, sent=self._sent)
-        await self._outputs.send(topics.LOOKUP_REQUESTS, [(r.key.encode(), encode(r)) for r in requests])
+        await self._outputs.request(requests)
         self._sent.add(request.key for request in requests)
         self._progress.processed(batch)
 
-    async def _read(self, batch: Batch) -> list[tuple[Any, WantedRow]]:
+    async def _read(self, batch: Batch) -> list[tuple[ConsumerRecord, WantedRow]]:
         read = []
-        for event in batch:
+        for record in batch:
             try:
-                read.append((event, decode(WantedRow, event.message.value)))
+                read.append((record, decode(WantedRow, record.value)))
             except UndecodableRecord as error:
-                await self._outputs.put_aside(event, error)
+                await self._outputs.put_aside(record, error)
         return read
 
     def _misplaced_phones(self, unknown: dict[int, set[str]]) -> dict[int, set[str]]:
@@ -67,9 +67,9 @@ class LookUp:
         }
         return misplaced if any(misplaced.values()) else {}
 
-    async def _publish_again(self, rows: list[tuple[Any, WantedRow]]) -> None:
+    async def _publish_again(self, rows: list[tuple[ConsumerRecord, WantedRow]]) -> None:
         """Puts rows where their phone belongs; a producer with another partitioner put them elsewhere."""
-        await self._outputs.send(topics.UPLOAD_ROWS, [(row.phone.encode(), event.message.value) for event, row in rows])
+        await self._outputs.publish_again([(row.phone.encode(), record.value) for record, row in rows])
         self._misplaced += len(rows)
         log.warning("published %d rows again that lay in a wrong partition, %d so far", len(rows), self._misplaced)
 

@@ -6,6 +6,7 @@ batch from several partitions is read and written in one go, and the changelog i
 These are the only lines that touch the inside of Faust 0.15.3's store.
 """
 
+import asyncio
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from schemas import topics
 from schemas.codec import decode, encode
 from schemas.settings import Settings
 from services.lookup.known import KnownPhone
+from services.lookup.outputs import Record, publish
 from services.runtime.kafka import topic_name
 
 _MIB = 1024 * 1024
@@ -67,32 +69,28 @@ class Phones:
     async def apply(self, changes: list[Change]) -> None:
         """Writes changes, in order; returns once Kafka has acknowledged each in the changelog.
 
-        1. Hand the changes to the changelog. 2. Write them locally. 3. Await the acknowledgements. 4. Note how far
-        the local data follow the changelog. Local data that are ahead of it after a crash do no harm: they say what
+        1. Write them locally. 2. Write them to the changelog, await the acknowledgements. 3. Note how far the local
+        data follow the changelog. Local data that are ahead of it after a crash do no harm: they say what
         `lookup-results` says, and that is read again from the last commit.
         """
-        records = [(c.partition, c.phone.encode(), encode(c.known) if c.known else None) for c in changes]
-        acknowledgements = [
-            await self._producer.send(self._changelog, value, key=key, partition=partition)
-            for partition, key, value in records
-        ]
-        self._write(records)
-        offsets: dict[int, int] = {}
-        for acknowledgement in acknowledgements:
-            metadata = await acknowledgement
-            offsets[metadata.partition] = max(metadata.offset, offsets.get(metadata.partition, -1))
-        for partition, offset in offsets.items():
+        by_partition: dict[int, list[Record]] = defaultdict(list)
+        for change in changes:
+            value = encode(change.known) if change.known else None
+            by_partition[change.partition].append((change.phone.encode(), value))
+        for partition, records in by_partition.items():
+            self._write(partition, records)
+        writes = [publish(self._producer, self._changelog, *of) for of in by_partition.items()]
+        for partition, offset in zip(by_partition, await asyncio.gather(*writes), strict=True):
             self._store.set_persisted_offset(TP(self._changelog, partition), offset)
 
-    def _write(self, records: list[tuple[int, bytes, bytes | None]]) -> None:
-        batches: dict[int, Any] = defaultdict(lambda: rocksdict.WriteBatch(raw_mode=True))
-        for partition, key, value in records:
+    def _write(self, partition: int, records: list[Record]) -> None:
+        batch = rocksdict.WriteBatch(raw_mode=True)
+        for key, value in records:
             if value is None:
-                batches[partition].delete(key)
+                batch.delete(key)
             else:
-                batches[partition].put(key, value)
-        for partition, batch in batches.items():
-            self._store._db_for_partition(partition).write(batch)
+                batch.put(key, value)
+        self._store._db_for_partition(partition).write(batch)
 
     @property
     def _store(self) -> Any:

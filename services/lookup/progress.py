@@ -47,7 +47,7 @@ class Progress:
     def processed(self, batch: Batch) -> None:
         """Notes that a batch, in log order within each partition, is safely done."""
         if self._reading is not None:
-            for partition, offset in {event.message.tp: event.message.offset for event in batch}.items():
+            for partition, offset in {(r.topic, r.partition): r.offset for r in batch}.items():
                 self._reading.processed(partition, offset)
 
     def remembers_enough(self) -> bool:

@@ -1,6 +1,6 @@
 """The agent `remember`: keeps in the table `phones` what `lookup-results` says of each phone."""
 
-from typing import Any
+from aiokafka import ConsumerRecord
 
 from schemas.codec import UndecodableRecord, decode
 from schemas.lookups import LookupResult
@@ -22,26 +22,25 @@ class Remember:
     async def work(self, batch: Batch) -> None:
         """1. Decode the results. 2. Write table and changelog, await the acks. 3. Note the progress."""
         changes: list[Change] = []
-        for event in batch:
+        for record in batch:
             try:
-                changes += _changes(event)
+                changes += _changes(record)
             except UndecodableRecord as error:
-                await self._outputs.put_aside(event, error)
+                await self._outputs.put_aside(record, error)
         await self._phones.apply(changes)
         self._progress.processed(batch)
 
 
-def _changes(event: Any) -> list[Change]:
-    partition = event.message.partition
-    if event.message.value is None:
-        return _erasure(partition, event.message.key)
-    result = decode(LookupResult, event.message.value)
+def _changes(record: ConsumerRecord) -> list[Change]:
+    if record.value is None:
+        return _erasure(record)
+    result = decode(LookupResult, record.value)
     known = worth_remembering(result)
-    return [Change(partition, result.phone, known)] if known else []
+    return [Change(record.partition, result.phone, known)] if known else []
 
 
-def _erasure(partition: int, key: bytes | None) -> list[Change]:
+def _erasure(record: ConsumerRecord) -> list[Change]:
     # A failure's key is not a phone of the table, so erasing it changes nothing.
-    if key is None:
+    if record.key is None:
         raise UndecodableRecord("a LookupResult was expected, the record has neither key nor value")
-    return [Change(partition, key.decode(errors="replace"), None)]
+    return [Change(record.partition, record.key.decode(errors="replace"), None)]

@@ -17,7 +17,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 
 from schemas import topics
 from schemas.settings import Settings
-from services.lookup.faust_app import build_app, raw_topic, refuse_without_compiled_faust
+from services.lookup.faust_app import build_app, refuse_without_compiled_faust, source_topic
 from services.lookup.inbox import Inbox
 from services.lookup.look_up import LookUp
 from services.lookup.outputs import Outputs
@@ -62,8 +62,8 @@ class Worker:
         look_up = LookUp(phones, outputs, progress, partition_count=lambda: app.consumer.topic_partitions(rows) or 0)
         self._results = Inbox(app, topic_name(topics.LOOKUP_RESULTS, settings), work=remember.work)
         self._rows = Inbox(app, rows, work=look_up.work, may_begin=progress.remembers_enough)
-        add_agent(app, "remember", raw_topic(app, topics.LOOKUP_RESULTS, settings), self._results)
-        add_agent(app, "lookup", raw_topic(app, topics.UPLOAD_ROWS, settings), self._rows)
+        add_agent(app, "remember", source_topic(app, topics.LOOKUP_RESULTS, settings), self._results)
+        add_agent(app, "lookup", source_topic(app, topics.UPLOAD_ROWS, settings), self._rows)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Starts the app and watches it until `stop` is set; then stops it, or leaves it after `STOP_SECONDS`."""
