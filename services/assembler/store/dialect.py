@@ -88,3 +88,11 @@ def _insert(connection: Connection, table: Table) -> Any:
     if connection.dialect.name == "sqlite":
         return sqlite.insert(table)
     return postgresql.insert(table)
+
+
+def compiled(connection: Connection, statement: Any) -> str:
+    """The statement as the driver takes it, with positional parameters in the order of the table's columns.
+
+    For bulk inserts: building parameters from dictionaries costs more than the insert itself.
+    """
+    return str(statement.compile(dialect=connection.dialect))

@@ -30,23 +30,23 @@ def prepare(engine: Engine) -> str:
         return _set_once(connection, "epoch", str(uuid4()))
 
 
-def belong_to_cluster(engine: Engine, cluster_id: str) -> bool:
-    """Binds a new database to the cluster; True if it is bound for the first time.
+def cluster_of(connection: Connection) -> str | None:
+    """The Kafka cluster whose log the database reflects; None for a new one."""
+    return _get(connection, "cluster_id")
+
+
+def bind_to_cluster(connection: Connection, cluster_id: str) -> None:
+    """Makes the database reflect this cluster's log, for good.
 
     Raises:
         WrongDatabase: it reflects another cluster's log.
     """
-    with for_writing(engine).begin() as connection:
-        known = _get(connection, "cluster_id")
-        if known is None:
-            _set_once(connection, "cluster_id", cluster_id)
-            return True
+    known = _set_once(connection, "cluster_id", cluster_id)
     if known != cluster_id:
         raise WrongDatabase(
             f"The database reflects the Kafka cluster {known}, but SCRUB_KAFKA is the cluster {cluster_id}: point"
             " SCRUB_KAFKA at the first one, or give SCRUB_DATABASE a new database to have it built from this one."
         )
-    return False
 
 
 def _get(connection: Connection, name: str) -> str | None:
@@ -55,4 +55,4 @@ def _get(connection: Connection, name: str) -> str | None:
 
 def _set_once(connection: Connection, name: str, value: str) -> str:
     connection.execute(insert_or_ignore(connection, meta).values(name=name, value=value))
-    return connection.execute(select(meta.c.value).where(meta.c.name == name)).scalar_one()
+    return _get(connection, name) or value

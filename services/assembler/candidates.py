@@ -1,0 +1,107 @@
+"""Decides which stored result answers a row, and remembers the results of phones that come again and again; pure."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
+from typing import NamedTuple
+
+from schemas.answers import Want, first_answer
+from schemas.lookups import LookupResult, Outcome, verdict_of
+from services.assembler.store.tables import State, result_id
+
+CACHED_PHONES = 100_000
+"""About 35 MB; phones beyond it are read from SQL again."""
+
+
+class Named(NamedTuple):
+    """An upload and round whose request a result settled."""
+
+    upload_id: str
+    round: int
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """What the answer rule and the tallies need of a stored result. `id` grows in log order."""
+
+    id: int
+    outcome: Outcome
+    looked_up_at: datetime
+    answers: tuple[Named, ...]
+    verdict: str | None
+    line_type: str | None
+
+
+@lru_cache(maxsize=4096)
+def named(upload_id: str, round_: int) -> Named:
+    """One shared object for each upload and round: thousands of results name the same."""
+    return Named(upload_id, round_)
+
+
+def candidate_of(result: LookupResult, *, partition: int, offset: int) -> Candidate:
+    """The candidate that a result at this place of the log is."""
+    return Candidate(
+        result_id(partition, offset),
+        result.outcome,
+        result.looked_up_at,
+        tuple(named(answered.upload_id, answered.round) for answered in result.answers),
+        verdict_of(result.outcome, result.data),
+        None if result.data is None else result.data.line_type,
+    )
+
+
+def judge(candidates: Iterable[Candidate], want: Want | None) -> tuple[State, Candidate | None]:
+    """The state of a usable row, and the result that it has. `want` None: its upload has not been opened yet."""
+    found = None if want is None else first_answer(candidates, want)
+    if found is None:
+        return State.waiting, None
+    return (State.failed if found.outcome == "failed" else State.answered), found
+
+
+class CandidateCache:
+    """Candidates by phone, in log order; a phone without any is remembered too. Bounded; drops what was not used.
+
+    It is right as long as every new result of the partitions we own passes through `add`: clear it whenever the
+    assignment changes or a transaction fails.
+    """
+
+    def __init__(self, limit: int = CACHED_PHONES) -> None:
+        self._half = max(1, limit // 2)
+        self._young: dict[str, tuple[Candidate, ...]] = {}
+        self._old: dict[str, tuple[Candidate, ...]] = {}
+
+    def __len__(self) -> int:
+        return len(self._young) + len(self._old)
+
+    def clear(self) -> None:
+        self._young, self._old = {}, {}
+
+    def get(self, phone: str) -> tuple[Candidate, ...] | None:
+        """The phone's candidates; None if they are not remembered."""
+        found = self._young.get(phone)
+        if found is None:
+            found = self._old.pop(phone, None)
+            if found is not None:
+                self._put(phone, found)
+        return found
+
+    def put_all(self, candidates: Mapping[str, tuple[Candidate, ...]]) -> None:
+        """Remembers what SQL says of these phones."""
+        for phone, found in candidates.items():
+            self._put(phone, found)
+
+    def add(self, phone: str, candidate: Candidate) -> None:
+        """Appends a new result of a phone, if the phone is remembered."""
+        found = self.get(phone)
+        if found is not None:
+            self._put(phone, (*found, candidate))
+
+    def forget(self, phone: str) -> None:
+        self._young.pop(phone, None)
+        self._old.pop(phone, None)
+
+    def _put(self, phone: str, candidates: tuple[Candidate, ...]) -> None:
+        self._young[phone] = candidates
+        if len(self._young) > self._half:
+            self._young, self._old = {}, self._young

@@ -1,0 +1,66 @@
+"""Decides whether the cluster is one that the join can work with: its id, and topics that are partitioned alike."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError
+
+from schemas import topics
+from schemas.settings import Settings
+from services.runtime.kafka import topic_name
+from services.runtime.process import RefusedToStart
+
+TOGETHER = (
+    topics.UPLOAD_ROWS,
+    topics.REJECTED_ROWS,
+    topics.LOOKUP_RESULTS,
+    topics.UPLOAD_EVENTS,
+    topics.PLAN_QUESTIONS,
+)
+"""Read together: equal partition numbers of them go to one join."""
+OTHERS = (topics.UPLOAD_COMPLETIONS, topics.UPLOAD_PROGRESS, topics.BAD_RECORDS)
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """A cluster's id and the number of partitions of each topic on it."""
+
+    id: str
+    partitions: Mapping[str, int]
+
+
+async def look_at_cluster(settings: Settings) -> Cluster:
+    """What the cluster says of itself.
+
+    Raises:
+        RefusedToStart: Kafka does not answer.
+    """
+    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka)
+    try:
+        await admin.start()
+        cluster_id = str((await admin.describe_cluster())["cluster_id"])
+        described = await admin.describe_topics(await admin.list_topics())
+    except KafkaError as error:
+        raise RefusedToStart(
+            f"Kafka at {settings.kafka} does not answer ({type(error).__name__}): check SCRUB_KAFKA."
+        ) from error
+    finally:
+        await admin.close()
+    return Cluster(cluster_id, {topic["topic"]: len(topic["partitions"]) for topic in described})
+
+
+def check_topics(cluster: Cluster, settings: Settings) -> None:
+    """Raises RefusedToStart if a topic is missing, or those that are read together are not partitioned alike."""
+    missing = [
+        name for name in (topic_name(topic, settings) for topic in TOGETHER + OTHERS) if name not in cluster.partitions
+    ]
+    if missing:
+        raise RefusedToStart(
+            f"Kafka at {settings.kafka} has no topic {', '.join(missing)}: create the topics with"
+            " python -m deploy.topics."
+        )
+    counts = {name: cluster.partitions[name] for name in (topic_name(topic, settings) for topic in TOGETHER)}
+    if len(set(counts.values())) > 1:
+        listed = ", ".join(f"{name} {count}" for name, count in sorted(counts.items()))
+        raise RefusedToStart(f"These topics need equal numbers of partitions, but have: {listed}. Create them anew.")

@@ -1,0 +1,169 @@
+"""Owns the join's consumer: which partitions it has, where it goes on in each, and batches of records per partition."""
+
+import asyncio
+import logging
+from collections.abc import Collection, Mapping
+
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka.abc import ConsumerRebalanceListener
+from aiokafka.coordinator.assignors.range import RangePartitionAssignor
+from aiokafka.errors import KafkaError
+
+from schemas import topics
+from schemas.settings import Settings
+from services.assembler.database import Database
+from services.assembler.joining.transaction import Joiner
+from services.assembler.positions import Goals, LogLost, Place, first_reads, held_back
+from services.assembler.store.fences import Offsets
+from services.runtime.kafka import make_consumer, topic_name
+
+GROUP = "assembler-join"
+BATCH_RECORDS = 5000
+POLL_MS = 200
+COMMIT_SECONDS = 2.0
+_TOPICS = {
+    "upload_rows": topics.UPLOAD_ROWS,
+    "rejected_rows": topics.REJECTED_ROWS,
+    "lookup_results": topics.LOOKUP_RESULTS,
+    "upload_events": topics.UPLOAD_EVENTS,
+    "plan_questions": topics.PLAN_QUESTIONS,
+}
+Records = dict[int, dict[str, list[ConsumerRecord]]]
+"""Records by partition number and topic (its name in `Offsets`)."""
+log = logging.getLogger(__name__)
+
+
+class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
+    """Reads the five topics from where SQL says; equal partition numbers of all of them come together.
+
+    Kafka's own group offsets are only written, for whoever watches the lag.
+    """
+
+    def __init__(self, settings: Settings, database: Database, joiner: Joiner) -> None:
+        self.consumer: AIOKafkaConsumer = make_consumer(
+            settings,
+            group=GROUP,
+            partition_assignment_strategy=(RangePartitionAssignor,),
+            max_poll_interval_ms=600_000,
+            fetch_max_wait_ms=100,
+        )
+        self._database = database
+        self._joiner = joiner
+        self._kinds = {topic_name(topic, settings): kind for kind, topic in _TOPICS.items()}
+        self._names = {kind: name for name, kind in self._kinds.items()}
+        self._generation = 0
+        self._refusal: LogLost | None = None
+        self._committed_at = 0.0
+        self._held: frozenset[str] = frozenset()
+        self.fences: dict[int, Offsets] = {}
+        self.goals = Goals({})
+        self.positions: dict[Place, int] = {}
+
+    @property
+    def partitions(self) -> Collection[int]:
+        """The partition numbers that are ours at the moment."""
+        return tuple(self.fences)
+
+    @property
+    def caught_up(self) -> bool:
+        """Whether everything was read that was there when our partitions were assigned."""
+        return bool(self.fences) and all(self.goals.reached(topic, self.positions) for topic in Offsets._fields)
+
+    async def start(self) -> None:
+        self.consumer.subscribe(list(self._kinds), listener=self)
+        await self.consumer.start()
+
+    async def on_partitions_revoked(self, revoked: Collection[TopicPartition]) -> None:
+        """Nothing more is begun for them; what runs is kept apart from the new owner by the fences."""
+        if revoked:
+            self._generation += 1
+            self.fences = {}
+
+    async def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:
+        """Goes to where SQL says. Waits for a running transaction, since SQL has one thread: its fences count."""
+        self._generation += 1
+        try:
+            await self._take_over(assigned)
+        except LogLost as lost:
+            self._refusal = lost
+
+    async def _take_over(self, assigned: Collection[TopicPartition]) -> None:
+        numbers = sorted({tp.partition for tp in assigned})
+        fences = await self._database.run(self._joiner.take_over, numbers)
+        begins = await self.consumer.beginning_offsets(list(assigned))
+        ends = await self.consumer.end_offsets(list(assigned))
+        reads = first_reads(fences, self._places(begins), self._places(ends))
+        for place, offset in reads.items():
+            self.consumer.seek(self._partition(place), offset)
+        self.goals = Goals(self._places(ends))
+        self.positions = dict(reads)
+        self.fences = fences
+        self._hold()
+
+    async def take_over_again(self) -> None:
+        """Goes back to where SQL says, after a transaction that did not stand."""
+        await self._take_over(self.consumer.assignment())
+
+    async def records(self) -> tuple[int, Records]:
+        """The next records, and the generation of the assignment that they belong to.
+
+        Raises:
+            LogLost: Kafka no longer holds what is yet to be read.
+        """
+        generation = self._generation
+        fetched = await self.consumer.getmany(timeout_ms=POLL_MS, max_records=BATCH_RECORDS)
+        if self._refusal is not None:
+            raise self._refusal
+        records: Records = {}
+        for tp, batch in fetched.items():
+            records.setdefault(tp.partition, {})[self._kinds[tp.topic]] = batch
+        return generation, records
+
+    def is_current(self, generation: int) -> bool:
+        """Whether the assignment is still the one that the records came with."""
+        return generation == self._generation and bool(self.fences)
+
+    async def moved(self, fences: Mapping[int, Offsets]) -> None:
+        """SQL has everything up to these fences."""
+        for number, offsets in fences.items():
+            if number in self.fences:
+                self.fences[number] = offsets
+                self.positions |= {(topic, number): offset for topic, offset in offsets._asdict().items()}
+        self._hold()
+        await self._commit_now_and_then()
+
+    async def skip_gaps(self) -> None:
+        """Takes note of the ends of compacted logs whose last records are gone."""
+        for place, end in self.goals.ends.items():
+            if self.positions.get(place, 0) < end and place[1] in self.fences:
+                position = await self.consumer.position(self._partition(place))
+                self.positions[place] = max(self.positions.get(place, 0), position)
+        self._hold()
+
+    def _hold(self) -> None:
+        """Pauses the topics whose turn has not come."""
+        held = held_back(self.goals, self.positions)
+        for tp in self.consumer.assignment():
+            if self._kinds[tp.topic] in held:
+                self.consumer.pause(tp)
+            else:
+                self.consumer.resume(tp)
+        self._held = held
+
+    async def _commit_now_and_then(self) -> None:
+        now = asyncio.get_running_loop().time()
+        if now < self._committed_at + COMMIT_SECONDS:
+            return
+        self._committed_at = now
+        offsets = {self._partition(place): offset for place, offset in self.positions.items()}
+        assigned = self.consumer.assignment()
+        try:
+            await self.consumer.commit({tp: offset for tp, offset in offsets.items() if tp in assigned})
+        except KafkaError as error:
+            log.info("the offsets for monitoring were not committed: %s", type(error).__name__)
+
+    def _partition(self, place: Place) -> TopicPartition:
+        return TopicPartition(self._names[place[0]], place[1])
+
+    def _places(self, offsets: Mapping[TopicPartition, int]) -> dict[Place, int]:
+        return {(self._kinds[tp.topic], tp.partition): offset for tp, offset in offsets.items()}

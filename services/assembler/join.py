@@ -1,0 +1,160 @@
+"""Runs the join: reads five topics, joins them in SQL, publishes progress and completion events.
+
+1. Fetch records of the partitions that are ours.
+2. Decode them; what cannot be decoded goes to `bad-records`, acknowledged.
+3. Join them in one SQL transaction, which also moves the fences.
+4. Only then go on; completion events and progress are published from SQL.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+
+from aiokafka import AIOKafkaProducer
+from sqlalchemy import Connection
+from sqlalchemy.exc import OperationalError
+
+from schemas.parts import PartState
+from schemas.settings import Settings
+from services.assembler.bad_records import publish_bad_records
+from services.assembler.cluster import check_topics, look_at_cluster
+from services.assembler.completions import CompletionPublisher, published_completions
+from services.assembler.database import Database
+from services.assembler.decoding import PartitionBatch, decode_partition
+from services.assembler.intake import Intake, Records
+from services.assembler.joining.transaction import Joiner
+from services.assembler.positions import LogLost
+from services.assembler.progress import ProgressPublisher
+from services.assembler.store.dialect import connect
+from services.assembler.store.fences import FenceLost, Offsets
+from services.assembler.store.lock import DatabaseInUse, only_writer
+from services.assembler.store.meta import WrongDatabase, bind_to_cluster, cluster_of, prepare
+from services.assembler.store.outbox import remember_published
+from services.runtime.kafka import make_producer, started
+from services.runtime.parts import Health, SignOfLife
+from services.runtime.process import RefusedToStart
+
+RETRY_SECONDS = 1.0
+log = logging.getLogger(__name__)
+
+
+async def main(settings: Settings, stop: asyncio.Event) -> None:
+    """Runs until `stop`.
+
+    Raises:
+        RefusedToStart: the database is in use, belongs to another cluster, or Kafka lost what it has yet to read.
+    """
+    with _refusals():
+        async with AsyncExitStack() as stack:
+            stack.enter_context(only_writer(settings.database_url))
+            database = Database(connect(settings.database_url))
+            stack.callback(database.close)
+            epoch = await database.run(prepare, database.engine)
+            await _bind(database, settings)
+            producer = await stack.enter_async_context(started(make_producer(settings)))
+            process = JoinProcess(settings, database, producer, epoch=epoch)
+            await stack.enter_async_context(SignOfLife(producer, settings, role="join", health=lambda: process.health))
+            await process.run(stop)
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    try:
+        yield
+    except (DatabaseInUse, WrongDatabase, LogLost) as refusal:
+        raise RefusedToStart(str(refusal)) from refusal
+
+
+async def _bind(database: Database, settings: Settings) -> None:
+    """Binds the database to Kafka's cluster; a new one also learns which completion events are out already."""
+    cluster = await look_at_cluster(settings)
+    check_topics(cluster, settings)
+    known = await database.read(cluster_of)
+    published = [] if known else await published_completions(settings)
+
+    def bind(connection: Connection) -> None:
+        bind_to_cluster(connection, cluster.id)
+        remember_published(connection, published)
+
+    await database.write(bind)
+
+
+class JoinProcess:
+    """The running join: one loop that joins, others that publish."""
+
+    def __init__(self, settings: Settings, database: Database, producer: AIOKafkaProducer, *, epoch: str) -> None:
+        self._settings = settings
+        self._database = database
+        self._producer = producer
+        self._joiner = Joiner(database.engine, settings)
+        self._intake = Intake(settings, database, self._joiner)
+        owned = lambda: self._intake.partitions  # noqa: E731
+        self._progress = ProgressPublisher(database, producer, settings, epoch=epoch, partitions=owned)
+        self._completions = CompletionPublisher(database, producer, settings, partitions=owned)
+        self._problem: str | None = None
+
+    @property
+    def health(self) -> Health:
+        state: PartState = "running" if self._intake.caught_up else "starting"
+        return Health(state=state, active=bool(self._intake.partitions), error=self._problem)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Joins and publishes until `stop`; ends with an error if one of its loops does."""
+        async with _consuming(self._intake), asyncio.TaskGroup() as group:
+            publishers = [group.create_task(self._progress.run()), group.create_task(self._completions.run())]
+            joining = group.create_task(self._join_until(stop))
+            await joining
+            for task in publishers:
+                task.cancel()
+
+    async def _join_until(self, stop: asyncio.Event) -> None:
+        while not stop.is_set():
+            generation, records = await self._intake.records()
+            if not records:
+                await self._intake.skip_gaps()
+            elif self._intake.is_current(generation):
+                await self._join(generation, records)
+
+    async def _join(self, generation: int, records: Records) -> None:
+        fences = dict(self._intake.fences)
+        batches = await self._database.run(_decode, records, fences)
+        await publish_bad_records(self._producer, self._settings, [bad for b in batches for bad in b.undecodable])
+        if not self._intake.is_current(generation):
+            return
+        try:
+            completed = await self._database.run(self._joiner.join, batches)
+        except FenceLost as lost:
+            log.warning("%s", lost)
+            await self._intake.take_over_again()
+        except OperationalError as error:
+            await self._database_failed(error)
+        else:
+            self._problem = None
+            await self._intake.moved({batch.partition: batch.end for batch in batches})
+            if completed:
+                self._completions.wake()
+
+    async def _database_failed(self, error: OperationalError) -> None:
+        """The database is busy, full or away: nothing was written, so read the same records again in a while."""
+        self._problem = f"the database failed: {type(error.orig).__name__}"
+        log.error("%s; trying again", self._problem)
+        await asyncio.sleep(RETRY_SECONDS)
+        await self._intake.take_over_again()
+
+
+def _decode(records: Records, fences: dict[int, Offsets]) -> list[PartitionBatch]:
+    return [
+        decode_partition(partition, fences[partition], by_topic.items())
+        for partition, by_topic in sorted(records.items())
+        if partition in fences
+    ]
+
+
+@asynccontextmanager
+async def _consuming(intake: Intake) -> AsyncIterator[None]:
+    await intake.start()
+    try:
+        yield
+    finally:
+        await intake.consumer.stop()

@@ -1,0 +1,70 @@
+"""Joins upload events: folds them into the uploads and judges rows again whose upload wants something else now."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from schemas.uploads import UploadEvent
+from services.assembler.decoding import PartitionBatch
+from services.assembler.joining.work import Work
+from services.assembler.lifecycle import fold, want_of
+from services.assembler.store.records import AuditEntry, UploadRecord
+from services.assembler.store.row_writes import open_rows_of_upload, rows_answered_after
+from services.assembler.store.tables import State, result_id, to_micros
+from services.assembler.store.upload_writes import add_audit, save_facts
+
+_HEAD = frozenset({"type", "upload_id", "at", "by"})
+
+
+def join_events(work: Work, batches: Iterable[PartitionBatch], *, max_age_seconds: int) -> None:
+    """Folds all events of the batches. Their uploads must be open and locked."""
+    before: dict[str, UploadRecord] = {}
+    audited: list[AuditEntry] = []
+    for batch in batches:
+        for offset, event in batch.events:
+            touched = work.by_id[event.upload_id]
+            before.setdefault(event.upload_id, touched.record)
+            folded = fold(touched.record, event, max_age_seconds=max_age_seconds)
+            touched.record = _placed(folded, batch.partition)
+            if event.by != "system":
+                audited.append(_audit_entry(event, result_id(batch.partition, offset)))
+    add_audit(work.connection, audited)
+    for upload_id, old in sorted(before.items()):
+        _apply(work, old, work.by_id[upload_id].record)
+
+
+def _placed(record: UploadRecord, partition: int) -> UploadRecord:
+    return record if record.partition == partition else replace(record, partition=partition)
+
+
+def _audit_entry(event: UploadEvent, entry_id: int) -> AuditEntry:
+    detail = event.model_dump_json(exclude=set(_HEAD))
+    return AuditEntry(entry_id, event.at, event.by, event.type, event.upload_id, detail)
+
+
+def _apply(work: Work, old: UploadRecord, new: UploadRecord) -> None:
+    if new == old:
+        return
+    save_facts(work.connection, old, new)
+    work.set(new)
+    work.changes.of(new.no)
+    if want_of(new) is None or want_of(new) == want_of(old):
+        return
+    _judge_open_rows_again(work, new)
+    if new.cancelled_at is not None and old.cancelled_at is None:
+        _judge_rows_answered_after(work, new, to_micros(new.cancelled_at))
+
+
+def _judge_open_rows_again(work: Work, upload: UploadRecord) -> None:
+    after_row = 0
+    while held := open_rows_of_upload(
+        work.connection, upload.no, states=(State.waiting, State.failed), after_row=after_row
+    ):
+        work.judge_again(held)
+        after_row = held[-1].row
+
+
+def _judge_rows_answered_after(work: Work, upload: UploadRecord, micros: int) -> None:
+    after_row = 0
+    while held := rows_answered_after(work.connection, upload.no, micros, after_row=after_row):
+        work.judge_again(held)
+        after_row = held[-1].row

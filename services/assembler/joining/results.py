@@ -1,0 +1,59 @@
+"""Joins lookup results: stores them, settles the open rows of their phones, counts calls, erases phones."""
+
+from collections.abc import Iterable
+
+from schemas.lookups import LookupResult
+from services.assembler.candidates import Candidate, candidate_of
+from services.assembler.changes import calls_and_retries
+from services.assembler.decoding import PartitionBatch
+from services.assembler.joining.erasure import Erasures
+from services.assembler.joining.work import Work
+from services.assembler.store.fences import LookupCounts, count_lookups
+from services.assembler.store.result_writes import insert_results
+from services.assembler.store.row_writes import open_rows_of_phones
+
+
+def join_results(work: Work, batches: Iterable[PartitionBatch], erasures: Erasures) -> None:
+    """Stores all results of the batches and settles what they answer. Uploads that paid calls must be open."""
+    phones: set[str] = set()
+    totals: dict[int, LookupCounts] = {}
+    for batch in batches:
+        if not batch.results:
+            continue
+        phones |= _store(work, batch, erasures)
+        totals[batch.partition] = _count(work, [placed.result for placed in batch.results if placed.result])
+    count_lookups(work.connection, totals)
+    if phones:
+        work.judge_again(open_rows_of_phones(work.connection, phones))
+
+
+def _store(work: Work, batch: PartitionBatch, erasures: Erasures) -> set[str]:
+    """Stores one partition's results in log order; returns the phones with new ones."""
+    stored: list[tuple[str, LookupResult, Candidate]] = []
+    phones: set[str] = set()
+    for offset, phone, result, at in batch.results:
+        if result is None:
+            insert_results(work.connection, stored)
+            stored = []
+            erasures.erase(work, phone, at)
+        elif result.outcome != "failed" or result.answers:
+            candidate = candidate_of(result, partition=batch.partition, offset=offset)
+            stored.append((phone, result, candidate))
+            phones.add(phone)
+    insert_results(work.connection, stored)
+    for phone, _, candidate in stored:
+        work.cache.add(phone, candidate)
+    return phones
+
+
+def _count(work: Work, results: list[LookupResult]) -> LookupCounts:
+    retries_of_all = 0
+    for upload_id, (calls, retries) in calls_and_retries(results).items():
+        touched = work.by_id[upload_id]
+        changes = work.changes.of(touched.no)
+        changes.calls += calls
+        changes.retries += retries
+        retries_of_all += retries
+    settled = [result for result in results if result.outcome != "failed" or result.answers]
+    failed = sum(result.outcome == "failed" for result in settled)
+    return LookupCounts(answered=len(settled) - failed, failed=failed, retries=retries_of_all)

@@ -1,0 +1,82 @@
+"""Owns the join's transaction: everything that some records change, together with how far they were read.
+
+1. Take the fences of the partitions by compare-and-set.
+2. Open the uploads that the records name, locking those with events.
+3. Join events, results, rows, rejected rows and plan questions. Any order gives the same state.
+4. Count into the uploads, in id order, and judge which are complete.
+5. Commit: data, offsets and completion events stand together or not at all.
+"""
+
+from collections.abc import Sequence
+
+from sqlalchemy import Connection, Engine
+
+from schemas.settings import Settings
+from services.assembler.candidates import CandidateCache
+from services.assembler.decoding import PartitionBatch
+from services.assembler.joining.closing import WantChanged, close_uploads
+from services.assembler.joining.erasure import Erasures
+from services.assembler.joining.events import join_events
+from services.assembler.joining.plan import join_questions
+from services.assembler.joining.results import join_results
+from services.assembler.joining.rows import join_rejected, join_rows
+from services.assembler.joining.work import Work
+from services.assembler.store.dialect import for_writing
+from services.assembler.store.fences import Offsets, create_fences, load_fences, take_fences
+
+
+class Joiner:
+    """Joins decoded batches into the database. Not safe for use by two threads at once."""
+
+    def __init__(self, engine: Engine, settings: Settings, *, cache: CandidateCache | None = None) -> None:
+        self._engine = for_writing(engine)
+        self._settings = settings
+        self._cache = CandidateCache() if cache is None else cache
+
+    def take_over(self, partitions: Sequence[int]) -> dict[int, Offsets]:
+        """Where to go on with partitions that were just assigned; those never read before begin at offset 0."""
+        self._cache.clear()
+        with self._engine.begin() as connection:
+            create_fences(connection, partitions)
+            return load_fences(connection, partitions)
+
+    def join(self, batches: Sequence[PartitionBatch]) -> bool:
+        """Joins the batches in one transaction; returns whether it wrote a completion event.
+
+        Raises:
+            FenceLost: another join went on with one of the partitions; nothing was written.
+        """
+        while True:
+            try:
+                with self._engine.begin() as connection:
+                    return self._join(connection, batches)
+            except WantChanged:
+                self._cache.clear()
+            except BaseException:
+                self._cache.clear()
+                raise
+
+    def _join(self, connection: Connection, batches: Sequence[PartitionBatch]) -> bool:
+        take_fences(connection, {batch.partition: (batch.start, batch.end) for batch in batches})
+        work = Work(connection, self._cache)
+        work.open(_named_uploads(batches), lock={event.upload_id for batch in batches for _, event in batch.events})
+        erasures = Erasures(connection, self._settings.hash_key.get_secret_value().encode())
+        join_events(work, batches, max_age_seconds=self._settings.max_age_seconds)
+        join_results(work, batches, erasures)
+        join_rows(work, batches, erasures)
+        join_rejected(work, batches)
+        join_questions(work, batches)
+        return close_uploads(work, self._settings)
+
+
+def _named_uploads(batches: Sequence[PartitionBatch]) -> set[str]:
+    """Uploads that get rows, calls or answers."""
+    named: set[str] = set()
+    for batch in batches:
+        named.update(row.upload_id for row in batch.rows)
+        named.update(row.upload_id for row in batch.rejected)
+        named.update(timed.question.upload_id for timed in batch.questions)
+        for placed in batch.results:
+            if placed.result is not None:
+                named.update(paid.upload_id for paid in placed.result.calls)
+    return named

@@ -1,0 +1,103 @@
+"""Owns what the steps of one transaction share: the uploads it touches, what they want, what it changes of them."""
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
+
+from sqlalchemy import Connection
+
+from schemas.answers import Want
+from services.assembler.candidates import Candidate, CandidateCache, judge
+from services.assembler.changes import Changes
+from services.assembler.lifecycle import want_of
+from services.assembler.store.records import UploadRecord
+from services.assembler.store.result_writes import candidates_of
+from services.assembler.store.row_writes import HeldRow, RowMove, move_rows
+from services.assembler.store.tables import State, to_micros
+from services.assembler.store.upload_writes import open_uploads, uploads_by_number
+
+
+@dataclass(slots=True)
+class Touched:
+    """An upload within the transaction: its record as folded so far, and what it wants of results."""
+
+    record: UploadRecord
+    want: Want | None
+
+    @property
+    def no(self) -> int:
+        return self.record.no
+
+    @property
+    def deleted(self) -> bool:
+        return self.record.deleted_at is not None
+
+
+@dataclass(slots=True)
+class Work:
+    """One transaction. `erased`: keyed hash of a phone → microseconds until which its rows are stored blank."""
+
+    connection: Connection
+    cache: CandidateCache
+    by_id: dict[str, Touched] = field(default_factory=dict)
+    by_no: dict[int, Touched] = field(default_factory=dict)
+    changes: Changes = field(default_factory=Changes)
+
+    def open(self, ids: Collection[str], *, lock: Collection[str]) -> None:
+        """Loads uploads by id, making those that are not there yet."""
+        for record in open_uploads(self.connection, ids, lock=lock).values():
+            self.set(record)
+
+    def open_numbers(self, numbers: Iterable[int]) -> None:
+        """Loads uploads by number, if they are not loaded yet."""
+        missing = {number for number in numbers if number not in self.by_no}
+        for record in uploads_by_number(self.connection, missing):
+            self.set(record)
+
+    def set(self, record: UploadRecord) -> Touched:
+        touched = Touched(record, want_of(record))
+        self.by_id[record.id] = self.by_no[record.no] = touched
+        return touched
+
+    def candidates(self, phones: Collection[str]) -> dict[str, tuple[Candidate, ...]]:
+        """Each phone's results in log order, remembered or read."""
+        found: dict[str, tuple[Candidate, ...]] = {}
+        unknown: list[str] = []
+        for phone in phones:
+            remembered = self.cache.get(phone)
+            if remembered is None:
+                unknown.append(phone)
+            else:
+                found[phone] = remembered
+        if unknown:
+            read = candidates_of(self.connection, unknown)
+            self.cache.put_all(read)
+            found |= read
+        return found
+
+    def judge_again(self, held: Collection[HeldRow]) -> None:
+        """Gives rows the state and result that the answer rule says now, and counts what that changes."""
+        self.open_numbers(row.upload_no for row in held)
+        candidates = self.candidates({row.phone for row in held if row.phone is not None})
+        moves: list[RowMove] = []
+        for row in held:
+            touched = self.by_no[row.upload_no]
+            if row.phone is None or touched.deleted:
+                continue
+            found = candidates[row.phone]
+            state, answer = judge(found, touched.want)
+            answer_id = None if answer is None else answer.id
+            if (state, answer_id) != (row.state, row.result_id):
+                moves.append(RowMove(row.upload_no, row.row, int(state), answer_id))
+                self._count(row, state, answer, found)
+        move_rows(self.connection, moves)
+
+    def _count(self, row: HeldRow, state: State, answer: Candidate | None, candidates: tuple[Candidate, ...]) -> None:
+        changes = self.changes.of(row.upload_no)
+        changes.move(row.row, State(row.state), state)
+        if row.state == State.answered:
+            old = next(candidate for candidate in candidates if candidate.id == row.result_id)
+            changes.tally(old, -1)
+        if answer is not None:
+            changes.settled_at = max(changes.settled_at, to_micros(answer.looked_up_at))
+            if state is State.answered:
+                changes.tally(answer, +1)

@@ -1,0 +1,189 @@
+"""Decides what an upload's events mean: folds them into its record and derives its state; pure.
+
+Events of an upload lie on one partition, in order. Rows and results come from others, in any order, so the state is
+derived from what is stored by now and never remembered.
+"""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from schemas.answers import Want
+from schemas.uploads import (
+    CancelUpload,
+    DeleteUpload,
+    Detected,
+    PauseUpload,
+    ResumeUpload,
+    RetryFailed,
+    SetOptions,
+    SetPriority,
+    StartUpload,
+    UploadChecked,
+    UploadChecking,
+    UploadEvent,
+    UploadFed,
+    UploadOpened,
+    UploadOptions,
+    UploadRefused,
+    UploadState,
+)
+from services.assembler.store.records import UploadRecord
+from services.assembler.store.tables import EPOCH
+
+NEVER = datetime.max.replace(tzinfo=EPOCH.tzinfo)
+"""`accept_since` of an upload that has not been started: only a result that names it can answer."""
+
+
+def fold(record: UploadRecord, event: UploadEvent, *, max_age_seconds: int) -> UploadRecord:
+    """The record after the event. `max_age_seconds`: how old an answer may be unless the upload says."""
+    match event:
+        case UploadOpened():
+            return _opened(record, event, max_age_seconds)
+        case UploadChecking():
+            return replace(record, checking_at=record.checking_at or event.at)
+        case UploadChecked():
+            return _checked(record, event)
+        case UploadRefused():
+            return _refused(record, event)
+        case UploadFed():
+            return record if record.fed_at else replace(record, fed_at=event.at, fed_rows=event.rows)
+        case StartUpload():
+            return _wanted(record, event.at, max_age_seconds)
+        case SetOptions():
+            return record if record.wanted_at else replace(record, options=event.options.model_dump_json())
+        case SetPriority():
+            return replace(record, priority=event.priority)
+        case PauseUpload():
+            return replace(record, paused=True)
+        case ResumeUpload():
+            return replace(record, paused=False)
+        case CancelUpload():
+            return record if record.cancelled_at or record.refused else replace(record, cancelled_at=event.at)
+        case RetryFailed():
+            return _retried(record, event)
+        case DeleteUpload():
+            return replace(record, deleted_at=record.deleted_at or event.at)
+
+
+def _opened(record: UploadRecord, event: UploadOpened, max_age_seconds: int) -> UploadRecord:
+    if record.created_at is not None:
+        return record
+    opened = replace(
+        record,
+        created_at=event.at,
+        name=_storable(event.name),
+        owner=_storable(event.owner),
+        operation=event.operation,
+        parent_id=None if event.parent_id is None else _storable(event.parent_id),
+        file_bytes=event.bytes,
+        sha256=None if event.sha256 is None else _storable(event.sha256),
+        file=None if event.file is None else event.file.model_dump_json(),
+        options=event.options.model_dump_json(),
+        priority=event.options.priority,
+        detected=_columns_of_rows(event),
+    )
+    return _wanted(opened, event.at, max_age_seconds) if event.options.start else opened
+
+
+def _columns_of_rows(event: UploadOpened) -> str | None:
+    """What another system says of the columns of the rows that it is going to produce."""
+    if event.file is not None or not event.columns:
+        return None
+    return Detected(format="kafka", columns=event.columns).model_dump_json()
+
+
+def _storable(text: str) -> str:
+    # PostgreSQL stores no NUL in a text.
+    return text.replace("\x00", "\N{REPLACEMENT CHARACTER}")
+
+
+def _checked(record: UploadRecord, event: UploadChecked) -> UploadRecord:
+    if record.check_id == event.check_id:
+        return record
+    return replace(
+        record,
+        check_id=event.check_id,
+        detected=event.detected.model_dump_json(),
+        preview=event.preview.model_dump_json(),
+        options=event.options.model_dump_json(),
+        plan_rows=event.counts.rows,
+        plan_with_phone=event.counts.with_phone,
+        plan_usable=event.counts.usable,
+        plan_split=event.counts.split,
+        plan_distinct=event.counts.distinct,
+        plan_known=None,
+    )
+
+
+def _refused(record: UploadRecord, event: UploadRefused) -> UploadRecord:
+    if record.refused is not None:
+        return record
+    problem = event.model_dump_json(include={"code", "title", "detail"})
+    return replace(record, refused=problem, last_settled_at=latest(record.last_settled_at, event.at))
+
+
+def _wanted(record: UploadRecord, at: datetime, max_age_seconds: int) -> UploadRecord:
+    """`wanted_at` is set once, by the first start, and with it how old an answer may be."""
+    if record.wanted_at is not None:
+        return record
+    options = UploadOptions.model_validate_json(record.options or "{}")
+    age = max_age_seconds if options.max_age_seconds is None else options.max_age_seconds
+    try:
+        accept_since = max(EPOCH, at - timedelta(seconds=age))
+    except OverflowError:
+        accept_since = EPOCH
+    return replace(record, wanted_at=at, accept_since=accept_since)
+
+
+def _retried(record: UploadRecord, event: RetryFailed) -> UploadRecord:
+    if record.refused or record.cancelled_at or event.round <= record.round:
+        return record
+    return replace(record, round=event.round, finished_at=None)
+
+
+def want_of(record: UploadRecord) -> Want | None:
+    """What the upload asks of results; None until it was opened."""
+    if record.created_at is None or record.deleted_at is not None:
+        return None
+    return Want(record.id, record.round, record.accept_since or NEVER, record.cancelled_at)
+
+
+class Standing(NamedTuple):
+    """The state, and when the upload was finished in this round if it is."""
+
+    state: UploadState
+    finished_at: datetime | None
+
+
+def standing_of(record: UploadRecord) -> Standing:
+    """Where the upload stands, from what is stored of it by now.
+
+    `finished_at` is the newest time in what made it so, not the clock: a rebuilt database says the same.
+    """
+    if record.refused is not None:
+        return Standing("failed", latest(record.last_settled_at, record.created_at))
+    everything_stored = record.fed_rows is not None and record.stored_rows >= record.fed_rows
+    end = latest(record.last_settled_at, record.fed_at, record.cancelled_at, record.created_at)
+    if record.cancelled_at is not None:
+        never_fed = record.wanted_at is None
+        return Standing("cancelled", end if everything_stored or never_fed or record.rows_missing else None)
+    if everything_stored and record.waiting == 0:
+        return Standing("completed", end)
+    if record.rows_missing and not everything_stored:
+        return Standing("failed", end)
+    return Standing(_unfinished(record), None)
+
+
+def _unfinished(record: UploadRecord) -> UploadState:
+    if record.wanted_at is not None and record.paused:
+        return "paused"
+    readable = record.check_id is not None or record.operation == "kafka" or record.stored_rows > 0
+    if readable:
+        return "in_progress" if record.wanted_at is not None else "checked"
+    return "checking" if record.checking_at is not None else "pending"
+
+
+def latest(*moments: datetime | None) -> datetime | None:
+    """The newest of the given times; None if there is none."""
+    return max((moment for moment in moments if moment is not None), default=None)

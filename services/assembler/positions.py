@@ -1,0 +1,64 @@
+"""Decides where the join goes on in each log, whether it may, and what it reads first; pure.
+
+Events come first and plan questions last: rows are then judged once, and a question is answered when all results are
+there that were when it was asked.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from services.assembler.store.fences import Offsets
+
+Place = tuple[str, int]
+"""A topic, by its name in `Offsets`, and a partition number."""
+
+
+class LogLost(Exception):
+    """The log no longer holds what the database has yet to read; the text says what to do."""
+
+
+def first_reads(
+    fences: Mapping[int, Offsets], begins: Mapping[Place, int], ends: Mapping[Place, int]
+) -> dict[Place, int]:
+    """The offset to read next in each log. A log that was never read begins where it begins.
+
+    Raises:
+        LogLost: records between fence and log's start are gone, or the fence lies beyond the log's end.
+    """
+    reads: dict[Place, int] = {}
+    for partition, offsets in fences.items():
+        for topic, offset in offsets._asdict().items():
+            place = (topic, partition)
+            if offset > ends[place]:
+                raise LogLost(_explain(place, f"ends at {ends[place]}, before {offset}, which was read already"))
+            if 0 < offset < begins[place] and topic != "plan_questions":
+                raise LogLost(_explain(place, f"begins at {begins[place]}, after {offset}, which is yet to be read"))
+            reads[place] = max(offset, begins[place])
+    return reads
+
+
+def _explain(place: Place, what: str) -> str:
+    topic, partition = place[0].replace("_", "-"), place[1]
+    return (
+        f"Partition {partition} of {topic} {what}: the topic was recreated or its records expired. Give SCRUB_DATABASE"
+        " a new database to have it rebuilt from what Kafka still holds."
+    )
+
+
+class Goals(NamedTuple):
+    """Where each log ended when the partitions were taken over."""
+
+    ends: Mapping[Place, int]
+
+    def reached(self, topic: str, positions: Mapping[Place, int]) -> bool:
+        """Whether a topic has been read up to there on all partitions."""
+        return all(positions.get(place, 0) >= end for place, end in self.ends.items() if place[0] == topic)
+
+
+def held_back(goals: Goals, positions: Mapping[Place, int]) -> frozenset[str]:
+    """Topics that are not to be read yet."""
+    if not goals.reached("upload_events", positions):
+        return frozenset({"upload_rows", "rejected_rows", "lookup_results", "plan_questions"})
+    if not goals.reached("lookup_results", positions):
+        return frozenset({"plan_questions"})
+    return frozenset()

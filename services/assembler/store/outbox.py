@@ -1,0 +1,50 @@
+"""Owns the outbox: completion events that were written but not yet published."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, select, update
+
+from services.assembler.store.dialect import insert_or_ignore
+from services.assembler.store.tables import outbox, uploads
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """A completion event: `id` is its `ce_id`, `type` its `ce_type`, `value` the upload as JSON."""
+
+    id: str
+    upload_id: str
+    type: str
+    at: datetime
+    value: bytes
+
+
+_COLUMNS = (outbox.c.id, outbox.c.upload_id, outbox.c.type, outbox.c.at, outbox.c.value)
+
+
+def unpublished(connection: Connection, partitions: Collection[int], *, limit: int = 100) -> list[Completion]:
+    """Completion events of uploads whose events lie on these partitions, which nobody has published for sure."""
+    query = (
+        select(*_COLUMNS)
+        .join(uploads, uploads.c.id == outbox.c.upload_id)
+        .where(~outbox.c.published, uploads.c.partition.in_(list(partitions)))
+        .limit(limit)
+    )
+    return [Completion(*row) for row in connection.execute(query)]
+
+
+def mark_published(connection: Connection, ids: Sequence[str]) -> None:
+    """Kafka has these."""
+    connection.execute(update(outbox).where(outbox.c.id.in_(list(ids))).values(published=True))
+
+
+def remember_published(connection: Connection, completions: Sequence[Completion]) -> None:
+    """Events that an earlier database published: they are not to be published again."""
+    if completions:
+        values = [
+            {"id": c.id, "upload_id": c.upload_id, "type": c.type, "at": c.at, "value": c.value, "published": True}
+            for c in completions
+        ]
+        connection.execute(insert_or_ignore(connection, outbox), values)

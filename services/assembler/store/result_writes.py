@@ -1,0 +1,99 @@
+"""Owns the writes of results, and their reads for the answer rule."""
+
+import json
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, delete, select
+
+from schemas.lookups import LookupResult
+from services.assembler.candidates import Candidate, named
+from services.assembler.store.dialect import insert_or_ignore
+from services.assembler.store.tables import from_micros, results, to_micros
+
+PHONES_PER_QUERY = 1000
+
+
+def insert_results(connection: Connection, placed: Sequence[tuple[str, LookupResult, Candidate]]) -> None:
+    """Stores results that can answer a row, each at its place in the log."""
+    if placed:
+        values = [_values(phone, result, candidate) for phone, result, candidate in placed]
+        connection.execute(insert_or_ignore(connection, results), values)
+
+
+def _values(phone: str, result: LookupResult, candidate: Candidate) -> dict[str, Any]:
+    data = result.data
+    return {
+        "id": candidate.id,
+        "phone": phone,
+        "outcome": result.outcome,
+        "verdict": candidate.verdict,
+        "line_type": candidate.line_type,
+        "carrier": None if data is None else _storable(data.carrier),
+        "country": None if data is None else _storable(data.country),
+        "reachable": None if data is None else data.reachable,
+        "do_not_call": None if data is None else data.do_not_call,
+        "provider": _storable(result.provider),
+        "looked_up_at": to_micros(result.looked_up_at),
+        "attempts": result.attempts,
+        "error_code": None if result.error is None else _storable(result.error.code),
+        "error": None if result.error is None else result.error.model_dump_json(),
+        "answers": json.dumps(candidate.answers),
+    }
+
+
+def _storable(text: str | None) -> str | None:
+    # PostgreSQL stores no NUL in a text.
+    return None if text is None else text.replace("\x00", "\N{REPLACEMENT CHARACTER}")
+
+
+_CANDIDATE_COLUMNS = (
+    results.c.phone,
+    results.c.id,
+    results.c.outcome,
+    results.c.looked_up_at,
+    results.c.answers,
+    results.c.verdict,
+    results.c.line_type,
+)
+
+
+def candidates_of(connection: Connection, phones: Collection[str]) -> dict[str, tuple[Candidate, ...]]:
+    """Each phone's results in log order; an empty tuple for a phone without any."""
+    found: dict[str, list[Candidate]] = {phone: [] for phone in phones}
+    for part in _parts(list(found)):
+        query = select(*_CANDIDATE_COLUMNS).where(results.c.phone.in_(part)).order_by(results.c.id)
+        for phone, *columns in connection.execute(query):
+            found[phone].append(candidate_from(*columns))
+    return {phone: tuple(candidates) for phone, candidates in found.items()}
+
+
+def candidate_from(
+    id_: int, outcome: Any, looked_up_at: int, answers: str, verdict: str | None, line_type: str | None
+) -> Candidate:
+    """The candidate in a row of `results`."""
+    pairs = tuple(named(upload_id, round_) for upload_id, round_ in json.loads(answers))
+    return Candidate(id_, outcome, from_micros(looked_up_at), pairs, verdict, line_type)
+
+
+def count_known(connection: Connection, phones: Collection[str], *, since_micros: int, until_micros: int) -> int:
+    """How many of the phones had data that is not a failure, looked up between the two times."""
+    known: set[str] = set()
+    for part in _parts(sorted(set(phones))):
+        query = select(results.c.phone).where(
+            results.c.phone.in_(part),
+            results.c.outcome != "failed",
+            results.c.looked_up_at >= since_micros,
+            results.c.looked_up_at <= until_micros,
+        )
+        known.update(connection.execute(query).scalars())
+    return len(known)
+
+
+def delete_results(connection: Connection, phone: str) -> None:
+    """Erases all results of a phone."""
+    connection.execute(delete(results).where(results.c.phone == phone))
+
+
+def _parts(phones: list[str]) -> Iterable[list[str]]:
+    return (phones[start : start + PHONES_PER_QUERY] for start in range(0, len(phones), PHONES_PER_QUERY))

@@ -1,0 +1,137 @@
+"""Owns the writes of uploads: stubs, facts, counts, tallies, the ring of changed rows, completion events, audit."""
+
+import json
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import fields
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, case, literal, select, update
+
+from services.assembler.changes import UploadChanges
+from services.assembler.store.dialect import insert_or_ignore, upsert, upsert_adding
+from services.assembler.store.records import AuditEntry, UploadRecord
+from services.assembler.store.tables import Instant, State, audit, from_micros, outbox, row_changes, tallies, uploads
+
+HELD_VERSIONS = 256
+"""Versions of an upload whose changed rows are held for live views."""
+_TALLIED = frozenset({"verdicts", "line_types"})
+_COLUMNS = tuple(field.name for field in fields(UploadRecord) if field.name not in _TALLIED)
+
+
+def open_uploads(connection: Connection, ids: Collection[str], *, lock: Collection[str]) -> dict[str, UploadRecord]:
+    """The uploads with these ids; one that is not there yet is made, to be filled when its events come.
+
+    Those in `lock` are locked first, in id order, so that nobody changes rows by what they were before.
+    """
+    wanted = sorted(set(ids) | set(lock))
+    if not wanted:
+        return {}
+    found = {record.id: record for record in _select(connection, uploads.c.id.in_(wanted))}
+    missing = [{"id": upload_id} for upload_id in wanted if upload_id not in found]
+    if missing:
+        connection.execute(insert_or_ignore(connection, uploads), missing)
+    if missing or lock:
+        relocked = _select(connection, uploads.c.id.in_(sorted(lock)), lock=True) if lock else []
+        unlocked = [row["id"] for row in missing if row["id"] not in lock]
+        fresh = _select(connection, uploads.c.id.in_(unlocked)) if unlocked else []
+        found |= {record.id: record for record in [*relocked, *fresh]}
+    return found
+
+
+def uploads_by_number(connection: Connection, numbers: Collection[int]) -> list[UploadRecord]:
+    """The uploads with these numbers."""
+    return _select(connection, uploads.c.no.in_(sorted(numbers))) if numbers else []
+
+
+def _select(connection: Connection, condition: Any, *, lock: bool = False) -> list[UploadRecord]:
+    query = select(uploads).where(condition).order_by(uploads.c.id)
+    if lock:
+        query = query.with_for_update()
+    return [UploadRecord(**row._mapping) for row in connection.execute(query)]
+
+
+def save_facts(connection: Connection, old: UploadRecord, new: UploadRecord) -> None:
+    """Writes the columns in which the two differ."""
+    changed = {name: getattr(new, name) for name in _COLUMNS if getattr(new, name) != getattr(old, name)}
+    if changed:
+        connection.execute(update(uploads).where(uploads.c.no == old.no).values(**changed))
+
+
+def add_counts(connection: Connection, upload_no: int, changes: UploadChanges) -> UploadRecord:
+    """Adds what a transaction counted, makes a new version, and returns the upload as it is after all commits."""
+    settled = changes.settled_at
+    statement = (
+        update(uploads)
+        .where(uploads.c.no == upload_no)
+        .values(
+            version=uploads.c.version + 1,
+            calls=uploads.c.calls + changes.calls,
+            retries=uploads.c.retries + changes.retries,
+            last_settled_at=_newest(settled) if settled else uploads.c.last_settled_at,
+            **{state.name: uploads.c[state.name] + changes.states[state] for state in State},
+        )
+        .returning(uploads)
+    )
+    return UploadRecord(**connection.execute(statement).one()._mapping)
+
+
+def _newest(micros: int) -> Any:
+    moment = literal(from_micros(micros), Instant())
+    column = uploads.c.last_settled_at
+    return case((column > moment, column), else_=moment)
+
+
+def add_tallies(connection: Connection, upload_no: int, changes: UploadChanges) -> None:
+    """Adds to the tallies of answered rows."""
+    values = [
+        {"upload_no": upload_no, "verdict": verdict, "line_type": line_type, "n": count}
+        for (verdict, line_type), count in sorted(changes.tallies.items())
+        if count
+    ]
+    if values:
+        keys = ("upload_no", "verdict", "line_type")
+        connection.execute(upsert_adding(connection, tallies, keys=keys, add="n"), values)
+
+
+def note_changed_rows(connection: Connection, upload_no: int, version: int, changes: UploadChanges) -> None:
+    """Puts the rows that this version changed into the upload's ring."""
+    if not changes.rows:
+        return
+    statement = upsert(connection, row_changes, keys=("upload_no", "slot"), replace=("seq", "rows", "more"))
+    numbers = json.dumps(sorted(changes.rows), separators=(",", ":"))
+    connection.execute(
+        statement,
+        {
+            "upload_no": upload_no,
+            "slot": version % HELD_VERSIONS,
+            "seq": version,
+            "rows": numbers,
+            "more": changes.more,
+        },
+    )
+
+
+def add_completion(
+    connection: Connection, *, completion_id: str, upload_id: str, type_: str, at: datetime, value: bytes
+) -> None:
+    """Puts a completion event into the outbox, unless this round of the upload has one."""
+    statement = insert_or_ignore(connection, outbox)
+    connection.execute(
+        statement, {"id": completion_id, "upload_id": upload_id, "type": type_, "at": at, "value": value}
+    )
+
+
+def add_audit(connection: Connection, entries: Sequence[AuditEntry]) -> None:
+    """Remembers who asked for what."""
+    if entries:
+        values = [{name: getattr(entry, name) for name in audit.c.keys()} for entry in entries]  # noqa: SIM118
+        connection.execute(insert_or_ignore(connection, audit), values)
+
+
+def tallies_of(connection: Connection, upload_no: int) -> Iterable[tuple[str, str, int]]:
+    """Verdict, line type and number of answered rows."""
+    query = select(tallies.c.verdict, tallies.c.line_type, tallies.c.n).where(
+        tallies.c.upload_no == upload_no, tallies.c.n > 0
+    )
+    return [tuple(row) for row in connection.execute(query)]
