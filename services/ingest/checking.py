@@ -1,0 +1,112 @@
+"""Finds out what a stored file is and tells it: fetched, read in a child process, asked about, announced."""
+
+import asyncio
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from schemas import topics
+from schemas.codec import decode, encode
+from schemas.settings import Settings
+from schemas.uploads import Detected, PlanQuestion, UploadChecked, UploadRefused
+from services.ingest.cases import Case
+from services.ingest.children import run_in_child
+from services.ingest.distinct import read_batches
+from services.ingest.feeding import Outlet
+from services.ingest.preparing import Prepared, Refusal, Task, outcome_path, phones_path, run
+from services.ingest.spool import FileGone, Spool
+from services.runtime.kafka import topic_name
+
+PHONES_PER_QUESTION = 2_000
+_FILE_EXPIRED = Refusal(
+    code="file-expired",
+    title="The file is no longer stored",
+    detail="The file's records have expired or are incomplete. Upload the file again.",
+)
+_READER_DIED = Refusal(
+    code="reading-failed",
+    title="The file could not be read",
+    detail="The process that read the file was ended by the system (exit code {}). Split the file and try its parts.",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A finished reading and the folder that holds its rows."""
+
+    folder: Path
+    prepared: Prepared
+
+
+async def read_file(case: Case, spool: Spool, *, settings: Settings, detected: Detected | None) -> Reading:
+    """Fetches the upload's file and reads it from end to end. `detected`: what it was found to be before.
+
+    Raises:
+        KafkaError, TimeoutError: it could not be fetched now.
+    """
+    folder = spool.folder_of(case.upload_id, case.check_id)
+    raw = folder / "file"
+    assert case.opened.file is not None
+    try:
+        await spool.fetch(case.opened.file, raw)
+    except FileGone:
+        return Reading(folder, Prepared(refusal=_FILE_EXPIRED))
+    task = Task(
+        path=str(raw),
+        folder=str(folder),
+        options=case.options,
+        region=settings.region,
+        max_rows=settings.max_rows,
+        detected=detected,
+    )
+    exit_code = await run_in_child(run, encode(task))
+    raw.unlink(missing_ok=True)
+    if exit_code != 0:
+        died = _READER_DIED.model_copy(update={"detail": _READER_DIED.detail.format(exit_code)})
+        return Reading(folder, Prepared(refusal=died))
+    return Reading(folder, decode(Prepared, outcome_path(folder).read_bytes()))
+
+
+async def ask_for_known(case: Case, folder: Path, *, outlet: Outlet) -> None:
+    """Sends the file's distinct phones as plan questions; the join adds up how many are known."""
+    topic = topic_name(topics.PLAN_QUESTIONS, outlet.settings)
+    accept_since = case.accept_since(default_max_age_seconds=outlet.settings.max_age_seconds)
+    batches = read_batches(phones_path(folder), batch_phones=PHONES_PER_QUESTION)
+    phones = next(batches, ())
+    number = 0
+    last = False
+    sent = []
+    while not last:
+        following = next(batches, None)
+        last = following is None
+        question = PlanQuestion(
+            upload_id=case.upload_id,
+            check_id=case.check_id,
+            batch=number,
+            last=last,
+            accept_since=accept_since,
+            phones=phones,
+        )
+        sent.append(await outlet.producer.send(topic, encode(question), key=case.upload_id.encode()))
+        phones, number = following or (), number + 1
+    await asyncio.gather(*sent)
+
+
+def refused_event(case: Case, refusal: Refusal, *, now: datetime) -> UploadRefused:
+    return UploadRefused(
+        upload_id=case.upload_id, at=now, code=refusal.code, title=refusal.title, detail=refusal.detail
+    )
+
+
+def checked_event(case: Case, prepared: Prepared, *, now: datetime) -> UploadChecked:
+    assert prepared.detected is not None
+    assert prepared.counts is not None
+    return UploadChecked(
+        upload_id=case.upload_id,
+        at=now,
+        check_id=case.check_id,
+        detected=prepared.detected,
+        counts=prepared.counts,
+        preview=prepared.preview,
+        options=case.options,
+    )

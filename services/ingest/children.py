@@ -1,0 +1,69 @@
+"""Runs one piece of work in a child process of its own: killed when nobody waits for it any more, gone when we are."""
+
+import asyncio
+import contextlib
+import multiprocessing
+import os
+import threading
+from collections.abc import Callable
+from multiprocessing import forkserver
+from multiprocessing.connection import wait
+from multiprocessing.process import BaseProcess
+
+_NICENESS = 5
+"""Reading files gives way to the feeding, joining and looking up of others."""
+
+_context = multiprocessing.get_context("forkserver")
+
+
+def warm_up(modules: list[str]) -> None:
+    """Starts the process that children are forked from; it imports once what all of them need."""
+    _context.set_forkserver_preload(modules)
+    forkserver.ensure_running()
+
+
+async def run_in_child(work: Callable[[bytes], None], argument: bytes) -> int:
+    """Runs `work(argument)` in a child and returns its exit code; negative: the number of the signal that ended it.
+
+    Cancelling kills the child.
+    """
+    process = _context.Process(target=_child_main, args=(work, argument))
+    process.start()
+    try:
+        await _ended(process)
+    finally:
+        process.kill()
+        process.join()
+        exit_code = process.exitcode
+        process.close()
+    assert exit_code is not None
+    return exit_code
+
+
+async def _ended(process: BaseProcess) -> None:
+    loop = asyncio.get_running_loop()
+    ended: asyncio.Future[None] = loop.create_future()
+
+    def tell() -> None:
+        if not ended.done():
+            ended.set_result(None)
+
+    loop.add_reader(process.sentinel, tell)
+    try:
+        await ended
+    finally:
+        loop.remove_reader(process.sentinel)
+
+
+def _child_main(work: Callable[[bytes], None], argument: bytes) -> None:
+    threading.Thread(target=_exit_with_parent, daemon=True).start()
+    with contextlib.suppress(OSError):
+        os.nice(_NICENESS)
+    work(argument)
+
+
+def _exit_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    wait([parent.sentinel])
+    os._exit(1)

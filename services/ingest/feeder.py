@@ -1,0 +1,187 @@
+"""The feeder's process: joins the group, works for the partitions it is given, watches lag and itself."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError
+from aiokafka.structs import OffsetAndMetadata
+
+from schemas import topics
+from schemas.settings import Settings
+from services.ingest.assignment import Assignment
+from services.ingest.children import warm_up
+from services.ingest.feeding import Outlet
+from services.ingest.membership import Membership
+from services.ingest.spool import Spool
+from services.ingest.watchdog import Watchdog
+from services.ingest.window import Pace
+from services.runtime.kafka import group_name, make_consumer, make_producer, partitions_of, started, topic_name
+from services.runtime.parts import Health, SignOfLife
+
+LOOKUP_GROUP = "lookup"
+"""The lookup worker's consumer group: its lag on `upload-rows` sets the pace."""
+WATCH_SECONDS = 1.0
+SAVE_AT_STOP_SECONDS = 5.0
+log = logging.getLogger(__name__)
+
+
+class ConsumesNothing(Exception):
+    """There is something to read and nothing was read for a minute; a new process will do better."""
+
+
+async def main(settings: Settings, stop: asyncio.Event) -> None:
+    """Feeds until told to stop.
+
+    Raises:
+        RefusedToStart: another feeder uses the same folder.
+    """
+    warm_up(["services.ingest.preparing"])
+    membership = Membership(settings)
+    with Spool(settings) as spool:
+        async with (
+            started(make_producer(settings)) as producer,
+            started(make_consumer(settings)) as asker,
+            started(membership.consumer),
+        ):
+            feeder = Feeder(settings, spool=spool, producer=producer, asker=asker, membership=membership)
+            async with SignOfLife(producer, settings, role="feeder", health=feeder.health):
+                await feeder.run(stop)
+
+
+class Feeder:
+    """One member of the group. `asker` only answers questions about offsets."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        spool: Spool,
+        producer: AIOKafkaProducer,
+        asker: AIOKafkaConsumer,
+        membership: Membership,
+    ) -> None:
+        self._settings = settings
+        self._spool = spool
+        self._producer = producer
+        self._asker = asker
+        self._membership = membership
+        self._pace = Pace()
+        self._assignment: Assignment | None = None
+        self._watchdog = Watchdog()
+
+    def health(self) -> Health:
+        if self._assignment is None:
+            return Health(state="standby", active=False)
+        return Health(state="running", active=self._assignment.is_busy)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Works for whatever is assigned, until stopped.
+
+        Raises:
+            ExceptionGroup, ConsumesNothing: the process must start again.
+        """
+        self._membership.subscribe()
+        watching = asyncio.create_task(self._watch())
+        try:
+            while not stop.is_set():
+                self._membership.changed.clear()
+                await self._work_until_changed(stop, watching)
+        finally:
+            watching.cancel()
+            with suppress(asyncio.CancelledError):
+                await watching
+
+    async def _work_until_changed(self, stop: asyncio.Event, watching: "asyncio.Task[None]") -> None:
+        work = asyncio.create_task(self._work_for(self._membership.partitions))
+        signals = {asyncio.create_task(stop.wait()), asyncio.create_task(self._membership.changed.wait())}
+        try:
+            done, _ = await asyncio.wait({work, watching, *signals}, return_when=asyncio.FIRST_COMPLETED)
+            for ended in done & {work, watching}:
+                ended.result()
+        finally:
+            for task in {work, *signals}:
+                task.cancel()
+            await asyncio.gather(work, *signals, return_exceptions=True)
+        if stop.is_set() and self._assignment is not None:
+            with suppress(KafkaError, TimeoutError):
+                async with asyncio.timeout(SAVE_AT_STOP_SECONDS):
+                    await self._assignment.save_all()
+        self._assignment = None
+
+    async def _work_for(self, partitions: frozenset[int]) -> None:
+        if not partitions:
+            await asyncio.Event().wait()
+        async with started(make_consumer(self._settings)) as reader:
+            outlet = await self._outlet()
+            assignment = Assignment(partitions, outlet=outlet, spool=self._spool, reader=reader, pace=self._pace)
+            reader.assign(assignment.partitions)
+            log.info("working for %d of %d partitions", len(partitions), outlet.upload_partitions)
+            self._assignment = assignment
+            await assignment.run()
+
+    async def _outlet(self) -> Outlet:
+        rows = await self._producer.partitions_for(topic_name(topics.UPLOAD_ROWS, self._settings))
+        events = await self._producer.partitions_for(topic_name(topics.UPLOAD_EVENTS, self._settings))
+        return Outlet(
+            producer=self._producer,
+            settings=self._settings,
+            row_partitions=len(rows),
+            upload_partitions=len(events),
+            clock=time.monotonic,
+            now=lambda: datetime.now(UTC),
+        )
+
+    async def _watch(self) -> None:
+        """Measures the worker's lag, commits our own position for operators, and barks when nothing is consumed."""
+        settings = self._settings
+        rows = await partitions_of(self._asker, topic_name(topics.UPLOAD_ROWS, settings))
+        admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka)
+        await admin.start()
+        try:
+            while True:
+                with suppress(KafkaError, TimeoutError):
+                    if self._assignment is not None and self._assignment.is_busy:
+                        self._pace.lag_rows = await self._lag(admin, rows)
+                    await self._look_after_ourselves()
+                await asyncio.sleep(WATCH_SECONDS)
+        finally:
+            await admin.close()
+
+    async def _lag(self, admin: AIOKafkaAdminClient, rows: list[TopicPartition]) -> int:
+        """Rows that the worker group has not yet committed."""
+        group = group_name(LOOKUP_GROUP, self._settings)
+        committed = await admin.list_consumer_group_offsets(group, partitions=rows)
+        ends = await self._asker.end_offsets(rows)
+        begins = await self._asker.beginning_offsets(rows)
+        return sum(lag_of(tp, committed, begins=begins, ends=ends) for tp in rows)
+
+    async def _look_after_ourselves(self) -> None:
+        assignment = self._assignment
+        if assignment is None:
+            return
+        positions = assignment.positions()
+        begins = await self._asker.beginning_offsets(list(positions))
+        ends = await self._asker.end_offsets(list(positions))
+        positions = {tp: max(position, begins[tp]) for tp, position in positions.items()}
+        if self._watchdog.is_stuck(positions, ends, now=time.monotonic()):
+            raise ConsumesNothing("upload-events has unread records and none was read for a minute")
+        await self._membership.commit(positions)
+
+
+def lag_of(
+    tp: TopicPartition,
+    committed: Mapping[TopicPartition, OffsetAndMetadata],
+    *,
+    begins: Mapping[TopicPartition, int],
+    ends: Mapping[TopicPartition, int],
+) -> int:
+    """Records of a partition behind its end; a group that never committed there has all of them before it."""
+    found = committed.get(tp)
+    position = begins[tp] if found is None or found.offset < 0 else max(begins[tp], found.offset)
+    return max(0, ends[tp] - position)

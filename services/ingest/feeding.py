@@ -1,0 +1,153 @@
+"""Feeds one upload: its rows in order, as many as its turn allows, each acknowledged before the checkpoint moves."""
+
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from aiokafka import AIOKafkaProducer
+
+from schemas import topics
+from schemas.codec import encode
+from schemas.settings import Settings
+from schemas.uploads import FeedCheckpoint, UploadFed
+from services.ingest.cases import Case, Settled
+from services.ingest.partitioning import partition_of
+from services.ingest.prepared import PreparedReader
+from services.ingest.publishing import (
+    BatchSender,
+    KeyAndValue,
+    left_out_head,
+    rejected_head,
+    rejected_value,
+    row_head,
+    usable_value,
+)
+from services.ingest.window import TURN_ROWS, window_rows
+from services.runtime.kafka import topic_name
+
+CHECKPOINT_SECONDS = 1.0
+"""Rows of at most so long are published again after a crash."""
+_CANCELLED = "The upload was cancelled before this row's turn."
+_BEYOND_SAMPLE = "The upload was started for its first {} rows only."
+_BEYOND_CAP = "The upload was started with at most {} calls, and they are used up."
+
+
+@dataclass(frozen=True, slots=True)
+class Outlet:
+    """Where rows go, and how many partitions the topics keyed by phone and by upload have."""
+
+    producer: AIOKafkaProducer
+    settings: Settings
+    row_partitions: int
+    upload_partitions: int
+    clock: Callable[[], float]
+    now: Callable[[], datetime]
+
+
+@dataclass(slots=True)
+class Feed:
+    """An upload that is being fed. All rows before `next_row` are acknowledged; `rejected` of them were rejected."""
+
+    reader: PreparedReader
+    next_row: int = 1
+    rejected: int = 0
+    saved_at: float = float("-inf")
+
+    @property
+    def fed_rows(self) -> int:
+        return self.next_row - 1
+
+
+def room(feed: Feed, case: Case, settled: Settled, *, active: int, share: float) -> int:
+    """How many rows may be published now. Rows that are left out cost nothing downstream: they always have room."""
+    if left_out_reason(feed, case, settled) is not None:
+        return TURN_ROWS
+    calls_left = None if case.max_calls is None else case.max_calls - settled.calls
+    allowed = window_rows(active=active, share=share, calls_left=calls_left) - (feed.fed_rows - settled.rows)
+    if case.sample_rows is not None:
+        allowed = min(allowed, case.sample_rows - feed.fed_rows)
+    return max(0, allowed)
+
+
+def left_out_reason(feed: Feed, case: Case, settled: Settled) -> str | None:
+    """Why the rows from here on are not looked up, as a sentence for people; None if they are."""
+    if case.cancelled:
+        return _CANCELLED
+    if case.sample_rows is not None and feed.fed_rows >= case.sample_rows:
+        return _BEYOND_SAMPLE.format(case.sample_rows)
+    unsettled = feed.fed_rows - settled.rows
+    if case.max_calls is not None and settled.calls >= case.max_calls and unsettled <= 0:
+        return _BEYOND_CAP.format(case.max_calls)
+    return None
+
+
+async def publish(feed: Feed, case: Case, settled: Settled, *, rows: int, outlet: Outlet) -> None:
+    """Publishes the next rows and waits until Kafka has them.
+
+    Raises:
+        KafkaError: some were not taken; `feed` must be made again from its checkpoint.
+    """
+    settings = outlet.settings
+    usable, rejected = _sorted_out(feed, case, left_out_reason(feed, case, settled), rows=rows, outlet=outlet)
+    sender = BatchSender(outlet.producer)
+    for partition, records in usable.items():
+        await sender.add(topic_name(topics.UPLOAD_ROWS, settings), partition, records)
+    if rejected:
+        place = partition_of(case.upload_id.encode(), outlet.upload_partitions)
+        await sender.add(topic_name(topics.REJECTED_ROWS, settings), place, rejected)
+    await sender.done()
+    feed.next_row = feed.reader.next_row
+    feed.rejected += len(rejected)
+
+
+def _sorted_out(
+    feed: Feed, case: Case, reason: str | None, *, rows: int, outlet: Outlet
+) -> tuple[dict[int, list[KeyAndValue]], list[KeyAndValue]]:
+    """The next rows as records: usable ones by partition, then the rejected and left out ones."""
+    key = case.upload_id.encode()
+    bad_head = rejected_head(case)
+    if reason is None:
+        head = row_head(case, default_max_age_seconds=outlet.settings.max_age_seconds)
+    else:
+        head = left_out_head(case, reason)
+    usable: defaultdict[int, list[KeyAndValue]] = defaultdict(list)
+    rejected: list[KeyAndValue] = []
+    for row in feed.reader.take(rows):
+        if not row.phone:
+            rejected.append((key, rejected_value(row, bad_head)))
+        elif reason is not None:
+            rejected.append((key, rejected_value(row, head)))
+        else:
+            usable[row.hash % outlet.row_partitions].append((row.phone, usable_value(row, head)))
+    return usable, rejected
+
+
+async def save(feed: Feed, case: Case, *, outlet: Outlet) -> None:
+    """Writes the checkpoint. Only rows that Kafka has acknowledged are before it."""
+    checked = case.checked
+    assert checked is not None
+    checkpoint = FeedCheckpoint(
+        upload_id=case.upload_id,
+        check_id=case.check_id,
+        detected=checked.detected,
+        options=case.options,
+        counts=checked.counts,
+        next_row=feed.next_row,
+        rejected=feed.rejected,
+        at=outlet.now(),
+    )
+    topic = topic_name(topics.FEED_CHECKPOINTS, outlet.settings)
+    await outlet.producer.send_and_wait(topic, encode(checkpoint), key=case.upload_id.encode())
+    feed.saved_at = outlet.clock()
+
+
+async def erase_checkpoint(upload_id: str, *, outlet: Outlet) -> None:
+    """Writes the checkpoint's tombstone: nothing is left to do."""
+    topic = topic_name(topics.FEED_CHECKPOINTS, outlet.settings)
+    await outlet.producer.send_and_wait(topic, None, key=upload_id.encode())
+
+
+def fed_event(feed: Feed, case: Case, *, now: datetime) -> UploadFed:
+    """What is said once all rows are published."""
+    return UploadFed(upload_id=case.upload_id, at=now, rows=feed.fed_rows, rejected=feed.rejected)
