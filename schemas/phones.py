@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
 import phonenumbers
-from phonenumbers.phonemetadata import PhoneMetadata
+from phonenumbers.phonemetadata import PhoneMetadata, PhoneNumberDesc
 
 __all__ = ["Reading", "Reason", "fingerprint", "is_region", "mask", "normalise", "search"]
 
@@ -79,7 +79,7 @@ def search(cell: str, region: str) -> str | None:
         phonenumbers.PhoneNumberMatcher(text, region, phonenumbers.Leniency.VALID, MOST_SEARCH_TRIES)
     )
     found = next(matches, None)
-    return _e164(found.number) if found else None
+    return phonenumbers.format_number(found.number, phonenumbers.PhoneNumberFormat.E164) if found else None
 
 
 def is_region(region: str) -> bool:
@@ -103,15 +103,13 @@ def _parsed(text: str, region: str) -> str | None:
         number = phonenumbers.parse(text, region)
     except phonenumbers.NumberParseException:
         return None
-    return _e164(number) if phonenumbers.is_valid_number(number) else None
-
-
-def _e164(number: phonenumbers.PhoneNumber) -> str:
-    return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+    national = phonenumbers.national_significant_number(number)
+    valid = _valid_numbers(number.country_code or 0).fullmatch(national)
+    return f"+{number.country_code}{national}" if valid else None
 
 
 def _north_american(text: str, region: str) -> str | None:
-    """A shortcut for the commonest shapes, twenty times as fast as `phonenumbers` and, as tests show, equal to it."""
+    """A shortcut for the commonest shapes, ten times as fast as `phonenumbers` and, as tests show, equal to it."""
     found = _NORTH_AMERICAN(text)
     if found is None:
         return None
@@ -119,26 +117,36 @@ def _north_american(text: str, region: str) -> str | None:
     if region not in ("US", "CA") and not (prefix and prefix[0] == "+"):
         return None
     national = f"{bracketed_area or area}{exchange}{line}"
-    return f"+1{national}" if _north_american_numbers().fullmatch(national) else None
+    return f"+1{national}" if _valid_numbers(1).fullmatch(national) else None
 
 
 @functools.cache
-def _north_american_numbers() -> re.Pattern[str]:
-    """Every valid national number of calling code 1, from the metadata of `phonenumbers`.
+def _valid_numbers(calling_code: int) -> re.Pattern[str]:
+    """Every valid national number of a calling code, from the metadata of `phonenumbers`, as one pattern.
 
-    A region is recognised by its leading digits if it has any, else by its patterns (`region_code_for_number`).
+    It says the same as `is_valid_number`, which tries a dozen patterns for up to 25 regions: a region is recognised by
+    its leading digits if it has any, else by its patterns; then one of its kinds of number has to match.
     """
-    return re.compile("|".join(_valid_in(region) for region in phonenumbers.COUNTRY_CODE_TO_REGION_CODE[1]))
+    regions = phonenumbers.COUNTRY_CODE_TO_REGION_CODE.get(calling_code, ())
+    alone = len(regions) == 1
+    return re.compile("|".join(_valid_in(region, calling_code, alone=alone) for region in regions) or "(?!)")
 
 
-def _valid_in(region: str) -> str:
-    metadata = PhoneMetadata.metadata_for_region(region)
-    if metadata is None:
-        raise LookupError(f"phonenumbers has no metadata for {region}")
+def _valid_in(region: str, calling_code: int, *, alone: bool) -> str:
+    metadata = PhoneMetadata.metadata_for_region_or_calling_code(calling_code, region)
+    if metadata is None or metadata.general_desc is None:
+        raise LookupError(f"phonenumbers has no metadata for {region} {calling_code}")
     kinds = (
         metadata.fixed_line, metadata.mobile, metadata.toll_free, metadata.premium_rate, metadata.shared_cost,
         metadata.personal_number, metadata.voip, metadata.pager, metadata.uan, metadata.voicemail,
     )  # fmt: skip
-    patterns = [kind.national_number_pattern for kind in kinds if kind and kind.national_number_pattern]
-    leading = f"(?={metadata.leading_digits})" if metadata.leading_digits else ""
-    return f"{leading}(?:{'|'.join(patterns)})"
+    patterns = [_pattern(kind) for kind in kinds if kind and kind.national_number_pattern]
+    leading = f"(?={metadata.leading_digits})" if metadata.leading_digits and not alone else ""
+    general = f"(?={_pattern(metadata.general_desc)}$)"
+    return f"{leading}{general}(?:{'|'.join(patterns)})"
+
+
+def _pattern(kind: PhoneNumberDesc) -> str:
+    """Numbers of a kind: its pattern, in one of its lengths."""
+    lengths = "|".join(f".{{{length}}}" for length in kind.possible_length)
+    return f"(?:(?=(?:{lengths})$){kind.national_number_pattern})" if lengths else f"(?:{kind.national_number_pattern})"

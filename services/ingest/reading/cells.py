@@ -4,7 +4,7 @@ import re
 from typing import Final
 
 PLACEHOLDERS: Final = frozenset(
-    {"", "-", "--", "---", ".", "?", "n/a", "na", "nan", "null", "none", "nil", "not available", "unknown", "#n/a", "k.a.", "s/d"}
+    ("", "-", "--", "---", ".", "?", "n/a", "na", "nan", "null", "none", "nil", "not available", "unknown", "#n/a")
 )
 _NUMBER = re.compile(r"[+-]?(?:\d+|\d{1,3}(?:[.,]\d{3})+)(?:[.,]\d+)?%?").fullmatch
 _DATE = re.compile(
@@ -33,7 +33,7 @@ def is_number(cell: str) -> bool:
 
 
 def is_decoy(cell: str) -> bool:
-    """Digits that are surely no phone whatever a parser makes of them: dates, coordinates, numbers of firms and people."""
+    """Digits that are no phone whatever a parser makes of them: dates, coordinates, numbers of firms and people."""
     text = cell.strip()
     return bool(_DATE(text) or _COORDINATE(text) or _BUSINESS_ID(text))
 

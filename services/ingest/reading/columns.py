@@ -1,5 +1,6 @@
 """Decides which columns hold phones, by the share of cells that are valid phones, with the header as a hint."""
 
+import functools
 import random
 from collections import Counter
 from collections.abc import Sequence
@@ -11,15 +12,17 @@ from services.ingest.reading.cells import digits, is_decoy, is_formatted, is_loc
 from services.ingest.reading.header_words import Hint, hint_of
 
 LEAST_SHARE_BY_CONTENT: Final = 0.5
-"""Of the filled cells must be phones, beyond what chance gives, in a column whose header does not say phone."""
+"""Of the filled cells must be phones, less what chance gives, in a column whose header does not say phone."""
 LEAST_SHARE_BY_HEADER: Final = 0.2
 """Of the filled cells must be phones, or look like local ones, in a column whose header does."""
+LEAST_SHARE_IF_NOTHING_ELSE: Final = 0.8
 MOST_DECOYS_SHARE: Final = 0.5
 _LONGEST_PHONE_CHARS: Final = 60
-_CHANCE_TRIES: Final = 40
+_CHANCE_LENGTHS: Final = range(6, 12)
+_CHANCE_TRIES: Final = 20
 
 _HINT_SCORES: Final[dict[Hint, float]] = {
-    "phone": 1.0, "none": 0.0, "lesser_phone": -0.6, "area_code": -9.0, "other": -0.5,
+    "phone": 2.0, "none": 0.0, "lesser_phone": 0.2, "area_code": -9.0, "other": -0.5,
 }  # fmt: skip
 
 
@@ -33,7 +36,9 @@ class Evidence:
     valid_share: float
     local_share: float
     beyond_chance: float
-    """The share of valid phones less what bare digits of such lengths would give by chance in the region."""
+    """The share of valid phones less what bare digits would give by chance in the region."""
+    varied: bool
+    """The numbers have several lengths and seldom repeat."""
 
     @property
     def score(self) -> float:
@@ -48,6 +53,11 @@ class Evidence:
         needed = LEAST_SHARE_BY_CONTENT if self.hint == "none" else 0.8
         return self.beyond_chance >= needed
 
+    @property
+    def could_be_phone(self) -> bool:
+        """Better than nothing where most digits are valid: numbers of many lengths, as keys and codes hardly have."""
+        return self.hint == "none" and self.valid_share >= LEAST_SHARE_IF_NOTHING_ELSE and self.varied
+
 
 def evidence_of(rows: Sequence[Sequence[str]], headers: Sequence[str], region: str) -> list[Evidence]:
     """One for each column that the header or any row has, in order."""
@@ -57,7 +67,7 @@ def evidence_of(rows: Sequence[Sequence[str]], headers: Sequence[str], region: s
 
 def phone_columns(evidence: Sequence[Evidence]) -> list[int]:
     """The columns of phones, the best first; the leftmost of equals."""
-    found = [one for one in evidence if one.is_phone]
+    found = [one for one in evidence if one.is_phone] or [one for one in evidence if one.could_be_phone]
     return [one.column for one in sorted(found, key=lambda one: (-round(one.score, 2), one.column))]
 
 
@@ -65,12 +75,25 @@ def _evidence(rows: Sequence[Sequence[str]], column: int, headers: Sequence[str]
     hint = hint_of(headers[column]) if column < len(headers) else "none"
     filled = [row[column] for row in rows if column < len(row) and not is_placeholder(row[column])]
     if not filled:
-        return Evidence(column, hint, 0, 0.0, 0.0, 0.0)
+        return Evidence(column, hint, 0, 0.0, 0.0, 0.0, varied=False)
     decoys = sum(map(is_decoy, filled)) / len(filled)
     valid = [cell for cell in filled if _is_valid(cell, region)]
     valid_share = len(valid) / len(filled) if decoys < MOST_DECOYS_SHARE else 0.0
     local_share = sum(map(is_local_phone, filled)) / len(filled) if decoys < MOST_DECOYS_SHARE else 0.0
-    return Evidence(column, hint, len(filled), valid_share, local_share, _beyond_chance(valid, valid_share, region))
+    return Evidence(
+        column,
+        hint,
+        len(filled),
+        valid_share,
+        local_share,
+        _beyond_chance(valid, valid_share, region),
+        varied=_varied(valid),
+    )
+
+
+def _varied(valid: Sequence[str]) -> bool:
+    lengths = Counter(map(digits, valid))
+    return len(lengths) >= 3 and max(lengths.values()) < 0.8 * len(valid) and len(set(valid)) > 0.5 * len(valid)
 
 
 def _is_valid(cell: str, region: str) -> bool:
@@ -78,17 +101,26 @@ def _is_valid(cell: str, region: str) -> bool:
 
 
 def _beyond_chance(valid: Sequence[str], valid_share: float, region: str) -> float:
-    """Grouped like phones they are evidence in full; bare digits only as far as random ones would not be valid too."""
+    """Grouped like phones they are evidence in full; bare digits only as far as random ones would not be valid too.
+
+    Where numbers may have any length (Germany), most random digits are valid; where they have one length, few are.
+    """
     if not valid:
         return 0.0
     bare = [cell for cell in valid if not is_formatted(cell)]
-    lengths = Counter(map(digits, bare))
-    chance = sum(_chance(length, region) * count for length, count in lengths.items()) / len(valid)
-    return max(0.0, (valid_share - chance) / (1 - chance)) if chance < 1 else 0.0
+    by_chance = sum(_chance(cell.strip().startswith("0"), region) for cell in bare)
+    return valid_share * (1 - by_chance / len(valid))
 
 
-def _chance(length: int, region: str) -> float:
-    """How many of a hundred random numbers of this length would pass for phones in the region, as a share."""
-    source = random.Random(length)
-    tries = [str(source.randrange(10 ** (length - 1), 10**length)) for _ in range(_CHANCE_TRIES)]
-    return sum(normalise(number, region).phone is not None for number in tries) / _CHANCE_TRIES
+@functools.cache
+def _chance(begins_with_zero: bool, region: str) -> float:
+    """The share of random numbers of 6 to 11 digits that would pass for phones in the region."""
+    source = random.Random(region)
+    passed = tried = 0
+    for length in _CHANCE_LENGTHS:
+        for _ in range(_CHANCE_TRIES):
+            digits_after = str(source.randrange(10 ** (length - 2), 10 ** (length - 1)))
+            first = "0" if begins_with_zero else str(source.randrange(1, 10))
+            passed += normalise(first + digits_after, region).phone is not None
+            tried += 1
+    return passed / tried

@@ -1,6 +1,6 @@
 """Owns the way from a stored file to its bytes: plain, gzip, or a zip of one file, never more than the limits allow."""
 
-import shutil
+import re
 import struct
 import tempfile
 import zipfile
@@ -14,6 +14,7 @@ from services.ingest.reading.model import MIB, Container, Limits
 from services.ingest.reading.refusals import Refused
 
 CHUNK_BYTES = 128 * 1024
+_ADDED = re.compile(r"^__MACOSX/|(?:^|/)\.DS_Store$")
 LARGEST_SINGLE_READ_BYTES = 1 * MIB
 """`zipfile` reads an archive's directory in one go; a megabyte lists more than ten thousand files."""
 
@@ -48,7 +49,8 @@ def unpacked(path: Path, container: Container, limits: Limits) -> Iterator[Path]
         return
     with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".unpacked") as target:
         with open_bytes(path, container, limits) as stream:
-            shutil.copyfileobj(stream, target, CHUNK_BYTES)
+            while chunk := stream.read(CHUNK_BYTES):
+                target.write(chunk)
         target.flush()
         yield Path(target.name)
 
@@ -60,25 +62,21 @@ def opened_archive(path: Path) -> Iterator[zipfile.ZipFile]:
         try:
             archive = zipfile.ZipFile(_SmallReads(file))
         except _DAMAGES as error:
-            raise Refused("bad-archive", f"The zip is damaged ({error}). Pack it again, or upload it unpacked.") from error
+            raise _damaged(error) from error
         with archive:
             yield archive
 
 
 def single_file(archive: zipfile.ZipFile) -> zipfile.ZipInfo:
     """The one file of an archive, folders and what macOS adds aside."""
-    entries = [
-        entry
-        for entry in archive.infolist()
-        if not entry.is_dir() and not entry.filename.startswith("__MACOSX/") and not entry.filename.endswith(".DS_Store")
-    ]
+    entries = [entry for entry in archive.infolist() if not entry.is_dir() and not _ADDED.search(entry.filename)]
     if len(entries) != 1:
-        raise Refused("bad-archive", f"The zip holds {len(entries)} files. Upload a zip of one file, or each by itself.")
+        raise Refused("bad-archive", f"The zip holds {len(entries)} files. Upload a zip of one, or each by itself.")
     return entries[0]
 
 
 def opened_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> IO[bytes]:
-    """A file of the archive, if it can be read within bounded memory: no password, no method with a huge dictionary."""
+    """A file of the archive if bounded memory suffices: no password, no method with a huge dictionary."""
     if entry.flag_bits & 0x1:
         raise Refused("bad-archive", "The zip is protected by a password. Upload it without one.")
     if entry.compress_type not in _READABLE_METHODS:
@@ -86,7 +84,11 @@ def opened_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> IO[bytes]:
     try:
         return archive.open(entry)
     except _DAMAGES as error:
-        raise Refused("bad-archive", f"The zip is damaged ({error}). Pack it again, or upload it unpacked.") from error
+        raise _damaged(error) from error
+
+
+def _damaged(error: Exception) -> Refused:
+    return Refused("bad-archive", f"The archive is damaged ({error}). Pack it again, or upload it unpacked.")
 
 
 class Bounded:
@@ -95,16 +97,14 @@ class Bounded:
     def __init__(self, inner: ByteStream, packed_bytes: int, limits: Limits) -> None:
         self._inner = inner
         self._limits = limits
-        self._allowed = min(
-            limits.max_unzipped_bytes, max(limits.ratio_free_bytes, packed_bytes * limits.max_ratio)
-        )
+        self._allowed = min(limits.max_unzipped_bytes, max(limits.ratio_free_bytes, packed_bytes * limits.max_ratio))
         self.bytes_given = 0
 
     def read(self, size: int, /) -> bytes:
         try:
             data = self._inner.read(size)
         except _DAMAGES as error:
-            raise Refused("bad-archive", f"The archive is damaged ({error}). Pack it again, or upload it unpacked.") from error
+            raise _damaged(error) from error
         self.bytes_given += len(data)
         if self.bytes_given > self._allowed:
             raise Refused(
@@ -127,10 +127,9 @@ class _Gunzip:
         while True:
             if self._inflater.eof and not self._next_member():
                 return b""
-            if not self._pending and not (more := self._file.read(CHUNK_BYTES)):
+            self._pending = self._pending or self._file.read(CHUNK_BYTES)
+            if not self._pending:
                 raise Refused("bad-archive", "The gzip file ends too early. Pack or upload it again.")
-            elif not self._pending:
-                self._pending = more
             if data := self._inflate(size):
                 return data
 

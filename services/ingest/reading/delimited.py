@@ -10,7 +10,7 @@ from services.ingest.reading.refusals import Refused
 from services.ingest.reading.text import Lines, LineTooLong
 
 if TYPE_CHECKING:
-    from _csv import _reader
+    from _csv import Reader
 
 Record = tuple[int, list[str]]
 """The first line of a record in the file, from 1, and its cells."""
@@ -39,7 +39,7 @@ def records(chunks: Iterator[str], dialect: Dialect, limits: Limits, *, skipped_
         ended_at = reader.line_num
 
 
-def _reader_of(lines: Iterator[str], dialect: Dialect, limits: Limits) -> "_reader":
+def _reader_of(lines: Iterator[str], dialect: Dialect, limits: Limits) -> "Reader":
     csv.field_size_limit(limits.max_cell_chars)
     return csv.reader(
         lines,

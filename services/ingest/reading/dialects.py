@@ -7,14 +7,13 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from typing import Final
 
-from services.ingest.reading.model import Dialect
+from services.ingest.reading.model import SINGLE_COLUMN, Dialect
 from services.ingest.reading.refusals import Refused
 
 USUAL_DELIMITERS: Final = ",;\t|:^~"
 RARE_DELIMITERS: Final = "\x01\x1c\x1d\x1e\x1f§¦¬¶#!*%$&=，；、｜"
 SAMPLE_CHARS: Final = 64 * 1024
 SAMPLE_RECORDS: Final = 300
-SINGLE_COLUMN = Dialect()
 
 _SEPARATOR_LINE = re.compile(r'"?sep=(.)"?(?:\r\n|\r|\n)', re.IGNORECASE).match
 _BACKSLASH_QUOTE = re.compile(r'[^\\,;\t|\n]\\"')
@@ -43,7 +42,7 @@ def dialect_of(text: str, *, wanted: str | None = None) -> Dialect:
     `wanted` fixes the delimiter; raises Refused `bad-delimiter` if it cannot be one.
     """
     if wanted is not None and (len(wanted) != 1 or wanted in '\r\n"'):
-        raise Refused("bad-delimiter", f"{wanted!r} cannot be a delimiter. Choose one character, for example , ; or a tab.")
+        raise Refused("bad-delimiter", f"{wanted!r} cannot be a delimiter. Choose one character, for example , or ;")
     sample = _whole_lines(text)
     delimiters = [wanted] if wanted else [d for d in USUAL_DELIMITERS + RARE_DELIMITERS if d in sample]
     tried = [_tried(sample, dialect, forced=bool(wanted)) for d in delimiters for dialect in _quotings(sample, d)]
@@ -84,8 +83,8 @@ def _tried(sample: str, dialect: Dialect, *, forced: bool) -> _Tried:
         return _Tried(dialect, 0.0)
     widths = Counter(map(len, rows))
     with_delimiter = 1 - widths[1] / len(rows)
-    width, count = max(((w, n) for w, n in widths.items() if w > 1), key=lambda pair: (pair[1], pair[0]), default=(1, 0))
-    evenness = count / len(rows)
+    evenness = max((count for width, count in widths.items() if width > 1), default=0) / len(rows)
+    width = max((width for width, count in widths.items() if count == evenness * len(rows)), default=1)
     rare = dialect.delimiter == ":" or dialect.delimiter in RARE_DELIMITERS
     least_evenness = _LEAST_EVENNESS_OF_RARE if rare else 0.0
     if not forced and (with_delimiter < _LEAST_SHARE_WITH_DELIMITER or evenness < least_evenness):

@@ -17,16 +17,17 @@ DOUBTFUL: Final = 0.35
 """Below this likelihood none of the usual encodings explains the bytes, and charset-normalizer is asked."""
 
 _USUAL: Final = (
-    "cp1252", "mac_roman", "cp932", "cp949", "gbk", "big5", "euc_jp", "cp1250", "cp1251", "koi8_r", "cp866", "mac_cyrillic",
-    "cp1253", "cp1254", "cp850",
+    "cp1252", "mac_roman", "cp932", "cp949", "gbk", "big5", "euc_jp", "cp1250", "cp1251", "koi8_r", "cp866",
+    "mac_cyrillic", "cp1253", "cp1254", "cp850",
 )  # fmt: skip
 _HOME: Final = {
     "cp932": {"JP"}, "euc_jp": {"JP"}, "cp949": {"KR"}, "gbk": {"CN", "SG"}, "big5": {"TW", "HK", "MO"},
-    "cp1250": {"PL", "CZ", "SK", "HU", "SI", "HR", "RO", "BA", "RS", "AL"}, "cp1251": {"RU", "UA", "BY", "BG", "RS", "KZ", "MK"},
+    "cp1250": {"PL", "CZ", "SK", "HU", "SI", "HR", "RO", "BA", "RS", "AL"},
+    "cp1251": {"RU", "UA", "BY", "BG", "RS", "KZ", "MK"},
     "cp1253": {"GR", "CY"}, "cp1254": {"TR", "AZ"}, "cp1255": {"IL"}, "cp1257": {"LT", "LV", "EE"},
 }  # fmt: skip
 _CANONICAL: Final = {
-    "shift_jis": "cp932", "shift_jis_2004": "cp932", "euc_kr": "cp949", "johab": "cp949", "gb2312": "gbk", "gb18030": "gbk",
+    "shift_jis": "cp932", "shift_jis_2004": "cp932", "euc_kr": "cp949", "johab": "cp949", "gb2312": "gbk",
     "latin_1": "cp1252", "iso8859_1": "cp1252", "iso8859_15": "cp1252", "euc_jis_2004": "euc_jp", "ascii": "utf-8",
     "utf_8": "utf-8", "utf_8_sig": "utf-8-sig", "utf_16": "utf-16", "utf_32": "utf-32",
     "utf_16_le": "utf-16-le", "utf_16_be": "utf-16-be",
@@ -60,7 +61,8 @@ def _known(wanted: str) -> str:
         name = codecs.lookup(wanted).name.replace("-", "_")
         "".encode(name)
     except LookupError as error:
-        raise Refused("unknown-encoding", f"{wanted!r} is not an encoding. Choose for example utf-8 or cp1252.") from error
+        detail = f"{wanted!r} is not an encoding. Choose for example utf-8 or cp1252."
+        raise Refused("unknown-encoding", detail) from error
     return _CANONICAL.get(name, name)
 
 

@@ -61,7 +61,7 @@ def is_workbook(path: Path) -> bool:
         if "mimetype" in names and _first_bytes(archive, "mimetype").startswith(b"application/"):
             raise Refused("bad-workbook", "This is an OpenDocument file. Save it as .xlsx or CSV.")
         if "[Content_Types].xml" in names:
-            raise Refused("bad-workbook", "This office document is not an Excel workbook. Save the table as .xlsx or CSV.")
+            raise Refused("bad-workbook", "This office document is no Excel workbook. Save the table as .xlsx or CSV.")
         single_file(archive)
         return False
 
@@ -87,7 +87,7 @@ def _head_of(path: Path, container: Container, limits: Limits) -> bytes:
 def _kind_of(head: bytes) -> Literal["text"]:
     for magic, name in _KNOWN_BINARIES:
         if head.startswith(magic):
-            raise Refused("binary", f"This is {name}. Upload CSV, XLSX or JSON Lines, or one of them packed by gzip or zip.")
+            raise Refused("binary", f"This is {name}. Upload CSV, XLSX or JSON Lines, also packed by gzip or zip.")
     if looks_binary(head):
         raise Refused("binary", "The file holds bytes that no text holds. Upload CSV, XLSX or JSON Lines.")
     return "text"

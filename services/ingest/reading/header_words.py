@@ -8,25 +8,28 @@ Hint = Literal["phone", "lesser_phone", "area_code", "other", "none"]
 """lesser_phone: fax, teletype. area_code: belongs before a phone. other: surely no phone. none: says nothing."""
 
 _AREA: Final = re.compile(
-    r"\barea ?code\b|\barea\b.*\bcode\b|vorwahl|\bdial(?:l?ing)? ?code\b|\bcountry ?code\b|\bstd ?code\b|\bprefix|\bprefijo|"
+    r"\barea ?code\b|\barea\b.*\bcode\b|vorwahl|\bdial(?:l?ing)? ?code\b|\bcountry ?code\b|\bstd ?code\b|\bprefix|"
+    r"\bprefijo|"
     r"\bindicatif|\bddd\b|\bddi\b|\blada\b|\bcaracteristica\b|\bprefisso|\bkierunkowy|市外局番|区号|區號|지역번호|\bnetnummer"
 )
 _LESSER: Final = re.compile(
     r"fax|\btty\b|\btdd\b|telecopi|ファックス|ファクス|ﾌｧｯｸｽ|팩스|传真|傳真|факс|\bpager\b|\bbeeper\b"
 )
 _PHONE: Final = re.compile(
-    r"phone|\btele?s?\b|\btel[ ._]?n|\btelf|\btfn|\btlf|tele(?!x|gram|vis|work|arbeit)|telefon|telefoon|\btelef|telephon|\bfono|\bfon\b|"
-    r"rufnummer|\bmobil|\bmobiel|\bcell?(?: ?phone| ?no| ?number| ?num|s)?\b|\bcelular|\bcel\b|\bmovil|\bhandy|\bgsm\b|"
-    r"\bmsisdn\b|\bwhats ?app|\bhot ?line|\bhelp ?line|\bland ?line|\bcontact ?(?:no|num)|\bcall(?:er|ing)?(?: ?id)?(?: ?no| ?num)|"
-    r"\bph(?: ?no| ?num)?\b|\bpuhelin|\bpuh\b|\bdien thoai|\bnomor (?:hp|tel)|\bno hp\b|\bportable\b|"
+    r"phone|\btele?s?\b|\btel[ ._]?n|\btelf|\btfn|\btlf|tele(?!x|gram|vis|work|arbeit)|telefon|telefoon|\btelef|"
+    r"telephon|\bfono|\bfon\b|rufnummer|\bmobil|\bmobiel|\bcell?(?: ?phone| ?no| ?number| ?num|s)?\b|\bcelular|\bcel\b|"
+    r"\bmovil|\bhandy|\bgsm\b|\bmsisdn\b|\bwhats ?app|\bhot ?line|\bhelp ?line|\bland ?line|\bcontact ?(?:no|num)|"
+    r"\bcall(?:er|ing)?(?: ?id)?(?: ?no| ?num)|\bph(?: ?no| ?num)?\b|\bpuhelin|\bpuh\b|\bdien thoai|"
+    r"\bnomor (?:hp|tel)|\bno hp\b|\bportable\b|"
     r"電話|携帯|でんわ|전화|휴대폰|휴대전화|핸드폰|연락처|电话|手机|телефон|\bтел\b|\bмоб|τηλ|κινητ|هاتف|جوال|טלפון|โทร|फ़ोन|फोन"
 )
 _OTHER: Final = re.compile(
-    r"\be? ?mails?\b|\bemail|\bdates?\b|\bdatum|\bfecha|\bzip|\bpostal|\bpost ?code|\bplz\b|\bcep\b|\blat\b|\blatitude|\blon(?:g|gitude)?\b|"
-    r"\blng\b|\burl\b|\bweb|\btypes?\b|\bstatus\b|\bids?\b|\bcnpj\b|\bcpf\b|\bssn\b|\bein\b|\bnpi\b|\bvat\b|\bisbn\b|\bext(?:ension)?\b|"
-    r"extension|\bdurchwahl|\bprice|\bamount|\btotal|\bcount\b|\byear\b|\btime(?:stamp)?\b|\bcreated\b|\bupdated\b|\bbirth|\bdob\b|"
-    r"\bschluessel|schlussel|\brechtswert|\bhochwert|\bcod(?:igo|e)?\b|\bcomments?\b|\bnotes?\b|\bname\b|\bnombre\b|\baddress|"
-    r"\bstreet|\bcountry\b|\bverified\b|\bconsent|\bmodel\b|\bcarrier\b|\bprovider\b|番号付|法人番号|許可番号|郵便番号|年月日"
+    r"\be? ?mails?\b|\bemail|\bdates?\b|\bdatum|\bfecha|\bzip|\bpostal|\bpost ?code|\bplz\b|\bcep\b|\blat\b|\blatitude|"
+    r"\blon(?:g|gitude)?\b|\blng\b|\burl\b|\bweb|\btypes?\b|\bstatus\b|\bids?\b|\bcnpj\b|\bcpf\b|\bssn\b|\bein\b|\bnpi\b|"
+    r"\bvat\b|\bisbn\b|\bext(?:ension)?\b|extension|\bdurchwahl|\bprice|\bamount|\btotal|\bcount\b|\byear\b|"
+    r"\btime(?:stamp)?\b|\bcreated\b|\bupdated\b|\bbirth|\bdob\b|schluessel|schlussel|rechtswert|hochwert|"
+    r"\bcod(?:igo|e)?\b|\bcomments?\b|\bnotes?\b|\bname\b|\bnombre\b|\baddress|\bstreet|\bcountry\b|\bverified\b|"
+    r"\bconsent|\bmodel\b|\bcarrier\b|\bprovider\b|番号付|法人番号|許可番号|郵便番号|年月日"
 )
 
 

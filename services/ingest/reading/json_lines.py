@@ -49,7 +49,9 @@ def looks_like_json_lines(text: str) -> bool:
     if good >= max(1, 0.5 * len(lines)) and not _is_one_document(lines):
         return True
     if start.startswith(("[{", "[\n", "[ ", "{\n", "{ ", '{"', "[\r", "{\r")) and '"' in start:
-        raise Refused("not-json-lines", "This is one JSON document. Write one object per line, without a list around them.")
+        raise Refused(
+            "not-json-lines", "This is one JSON document. Write one object per line, with no list around them."
+        )
     return False
 
 
@@ -69,9 +71,8 @@ def values(chunks: Iterator[str], limits: Limits) -> Iterator[JsonRecord]:
                 value = _parsed(text)
                 yield number, Broken(line.rstrip("\r\n")) if value is None and text != "null" else value
     except LineTooLong as problem:
-        raise Refused(
-            "line-too-long", f"Line {number + 1} is longer than {limits.max_line_chars:,} characters. Put less into an object."
-        ) from problem
+        detail = f"Line {number + 1} is longer than {limits.max_line_chars:,} characters. Put less into an object."
+        raise Refused("line-too-long", detail) from problem
 
 
 def keys_of(records: Iterator[JsonRecord], limits: Limits) -> tuple[str, ...]:
@@ -81,7 +82,8 @@ def keys_of(records: Iterator[JsonRecord], limits: Limits) -> tuple[str, ...]:
         if isinstance(value, dict):
             keys.update(dict.fromkeys(value))
             if len(keys) > limits.max_columns:
-                raise Refused("too-many-columns", f"Up to line {line} the objects have more than {limits.max_columns:,} keys.")
+                detail = f"Up to line {line} the objects have more than {limits.max_columns:,} keys."
+                raise Refused("too-many-columns", detail)
     return tuple(keys)
 
 

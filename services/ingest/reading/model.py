@@ -61,6 +61,10 @@ class Dialect:
     skip_blank_after_delimiter: bool = False
 
 
+SINGLE_COLUMN = Dialect()
+"""Nothing but a column of texts, perhaps quoted."""
+
+
 @dataclass(frozen=True, slots=True)
 class ColumnProfile:
     """A column as the check page shows it: three samples and the share of its filled cells that are phones."""
@@ -93,7 +97,7 @@ class Detected:
     area_column_candidates: tuple[int, ...]
     region: str
     container: Container = "plain"
-    dialect: Dialect = Dialect()
+    dialect: Dialect = SINGLE_COLUMN
     keyed: bool = False
     """JSON Lines of objects: the columns are their keys, and no record is the header."""
     profiles: tuple[ColumnProfile, ...] = field(default=(), compare=False)
@@ -116,7 +120,9 @@ class Detected:
         """The inverse of `to_dict`; unknown keys are ignored, lists become tuples."""
         quoting = dict(stored["quoting"])
         plain = {f.name: stored[f.name] for f in fields(cls) if f.name in stored and f.name != "profiles"}
-        values = {name: tuple(value) if isinstance(value, list) else value for name, value in plain.items()}
+        values: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in plain.items()
+        }
         return cls(
             **values,
             container=quoting["container"],

@@ -25,7 +25,8 @@ def read_rows(path: Path, detected: Detected, limits: Limits, *, start_row: int 
     rows = readers[detected.format](path, detected, limits)
     for number, (line, cells) in enumerate(islice(rows, start_row - 1, None), start_row):
         if number > limits.max_rows:
-            raise Refused("too-many-rows", f"Line {line} is row {number:,}; {limits.max_rows:,} are allowed. Split the file.")
+            detail = f"Line {line} is row {number:,}; {limits.max_rows:,} are allowed. Split the file."
+            raise Refused("too-many-rows", detail)
         yield SourceRow(number, line, cells)
 
 

@@ -11,7 +11,8 @@ PIECE_BYTES = 16 * 1024
 MOST_PIECES = 32
 EVIDENCE_BYTES = 64 * 1024
 
-_LINES_BEYOND_ASCII = re.compile(rb"[^\r\n]{0,200}[\x80-\xff][^\r\n]{0,200}")
+LONGEST_ODD_LINE_BYTES = 4 * 1024
+_LINE_ENDS = re.compile(rb"[\r\n]+")
 
 
 @dataclass(slots=True)
@@ -44,15 +45,15 @@ def survey(stream: ByteStream) -> Survey:
             continue
         _count_utf8(result, chunk, decoder.decode(chunk))
         if len(result.odd_lines) < EVIDENCE_BYTES:
-            found = b"\n".join(_LINES_BEYOND_ASCII.findall(chunk))
-            result.odd_lines += found[: EVIDENCE_BYTES - len(result.odd_lines)] + b"\n"
+            found = (line[:LONGEST_ODD_LINE_BYTES] for line in _LINE_ENDS.split(chunk) if not line.isascii())
+            result.odd_lines += b"\n".join(found)[: EVIDENCE_BYTES - len(result.odd_lines)] + b"\n"
     result.cut_off = bool(decoder.getstate()[0])
     result.pieces = spread.pieces
     return result
 
 
 def _whole_chunk(stream: ByteStream) -> bytes:
-    """Full chunks, however little an archive gives at a time, so that pieces begin at whole UTF-16 and -32 characters."""
+    """Full chunks, however little an archive gives at a time: pieces begin at whole UTF-16 and -32 characters."""
     chunk = stream.read(CHUNK_BYTES)
     while 0 < len(chunk) < CHUNK_BYTES and (more := stream.read(CHUNK_BYTES - len(chunk))):
         chunk += more

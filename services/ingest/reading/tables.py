@@ -1,4 +1,4 @@
-"""Decides, from a sample of any table's records, where it begins and which columns hold phones: the same for all formats."""
+"""Decides from a sample of records where a table begins and which columns hold phones: the same for all formats."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,7 +8,15 @@ from services.ingest.reading.area_codes import area_candidates
 from services.ingest.reading.cells import is_placeholder
 from services.ingest.reading.columns import Evidence, evidence_of, phone_columns
 from services.ingest.reading.headers import top_of
-from services.ingest.reading.model import ColumnProfile, Container, Detected, Dialect, Format, ReadOptions
+from services.ingest.reading.model import (
+    SINGLE_COLUMN,
+    ColumnProfile,
+    Container,
+    Detected,
+    Dialect,
+    Format,
+    ReadOptions,
+)
 from services.ingest.reading.refusals import Refused
 
 SAMPLES_OF_COLUMN: Final = 3
@@ -32,7 +40,7 @@ class Layout:
     format: Format
     encoding: str
     container: Container
-    dialect: Dialect = Dialect()
+    dialect: Dialect = SINGLE_COLUMN
     keyed: bool = False
     sheet: str | None = None
     sheets: tuple[str, ...] = ()
@@ -115,8 +123,8 @@ def table_of(sample: Sample, options: ReadOptions, *, keys: tuple[str, ...] | No
 def position_of(name: str | int, columns: Sequence[str], width: int) -> int:
     """The 0-based position of a column given by header text (exact, else ignoring case and blanks) or position."""
     if isinstance(name, str):
-        for match in (lambda header: header == name, lambda header: header.strip().casefold() == name.strip().casefold()):
-            positions = [at for at, header in enumerate(columns) if match(header)]
+        for wanted, headers in ((name, columns), (_folded(name), [_folded(header) for header in columns])):
+            positions = [at for at, header in enumerate(headers) if header == wanted]
             if len(positions) > 1:
                 raise Refused(
                     "ambiguous-column",
@@ -131,6 +139,10 @@ def position_of(name: str | int, columns: Sequence[str], width: int) -> int:
     known = _listed([header for header in columns if header.strip()][:30])
     hint = f"The columns are {known}." if known else "The file has no header: give a position, counted from 0."
     raise Refused("unknown-column", f"There is no column {name!r}. {hint}")
+
+
+def _folded(header: str) -> str:
+    return header.strip().casefold()
 
 
 def _listed(values: Sequence[object]) -> str:

@@ -1,4 +1,4 @@
-"""Owns the way from bytes to lines of text: every byte comes back as some character, and no line grows without bound."""
+"""Owns the way from bytes to lines of text: every byte becomes some character, and no line grows without bound."""
 
 import codecs
 import io
@@ -50,8 +50,8 @@ class LineTooLong(Exception):
 class Lines:
     """The lines of a text with their ends (LF, CRLF or CR, mixed), in batches that are split in C.
 
-    Whoever joins lines to records sets `records` to the number of those that ended. Raises LineTooLong as soon as a line,
-    or the lines since the last end of a record, pass `max_line_chars`: no more than that and two chunks is ever held.
+    Whoever joins lines to records sets `records` to the number of those that ended. Raises LineTooLong when a line, or
+    the lines since the last end of a record, pass `max_line_chars`: no more than that and two chunks is ever held.
     """
 
     def __init__(self, chunks: Iterator[str], limits: Limits) -> None:

@@ -1,6 +1,6 @@
 """Decides how a text is to be read: its encoding, whether it is JSON Lines or delimited, its dialect and its table."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final

@@ -89,7 +89,8 @@ def _lines(output: IO[bytes], idle_seconds: float) -> Iterator[bytes]:
         selector.register(output, selectors.EVENT_READ)
         while True:
             if not selector.select(idle_seconds):
-                raise Refused("bad-workbook", f"No row could be read for {idle_seconds:.0f} seconds. Save the table as CSV.")
+                detail = f"No row could be read for {idle_seconds:.0f} seconds. Save the table as CSV."
+                raise Refused("bad-workbook", detail)
             piece = os.read(output.fileno(), _PIECE_BYTES)
             if not piece:
                 return

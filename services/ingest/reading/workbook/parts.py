@@ -39,7 +39,7 @@ class SheetList(Handler):
             self.from_1904 |= attributes.get("date1904") in ("1", "true")
         elif name == "sheet":
             if len(self.sheets) == MOST_SHEETS:
-                raise Refused("bad-workbook", f"The workbook has more than {MOST_SHEETS:,} sheets. Keep only the one to read.")
+                raise Refused("bad-workbook", f"The workbook has more than {MOST_SHEETS:,} sheets. Keep one.")
             relation = next((value for key, value in attributes.items() if local_name(key) == "id" and key != "id"), "")
             visible = attributes.get("state", "visible") == "visible"
             self.sheets.append(Sheet(attributes.get("name", ""), relation, visible))
@@ -112,16 +112,16 @@ class SharedTexts(Handler):
         elif name == "si":
             self._ends.append(len(self._block))
             if len(self._ends) > MOST_SHARED_TEXTS:
-                raise Refused("unzipped-too-big", f"The workbook holds more than {MOST_SHARED_TEXTS:,} different texts.")
+                raise self._too_many(f"{MOST_SHARED_TEXTS:,}")
 
     def text(self, text: str) -> None:
         if self._taking:
             self._block += text.encode()
             if len(self._block) > self._most_bytes:
-                raise Refused(
-                    "unzipped-too-big",
-                    f"The workbook holds more than {self._most_bytes:,} bytes of different texts. Save the table as CSV.",
-                )
+                raise self._too_many(f"{self._most_bytes:,} bytes of")
+
+    def _too_many(self, amount: str) -> Refused:
+        return Refused("unzipped-too-big", f"The workbook holds over {amount} different texts. Save the table as CSV.")
 
     def get(self, written: str) -> str:
         """The text of a number as written in a cell; an unknown one is blank."""

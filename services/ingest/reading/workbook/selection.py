@@ -35,7 +35,7 @@ def _wanted(samples: Sequence[SheetSample], options: ReadOptions) -> list[SheetS
         return found
     filled = [sample for sample in samples if sample.rows]
     if not filled:
-        raise Refused("empty", "No sheet of the workbook holds anything. Choose the file again; perhaps it was not saved.")
+        raise Refused("empty", "No sheet holds anything. Choose the file again; perhaps it was not saved.")
     return filled
 
 
@@ -54,5 +54,3 @@ def _chosen(samples: Sequence[SheetSample], options: ReadOptions) -> tuple[str, 
     candidates = visible or tables
     enough = NEARLY_AS_SURE * max(table.score for _, table in candidates)
     return next((sample.name, table) for sample, table in candidates if table.score >= enough)
-
-

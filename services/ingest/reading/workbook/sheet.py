@@ -83,10 +83,9 @@ class SheetHandler(Handler):
             self._pieces.append(text)
             self._piece_chars += len(text)
             if self._piece_chars > self._limits.max_cell_chars:
-                raise Refused(
-                    "cell-too-long",
-                    f"A cell in row {self.row_number} is longer than {self._limits.max_cell_chars:,} characters. Shorten it.",
-                )
+                longest = self._limits.max_cell_chars
+                detail = f"A cell in row {self.row_number} is longer than {longest:,} characters. Shorten it."
+                raise Refused("cell-too-long", detail)
 
     def _start_row(self, number: str) -> None:
         self.row_number = int(number) if number.isdecimal() and len(number) < 9 else self.row_number + 1
@@ -123,10 +122,9 @@ class SheetHandler(Handler):
         for letter in letters:
             column = column * 26 + (ord(letter) & 31)
         if not letters.isalpha() or not letters.isascii() or len(letters) > 3 or column > self._limits.max_columns:
-            raise Refused(
-                "too-many-columns",
-                f"Row {self.row_number} has a cell at {reference[:12]!r}; {self._limits.max_columns:,} columns are allowed.",
-            )
+            most = self._limits.max_columns
+            detail = f"Row {self.row_number} has a cell at {reference[:12]!r}; {most:,} columns are allowed."
+            raise Refused("too-many-columns", detail)
         self._columns[letters] = column - 1
         return column - 1
 

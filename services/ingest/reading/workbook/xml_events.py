@@ -58,6 +58,7 @@ def local_name(name: str) -> str:
 
 def _refuse_document_type(part: str) -> Callable[..., None]:
     def refuse(*_declaration: Any) -> None:
-        raise Refused("bad-workbook", f"{part} declares a document type or entities, which no workbook needs. Save it again.")
+        detail = f"{part} declares a document type or entities, which no workbook needs. Save it again."
+        raise Refused("bad-workbook", detail)
 
     return refuse
