@@ -1,0 +1,198 @@
+"""The gate: the only caller of the lookup API. Composes the pure core with Kafka, the lease and HTTP, and runs it."""
+
+import asyncio
+import logging
+import random
+from contextlib import suppress
+from datetime import UTC, datetime
+from time import monotonic_ns
+
+from aiokafka.errors import KafkaError
+
+from schemas import topics
+from schemas.codec import encode
+from schemas.lookups import LookupStatus
+from schemas.rows import BadRecord
+from schemas.settings import Settings
+from services.lookup.core import GateCore
+from services.lookup.gate_calls import Dispatcher
+from services.lookup.gate_fold import FoldReader
+from services.lookup.gate_http import HttpCaller
+from services.lookup.gate_lease import LeaseKeeper, boot_time
+from services.lookup.gate_outbox import Outbox, bad_record
+from services.lookup.gate_records import Recorder
+from services.lookup.gate_status import compose_status
+from services.lookup.lease import Lease
+from services.lookup.limiter import Limiter
+from services.lookup.providers import make_provider
+from services.runtime.kafka import topic_name
+from services.runtime.parts import Health as PartHealth
+from services.runtime.parts import SignOfLife
+
+STATUS_SECONDS = 0.5
+STATUS_AT_LEAST_SECONDS = 5.0
+DRAIN_SECONDS = 10.0
+log = logging.getLogger(__name__)
+
+
+class Gate:
+    """One candidate. Folds all the time; calls while it leads.
+
+    It leads when the partition is its own, the previous owner's time and window have passed, and it has then read the
+    log to its end. It stops leading with the next rebalance. Each single write needs a valid lease besides.
+    """
+
+    def __init__(self, settings: Settings, outbox: Outbox, caller: HttpCaller, limiter: Limiter) -> None:
+        provider = settings.provider
+        self.core = GateCore(provider=provider, max_attempts=settings.max_attempts, random=random.random)
+        self.lease = Lease(window_seconds=settings.window_seconds)
+        self.limiter = limiter
+        self.leads = False
+        self._settings = settings
+        self._outbox = outbox
+        self._changed = asyncio.Event()
+        self._background: set[asyncio.Task[int]] = set()
+        self.recorder = Recorder(outbox, self.core, may_record=self.may_write)
+        self.dispatcher = Dispatcher(
+            self.core, limiter, caller, self.recorder, rate=settings.rate, may_write=self.may_write
+        )
+        self.reader = FoldReader(
+            settings, self.core.fold, on_change=self.dispatcher.wake, on_bad_record=self._report_bad_record
+        )
+        self.keeper = LeaseKeeper(
+            settings, self.lease, offset=lambda: self.core.fold.folded_offset, on_change=self._lease_changed
+        )
+
+    def may_write(self) -> bool:
+        """Whether a call, or anything but a paid answer, may be written now."""
+        return self.leads and self.lease.may_write(boot_time())
+
+    async def lead_for_ever(self) -> None:
+        """Takes over whenever this process has become the partition's owner."""
+        while True:
+            self._changed.clear()
+            ready_at = self.lease.ready_at()
+            if self.leads or ready_at is None:
+                await self._changed.wait()
+            elif (left := ready_at - boot_time()) > 0 or not self.lease.may_write(boot_time()):
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._changed.wait(), max(left, 0.01))
+            else:
+                await self._take_over()
+
+    async def _take_over(self) -> None:
+        assignment = self.lease.assignment
+        try:
+            await self.reader.catch_up()
+        except KafkaError as error:
+            log.warning("could not read to the end of the log: %s", type(error).__name__)
+            await asyncio.sleep(0.2)
+            return
+        if self.lease.assignment == assignment:
+            self.core.fold.take_over()
+            self.leads = True
+            self.dispatcher.wake()
+            log.info("this gate is active")
+
+    def _lease_changed(self) -> None:
+        if self.leads and not self.lease.is_owner():
+            self.leads = False
+            self.core.fold.stand_by()
+            log.info("this gate stands by")
+        self._changed.set()
+        self.dispatcher.wake()
+
+    def _report_bad_record(self, record: BadRecord) -> None:
+        if self.leads:
+            task = asyncio.create_task(self._outbox.send(bad_record(record)))
+            self._background.add(task)
+            task.add_done_callback(self._background.discard)
+
+    # -- what it says of itself
+
+    @property
+    def error(self) -> str | None:
+        return self._outbox.error or self.reader.error or self.keeper.error
+
+    def health(self) -> PartHealth:
+        return PartHealth("running" if self.leads else "standby", self.leads, self.error or self.core.health.error)
+
+    def status(self) -> LookupStatus:
+        return compose_status(
+            self.core,
+            self.limiter,
+            instance=self._settings.instance,
+            now=datetime.now(UTC),
+            now_ns=monotonic_ns(),
+            error=self.error,
+        )
+
+    async def publish_status_for_ever(self) -> None:
+        """Twice a second when something changed, else every five seconds; only while it leads."""
+        last: LookupStatus | None = None
+        while True:
+            await asyncio.sleep(STATUS_SECONDS)
+            if not self.leads:
+                continue
+            status = self.status()
+            if last is not None and not _is_news(last, status):
+                continue
+            last = status
+            try:
+                await self.publish(status)
+            except KafkaError as error:
+                log.warning("could not publish the status: %s", type(error).__name__)
+
+    async def publish(self, status: LookupStatus) -> None:
+        topic = topic_name(topics.LOOKUP_STATUS, self._settings)
+        await self._outbox.producer.send_and_wait(topic, encode(status), key=b"0")
+
+
+def _is_news(last: LookupStatus, status: LookupStatus) -> bool:
+    if (status.at - last.at).total_seconds() >= STATUS_AT_LEAST_SECONDS:
+        return True
+    return status.model_copy(update={"at": last.at}) != last
+
+
+async def main(settings: Settings, stop: asyncio.Event) -> None:
+    """Runs one candidate until told to stop, or until a part of it fails in a way that only a new start can mend."""
+    limiter = Limiter(rate=settings.rate, window_ns=round(settings.window_seconds * 1e9), strict=settings.strict_window)
+    outbox = Outbox(settings)
+    await outbox.start()
+    try:
+        caller = HttpCaller(make_provider(settings), limiter, timeout_seconds=settings.lookup_timeout_seconds)
+        async with caller:
+            gate = Gate(settings, outbox, caller, limiter)
+            async with SignOfLife(outbox.producer, settings, role="gate", health=gate.health):
+                await _run(gate, stop)
+    finally:
+        await outbox.stop()
+
+
+async def _run(gate: Gate, stop: asyncio.Event) -> None:
+    """Order at the end: no new call; wait for replies and their acks; say that nobody calls; leave the group."""
+    stopping = asyncio.create_task(stop.wait())
+    parts = [
+        asyncio.create_task(part)
+        for part in (
+            gate.reader.run(),
+            gate.keeper.run(),
+            gate.lead_for_ever(),
+            gate.dispatcher.run(),
+            gate.recorder.run(),
+            gate.publish_status_for_ever(),
+        )
+    ]
+    try:
+        done, _ = await asyncio.wait([stopping, *parts], return_when=asyncio.FIRST_COMPLETED)
+        await gate.dispatcher.drain(DRAIN_SECONDS)
+        await gate.recorder.drain(DRAIN_SECONDS)
+        if gate.leads:
+            with suppress(KafkaError):
+                await gate.publish(gate.status().model_copy(update={"state": "no_gate", "next": ()}))
+        for part in done - {stopping}:
+            part.result()
+    finally:
+        for part in (stopping, *parts):
+            part.cancel()
+        await asyncio.gather(*parts, return_exceptions=True)

@@ -1,0 +1,118 @@
+"""Composes what the gate tells of itself: lanes with position, share and reason, what is next, pace, counts. Pure."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from itertools import islice
+
+from schemas.lookups import GateState, LaneStatus, LookupStatus, NextCall
+from schemas.phones import mask
+from services.lookup.core import GateCore
+from services.lookup.lanes import Entry, Lane, Stage
+from services.lookup.limiter import MINUTE_NS, Limiter
+from services.lookup.queue import Queue
+
+NEXT_CALLS = 10
+_MOST_TURNS = 5_000
+"""How far ahead turns are played through to find positions; lanes beyond that share the last one."""
+
+
+def compose_status(
+    core: GateCore, limiter: Limiter, *, instance: str, now: datetime, now_ns: int, error: str | None
+) -> LookupStatus:
+    """The gate's state as of now. `limiter` says the pace on its own clock, `now_ns`."""
+    fold, queue = core.fold, core.fold.queue
+    state = _state(core, limiter, now_ns)
+    return LookupStatus(
+        instance=instance,
+        state=state,
+        at=now,
+        until=_until(core, limiter, state, now, now_ns),
+        limit_calls=limiter.rate,
+        limit_window_seconds=limiter.window_ns / 1e9,
+        pace_per_second=limiter.calls_per_second,
+        used_last_window=limiter.writes_since(now_ns - limiter.window_ns),
+        calls_last_minute=limiter.writes_since(now_ns - MINUTE_NS),
+        pending=queue.total(Stage.WAITING) + queue.total(Stage.BACKOFF),
+        in_flight=queue.total(Stage.CALLED),
+        in_backoff=queue.total(Stage.BACKOFF),
+        retries=core.tally.retries,
+        dead_letters=core.tally.dead_letters,
+        oldest_wanted_at=min((at for lane in queue.lanes if (at := lane.oldest_wanted_at)), default=None),
+        folded_offset=fold.folded_offset,
+        lanes=tuple(_lanes(core, state)),
+        next=tuple(_next_calls(queue)) if state in ("running", "throttled") else (),
+        error=error or core.health.error,
+    )
+
+
+def _state(core: GateCore, limiter: Limiter, now_ns: int) -> GateState:
+    if core.fold.paused:
+        return "paused"
+    if core.health.standing != "up":
+        return core.health.standing
+    return "throttled" if limiter.is_narrowed(now_ns) else "running"
+
+
+def _until(core: GateCore, limiter: Limiter, state: GateState, now: datetime, now_ns: int) -> datetime | None:
+    if state in ("account_problem", "provider_down"):
+        return core.health.probe_at
+    closed_until = limiter.closed_until(now_ns)
+    if state != "throttled" or closed_until is None:
+        return None
+    return datetime.fromtimestamp(now.timestamp() + (closed_until - now_ns) / 1e9, UTC)
+
+
+def _lanes(core: GateCore, state: GateState) -> Iterator[LaneStatus]:
+    queue = core.fold.queue
+    for position, lane in enumerate(_by_turn(queue), start=1):
+        yield LaneStatus(
+            upload_id=lane.upload_id,
+            owner=lane.owner,
+            pending=lane.count[Stage.WAITING] + lane.count[Stage.BACKOFF],
+            in_backoff=lane.count[Stage.BACKOFF],
+            in_flight=lane.count[Stage.CALLED],
+            position=position,
+            share=queue.share(lane),
+            calls=core.tally.calls_by_upload.get(lane.upload_id, 0),
+            retries=core.tally.retries_by_upload.get(lane.upload_id, 0),
+            why=_why(lane, state),
+            oldest_wanted_at=lane.oldest_wanted_at,
+        )
+
+
+def _by_turn(queue: Queue) -> list[Lane]:
+    """Lanes by when they are served next; then those that cannot be served now."""
+    wanted = sum(lane.is_callable for lane in queue.lanes)
+    order: dict[Lane, None] = {}
+    for lane in islice(queue.turns(), _MOST_TURNS):
+        order.setdefault(lane)
+        if len(order) == wanted:
+            break
+    for lane in queue.lanes:
+        order.setdefault(lane)
+    return list(order)
+
+
+def _why(lane: Lane, state: GateState) -> str:
+    """The `WhyCode` that explains best why the lane's phones wait."""
+    if state == "paused" or lane.paused:
+        return "paused"
+    if state in ("account_problem", "provider_down"):
+        return state
+    if lane.count[Stage.WAITING] == 0 and lane.count[Stage.BACKOFF] > 0 and lane.count[Stage.CALLED] == 0:
+        return "backoff"
+    return "provider_throttled" if state == "throttled" else "waiting_turn"
+
+
+def _next_calls(queue: Queue) -> Iterator[NextCall]:
+    """The next calls if nothing more came in, each phone once."""
+    lines: dict[Lane, Iterator[Entry]] = {}
+    taken: set[str] = set()
+    for lane in islice(queue.turns(), 10 * NEXT_CALLS):
+        line = lines.setdefault(lane, lane.waiting())
+        entry = next((entry for entry in line if entry.phone not in taken), None)
+        if entry is not None:
+            taken.add(entry.phone)
+            yield NextCall(upload_id=lane.upload_id, phone_masked=mask(entry.phone))
+        if len(taken) == NEXT_CALLS:
+            return

@@ -1,0 +1,108 @@
+"""What a lookup API has to offer to be called: a request built from a phone, and a reply read from a response. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Protocol
+
+from schemas.lookups import PhoneData
+
+MAX_BODY_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class HttpRequest:
+    """One request. `url` is complete and holds the phone: it must not be logged."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HttpResponse:
+    """A whole response, at most `MAX_BODY_BYTES` long. `headers` has lower-case names."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    received_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The provider knows the phone."""
+
+    data: PhoneData
+
+
+@dataclass(frozen=True, slots=True)
+class NotValid:
+    """The provider says that this is no phone number: a result like any other."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """No answer now, perhaps later. `detail` never holds the phone. `throttled`: we were told to slow down."""
+
+    code: str
+    detail: str
+    throttled: bool = False
+    retry_after_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AccountProblem:
+    """The provider refuses *us*: key, permission or credit. No phone is to blame."""
+
+    code: str
+    detail: str
+
+
+Reply = Found | NotValid | Wait | AccountProblem
+
+
+class Provider(Protocol):
+    """An adapter. It makes no call itself, keeps no state and knows no clock."""
+
+    @property
+    def name(self) -> str:
+        """Written into each result."""
+
+    def build_request(self, phone: str) -> HttpRequest:
+        """The one request that looks up `phone` (E.164)."""
+
+    def read_response(self, response: HttpResponse) -> Reply:
+        """What the response says. Anything that is not of the provider's shape is a `Wait`; never raises."""
+
+
+def reply_to_status(response: HttpResponse) -> Wait | AccountProblem | None:
+    """What a status alone says, alike for all HTTP APIs; None: read the body.
+
+    401, 402 and 403 are about the account; 429 asks to slow down; all else but 200 may pass.
+    """
+    status = response.status
+    if status == 200:
+        return None
+    if status in (401, 402, 403):
+        return AccountProblem(f"http_{status}", f"the provider refused our account with status {status}")
+    retry_after = retry_after_seconds(response)
+    if status == 429:
+        return Wait("throttled", "the provider asked us to slow down (status 429)", True, retry_after)
+    return Wait(f"http_{status}", f"the provider answered with status {status}", False, retry_after)
+
+
+def retry_after_seconds(response: HttpResponse) -> float | None:
+    """`Retry-After` in seconds or as a date (RFC 9110, section 10.2.3); None if there is none that can be read."""
+    text = response.headers.get("retry-after", "").strip()
+    if text.isascii() and text.isdigit():
+        return float(text[:9])
+    try:
+        until = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    if until.tzinfo is None:
+        until = until.replace(tzinfo=UTC)
+    return max(0.0, (until - response.received_at).total_seconds())

@@ -1,0 +1,94 @@
+"""Decides after a failed attempt whether and when the phone is tried again; keeps what its attempts have cost. Pure."""
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from schemas.lookups import AttemptError, LookupRetry, PaidCalls
+
+FIRST_DELAY_SECONDS = 1.0
+LONGEST_DELAY_SECONDS = 60.0
+LONGEST_RETRY_AFTER_SECONDS = 3600.0
+"""A provider may ask for more patience than our own backoff, but not for more than an hour."""
+KEPT_ERRORS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class RetryAt:
+    """Try again, not before `at`."""
+
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class GiveUp:
+    """That was the last attempt: a dead letter, and a failure for those who wait."""
+
+
+Decision = RetryAt | GiveUp
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """What a phone's attempts were so far. `attempts` are those that count; every call made is in `calls`."""
+
+    attempts: int = 0
+    retry_at: datetime | None = None
+    errors: tuple[AttemptError, ...] = ()
+    calls: tuple[PaidCalls, ...] = ()
+
+    def paid_by(self, upload_id: str) -> "History":
+        """One more call was made, on this upload's turn."""
+        paid = {each.upload_id: each.calls for each in self.calls}
+        paid[upload_id] = paid.get(upload_id, 0) + 1
+        return replace(self, calls=tuple(PaidCalls(upload_id=who, calls=n) for who, n in paid.items()))
+
+    def failed(self, error: AttemptError, *, counts: bool) -> "History":
+        """The first error and the latest ones are kept."""
+        errors = (*self.errors, error)
+        if len(errors) > KEPT_ERRORS:
+            errors = (errors[0], *errors[-KEPT_ERRORS + 1 :])
+        return replace(self, attempts=self.attempts + counts, errors=errors)
+
+    def forgiven(self, attempts: int) -> "History":
+        """So many of its attempts do not count, for the provider was to blame."""
+        return replace(self, attempts=max(0, self.attempts - attempts))
+
+    @property
+    def last_error_at(self) -> datetime | None:
+        return self.errors[-1].at if self.errors else None
+
+    def until(self, retry_at: datetime) -> "History":
+        return replace(self, retry_at=retry_at)
+
+    def record(self, phone: str) -> LookupRetry:
+        """What the next gate needs to go on from here."""
+        assert self.retry_at is not None, "only a phone that is tried again has a retry"
+        return LookupRetry(
+            phone=phone, attempts=self.attempts, retry_at=self.retry_at, errors=self.errors, calls=self.calls
+        )
+
+    @staticmethod
+    def of(retry: LookupRetry) -> "History":
+        return History(attempts=retry.attempts, retry_at=retry.retry_at, errors=retry.errors, calls=retry.calls)
+
+
+NEW = History()
+
+
+def decide(
+    history: History, *, now: datetime, max_attempts: int, jitter: float, retry_after_seconds: float | None
+) -> Decision:
+    """What comes after the last failure in `history`. `jitter` is a random number in [0, 1)."""
+    if history.attempts >= max_attempts:
+        return GiveUp()
+    delay = backoff_seconds(history.attempts, jitter)
+    if retry_after_seconds is not None:
+        delay = max(delay, min(retry_after_seconds, LONGEST_RETRY_AFTER_SECONDS))
+    return RetryAt(now + timedelta(seconds=delay))
+
+
+def backoff_seconds(attempts: int, jitter: float) -> float:
+    """Doubles with each attempt up to a minute. Its upper half is random, so that failures do not march in step."""
+    exponent = min(max(0, attempts - 1), 16)
+    longest = min(LONGEST_DELAY_SECONDS, FIRST_DELAY_SECONDS * 2.0**exponent)
+    return longest * (0.5 + jitter / 2)
