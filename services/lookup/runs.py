@@ -67,8 +67,6 @@ class RunConsumer(Consumer):
     way to hold partitions back puts the fetch loop to sleep for a second at a time.
     """
 
-    logger = Consumer.logger
-
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.full_topics: set[str] = set()
@@ -91,6 +89,9 @@ class RunConsumer(Consumer):
 
     async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
         """Holes need no notes here."""
+
+
+RunConsumer.logger = Consumer.logger  # so that its chatter is under the level set for Faust
 
 
 def consume_by_runs(app: faust.App) -> None:
