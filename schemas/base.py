@@ -17,4 +17,6 @@ Moment = Annotated[AwareDatetime, AfterValidator(_to_utc)]
 class Message(BaseModel):
     """A value on a topic or in an HTTP answer. Unknown fields are ignored: readers outlive writers and the reverse."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", ser_json_bytes="base64", val_json_bytes="base64")
+    model_config = ConfigDict(
+        frozen=True, extra="ignore", serialize_by_alias=True, ser_json_bytes="base64", val_json_bytes="base64"
+    )
