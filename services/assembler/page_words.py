@@ -124,8 +124,12 @@ def outcome_words(upload: Upload) -> str:
 
 def stages(upload: Upload) -> list[Stage]:
     """The steps from file to result, with where the upload is."""
-    steps = ["Stored", "Read and checked", "Looked up", "Done"]
+    looking = "Looking up" if upload.state in ("in_progress", "paused") else "Looked up"
+    reading = "Reading" if upload.state in ("pending", "checking") else "Read and checked"
+    steps = ["Stored", reading, looking, "Done"]
     current = {"pending": 1, "checking": 1, "checked": 2, "in_progress": 2, "paused": 2}.get(upload.state, 4)
+    if upload.state == "checked":
+        steps[2] = "Waiting for your start"
     if upload.state == "cancelled":
         steps, current = [*steps[:2], "Stopped"], 3
     whens: list[When] = ["past" if n < current else "now" if n == current else "later" for n in range(len(steps))]
@@ -196,6 +200,7 @@ TEMPLATE_WORDS: Final[Mapping[str, Callable[..., object] | Mapping[str, str]]] =
     "number": words.number,
     "plural": words.plural,
     "file_size": words.file_size,
+    "size_limit": words.size_limit,
     "duration": words.duration,
     "money": words.money,
     "iso": words.iso,

@@ -1,7 +1,6 @@
 """Composes the status application: what it reads and writes, its routes, and how long everything lives."""
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import TypedDict
@@ -13,7 +12,20 @@ from starlette.exceptions import HTTPException
 from schemas.settings import Settings
 from services.assembler.store import meta
 from services.assembler.store.dialect import connect, sqlite_file
-from services.assembler.web import commanding, downloads, health, operations, pages, sockets, uploads
+from services.assembler.web import (
+    admin_page,
+    check_page,
+    commanding,
+    downloads,
+    health,
+    metrics,
+    openapi,
+    operations,
+    pages,
+    signin,
+    sockets,
+    uploads,
+)
 from services.assembler.web.backend import Backend
 from services.assembler.web.calls import routes_of
 from services.assembler.web.live import LiveHub
@@ -24,7 +36,8 @@ from services.runtime.problems import ProblemError, on_http_exception, on_proble
 from services.runtime.process import RefusedToStart
 from services.runtime.web import refuse_open_door, serve
 
-log = logging.getLogger(__name__)
+CALLS = (*uploads.CALLS, *commanding.CALLS, *downloads.CALLS, *operations.CALLS)
+"""Every JSON call of the status role; routes and OpenAPI are made from it."""
 
 
 class WebState(TypedDict):
@@ -63,10 +76,15 @@ def build_app(settings: Settings) -> Starlette:
 
     return Starlette(
         routes=[
-            *routes_of((*uploads.CALLS, *commanding.CALLS, *downloads.CALLS, *operations.CALLS)),
+            *routes_of(CALLS),
+            *openapi.routes_for(CALLS),
             *sockets.ROUTES,
             *health.ROUTES,
+            *metrics.ROUTES,
+            *signin.ROUTES,
+            *admin_page.ROUTES,
             *renderer.routes(),
+            *check_page.ROUTES,
             *pages.ROUTES,
         ],
         lifespan=lifespan,

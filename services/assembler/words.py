@@ -139,6 +139,14 @@ def file_size(size_bytes: int | None) -> str:
     raise AssertionError("unreachable")
 
 
+def size_limit(size_bytes: int) -> str:
+    """A limit in round figures, never above the true one."""
+    for unit_bytes, unit in ((10**9, "GB"), (10**6, "MB"), (10**3, "kB")):
+        if size_bytes >= unit_bytes:
+            return f"{size_bytes // unit_bytes} {unit}"
+    return plural(size_bytes, "byte")
+
+
 def ago(moment: datetime, now: datetime) -> str:
     """`just now`, `5 minutes ago`, and the date when it is longer than a week."""
     passed = now - moment

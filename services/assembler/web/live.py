@@ -4,7 +4,6 @@ import asyncio
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
@@ -69,6 +68,10 @@ class LiveHub:
         """What runs now, as far as it has told."""
         newest = max(self._lookups.values(), key=lambda status: status.at, default=None)
         return Surroundings.of(newest, sorted(self._parts.values(), key=lambda part: part.key))
+
+    @property
+    def watcher_count(self) -> int:
+        return sum(len(watchers) for watchers in self._watchers.values())
 
     @contextmanager
     def watch(self, upload_id: str | None) -> Iterator[Watcher]:
@@ -156,7 +159,3 @@ class LiveHub:
         for key in (upload_id, None):
             for watcher in self._watchers.get(key, ()):
                 watcher.wake()
-
-
-def utc_now() -> datetime:
-    return datetime.now(UTC)

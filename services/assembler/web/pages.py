@@ -187,7 +187,9 @@ async def command(request: Request, backend: Backend, who: Identity, _renderer: 
     name = str(request.path_params["command"])
     upload_id = str(request.path_params["upload_id"])
     if name == "reprocess":
-        fresh = await reprocess(backend, who, upload_id, UploadOptions(start=False))
+        column = str((await request.form()).get("phone_column", "")).strip()
+        columns = {"phone_columns": (int(column) if column.isdigit() else column,)} if column else {}
+        fresh = await reprocess(backend, who, upload_id, UploadOptions.model_validate({"start": False} | columns))
         return RedirectResponse(f"{fresh.links.page}/check", 303)
     if name not in _DECISIONS:
         raise ProblemError(404, "not-found", "There is nothing here", "There is no such command.")

@@ -1,0 +1,165 @@
+"""The operators' page: the queue against its limit, the parts, dead letters, clearing, and who did what."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final
+from urllib.parse import urlencode
+
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
+
+from schemas.lookups import GateState
+from schemas.parts import PartStatus
+from services.assembler import words
+from services.assembler.store import dead_letters, reads
+from services.assembler.store.records import DeadLetterFilter
+from services.assembler.web.backend import Backend
+from services.assembler.web.commanding import ClearBody, clear
+from services.assembler.web.operations import (
+    AuditItem,
+    AuditQuery,
+    RedriveBody,
+    audit_page,
+    redrive_now,
+    set_paused,
+    sweep_now,
+)
+from services.assembler.web.pages import page_endpoint
+from services.assembler.web.queue_view import queue_of
+from services.assembler.web.rendering import Renderer
+from services.assembler.why import is_alive, missing_roles
+from services.runtime.identity import Identity, require_admin
+from services.runtime.problems import ProblemError
+
+_GATE_WORDS: Final[Mapping[GateState, str]] = {
+    "running": "Calls are being made",
+    "paused": "All calls are paused",
+    "account_problem": "The lookup service refuses our account",
+    "provider_down": "The lookup service does not reply",
+    "throttled": "Slowed down by the lookup service",
+    "no_gate": "No gate is running",
+}
+_GATE_ADVICE: Final[Mapping[GateState, str]] = {
+    "running": "",
+    "paused": "Somebody paused them. Nothing is lost; rows wait until calls are resumed.",
+    "account_problem": "Check the key (SCRUB_LOOKUP_KEY) and the account's credit. It is tried once a minute; no row "
+    "is given up meanwhile.",
+    "provider_down": "It is tried once a minute. No row is given up meanwhile.",
+    "throttled": "It asked for fewer calls; the pace recovers step by step.",
+    "no_gate": "Calls go on as soon as one is started; what waits is kept in Kafka.",
+}
+_ACTIONS: Final[Mapping[str, str]] = {
+    "upload_opened": "uploaded",
+    "start_upload": "started",
+    "set_options": "changed options of",
+    "pause_upload": "paused",
+    "resume_upload": "resumed",
+    "cancel_upload": "stopped",
+    "retry_failed": "tried the failed rows of again",
+    "set_priority": "changed the priority of",
+    "delete_upload": "deleted",
+}
+_PART_STATES: Final[Mapping[str, tuple[str, str]]] = {
+    "starting": ("busy", "starting"),
+    "running": ("good", "running"),
+    "standby": ("good", "on standby"),
+    "stuck": ("bad", "stuck"),
+    "stopping": ("ask", "stopped"),
+}
+_FORGOTTEN_AFTER: Final = timedelta(hours=1)
+MOST_NAMES: Final = 200
+
+
+@dataclass(frozen=True, slots=True)
+class ShownPart:
+    """One process as the page shows it."""
+
+    name: str
+    tone: str
+    words: str
+    error: str | None
+    seen_at: datetime
+
+
+def shown_parts(parts: Iterable[PartStatus], now: datetime) -> list[ShownPart]:
+    """The parts, one that fell silent marked as such; those gone for an hour or stopped in order are left out."""
+    shown = []
+    for part in parts:
+        tone, said = _PART_STATES[part.state]
+        if part.state != "stopping" and not is_alive(part, now) and part.state != "stuck":
+            tone, said = "bad", "silent"
+        if now - part.seen_at < _FORGOTTEN_AFTER:
+            shown.append(ShownPart(f"{part.role} {part.instance}", tone, said, part.error, part.seen_at))
+    return shown
+
+
+async def admin(request: Request, backend: Backend, who: Identity, renderer: Renderer) -> Response:
+    now = datetime.now(UTC)
+    queue = await queue_of(backend, who)
+    owner = None if who.admin else who.owner
+    groups = await backend.read(
+        lambda connection: dead_letters.group_dead_letters(connection, DeadLetterFilter(owner=owner))
+    )
+    recent = await backend.read(lambda connection: reads.list_uploads(connection, owner=owner, limit=MOST_NAMES))
+    entries: list[AuditItem] = []
+    following = None
+    if who.admin:
+        entries, following = await audit_page(backend, AuditQuery(limit=25, cursor=request.query_params.get("audit")))
+    return renderer.page(
+        "admin.html",
+        who=who,
+        place="admin",
+        queue=queue,
+        said=request.query_params.get("said", "")[:200],
+        names={record.id: record.name or record.id for record in recent},
+        missing=missing_roles(queue.parts, now),
+        shown_parts=shown_parts(queue.parts, now),
+        dead_groups=groups,
+        dead_calls=sum(group.phones for group in groups),
+        audit=entries,
+        audit_next=following,
+        gate_words=_GATE_WORDS,
+        gate_advice=_GATE_ADVICE,
+        action_words=_ACTIONS,
+    )
+
+
+async def command(request: Request, backend: Backend, who: Identity, _renderer: Renderer) -> Response:
+    """A button of the operators' page; what it did is said on the page that follows."""
+    require_admin(who)
+    given = await request.form()
+    name = str(request.path_params["command"])
+    if name in ("pause", "resume"):
+        await set_paused(backend, who, paused=name == "pause")
+        return RedirectResponse("/admin", 303)
+    if name == "sweep":
+        swept = await sweep_now(backend, who)
+        said = f"Swept: {words.plural(swept.examined, 'row')} looked at, {words.number(swept.republished)} put back."
+    elif name == "redrive":
+        upload_id = str(given.get("upload_id", "")) or None
+        done = await redrive_now(backend, who, RedriveBody(upload_id=upload_id, force=upload_id is not None))
+        said = f"{words.plural(done.rows, 'row')} will be tried again, with {words.plural(done.calls, 'call')}."
+        if done.refused:
+            said += f" {words.plural(len(done.refused), 'upload')} left alone: {done.refused[0].detail}"
+    elif name == "clear":
+        said = await _clear(backend, who, str(given.get("older_than_days", "30")), dry_run="dry_run" in given)
+    else:
+        raise ProblemError(404, "not-found", "There is nothing here", "There is no such command.")
+    return RedirectResponse(f"/admin?{urlencode({'said': said})}", 303)
+
+
+async def _clear(backend: Backend, who: Identity, days: str, *, dry_run: bool) -> str:
+    if not days.isdigit():
+        raise ProblemError(400, "wrong-input", "This is not a number of days", "Choose one from the list.")
+    body = ClearBody(older_than_days=int(days), dry_run=dry_run)
+    before = datetime.now(UTC) - timedelta(days=int(days))
+    cleared = await clear(backend, who, owner=None, before=before, body=body)
+    return f"{words.plural(cleared.uploads, 'upload')} {'would be' if dry_run else 'will be'} deleted."
+
+
+ROUTES = [
+    Route("/admin", page_endpoint(admin), methods=["GET"]),
+    Route("/admin/{command}", page_endpoint(command), methods=["POST"]),
+]
