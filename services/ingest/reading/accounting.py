@@ -1,0 +1,40 @@
+"""Counts what a file holds once it was detected: the figures by which readers are compared."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from services.ingest.reading.finding import find_phone
+from services.ingest.reading.model import Detected, Found, Limits
+from services.ingest.reading.rows import read_rows
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """`filled`: rows whose first phone column is not blank; `whole`: usable rows that were not split."""
+
+    rows: int
+    filled: int
+    usable: int
+    split: int
+    distinct_whole: int
+
+    @property
+    def whole(self) -> int:
+        return self.usable - self.split
+
+
+def figures_of(path: Path, detected: Detected, limits: Limits) -> Figures:
+    """Read the whole file. Raises Refused."""
+    rows = filled = usable = split = 0
+    distinct: set[str] = set()
+    first = detected.phone_columns[0]
+    for row in read_rows(path, detected, limits):
+        rows += 1
+        filled += first < len(row.cells) and bool(row.cells[first].strip())
+        found = find_phone(row.cells, detected)
+        if isinstance(found, Found):
+            usable += 1
+            split += found.split
+            if not found.split:
+                distinct.add(found.phone)
+    return Figures(rows, filled, usable, split, len(distinct))
