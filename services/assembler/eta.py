@@ -81,7 +81,7 @@ def feeding_of(counts: Counts, *, usable: int | None, planned_calls: int | None)
 
 def calls_left(lane: LaneStatus | None, feeding: Feeding) -> float:
     """Calls an upload still needs: those in the queue, and the share of its plan that its unfed rows stand for."""
-    queued = 0.0 if lane is None else float(lane.pending + lane.in_backoff + lane.in_flight)
+    queued = 0.0 if lane is None else float(lane.pending + lane.in_flight)
     unfed = 0.0
     if feeding.planned_calls and feeding.usable_rows:
         unfed = feeding.planned_calls * min(1.0, feeding.unfed_rows / feeding.usable_rows)
@@ -116,8 +116,14 @@ def eta_of(upload_id: str, status: LookupStatus | None, feedings: dict[str, Feed
 def _queue(upload_id: str, status: LookupStatus, feedings: dict[str, Feeding]) -> list[Lane]:
     """The lanes as the gate reported them; an upload whose rows have not arrived there yet joins as one owner more."""
     nothing = Feeding(0, 0, None)
+    paid_once = _paid_once(status)
     lanes = [
-        Lane(lane.upload_id, lane.owner, calls_left(lane, feedings.get(lane.upload_id, nothing)), lane.share)
+        Lane(
+            lane.upload_id,
+            lane.owner,
+            paid_once * calls_left(lane, feedings.get(lane.upload_id, nothing)),
+            lane.share,
+        )
         for lane in status.lanes
     ]
     known = {lane.upload_id for lane in lanes}
@@ -125,6 +131,13 @@ def _queue(upload_id: str, status: LookupStatus, feedings: dict[str, Feeding]) -
     if upload_id not in known:
         lanes.append(Lane(upload_id, f"upload {upload_id}", calls_left(None, feedings[upload_id]), 1 / owners))
     return [lane for lane in lanes if lane.calls > 0]
+
+
+def _paid_once(status: LookupStatus) -> float:
+    """Phones that stand in several lanes cost one call: the part of the lanes' phones that are different ones."""
+    standing = sum(lane.pending + lane.in_flight for lane in status.lanes)
+    different = status.pending + status.in_flight
+    return min(1.0, different / standing) if standing and different else 1.0
 
 
 def _range(now: datetime, seconds: float) -> Eta:

@@ -20,7 +20,6 @@ _WHY_BY_GATE_STATE: Final[Mapping[GateState, WhyCode]] = {
     "throttled": "provider_throttled",
     "no_gate": "part_down",
 }
-_LANE_CODES: Final[frozenset[WhyCode]] = frozenset(("waiting_turn", "backoff", "paused", "shared_with_other_upload"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +73,8 @@ def _general_cause(around: Surroundings, now: datetime) -> Why | None:
 def _particular_cause(lane: LaneStatus | None, counts: Counts, around: Surroundings) -> Why | None:
     if lane is None:
         return Why(code="being_read") if counts.unprocessed and not counts.waiting else None
-    for code in _LANE_CODES:
-        if lane.why == code:
-            return Why(code=code)
-    if lane.in_backoff and lane.in_backoff >= lane.pending:
+    if lane.pending and lane.in_backoff >= lane.pending and not lane.in_flight:
         return Why(code="backoff")
-    if lane.pending and len(around.lanes) > 1:
-        return Why(code="waiting_turn")
-    return None
+    if lane.why in ("backoff", "paused", "shared_with_other_upload"):
+        return Why.model_validate({"code": lane.why})
+    return Why(code="waiting_turn") if lane.pending and len(around.lanes) > 1 else None

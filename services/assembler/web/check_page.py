@@ -122,8 +122,7 @@ def detected_words(upload: Upload) -> str:
     }
     parts.insert(0, formats[detected.format])
     if detected.format == "csv":
-        separator = {"\t": "tab", None: "one column"}.get(detected.delimiter, detected.delimiter)
-        parts.append("one column" if detected.delimiter is None else f"separated by {separator}")
+        parts.append("one column" if detected.delimiter is None else f"separated by {_separator(detected.delimiter)}")
         parts.append(f"encoded as {detected.encoding}")
     if detected.sheet:
         parts.append(f"sheet “{detected.sheet}”")
@@ -133,6 +132,11 @@ def detected_words(upload: Upload) -> str:
     if detected.region:
         parts.append(f"numbers without a country code read as {detected.region}")
     return " · ".join(parts)
+
+
+def _separator(delimiter: str) -> str:
+    names = {"\t": "tabs", ",": "commas", ";": "semicolons", "|": "pipes", ":": "colons", " ": "spaces"}
+    return names.get(delimiter, delimiter)
 
 
 def _column_names(upload: Upload) -> dict[int, str]:

@@ -34,7 +34,7 @@ def document(calls: Iterable[Call]) -> dict[str, Any]:
         "info": {
             "title": "Phone scrubber",
             "version": VERSION,
-            "description": "Upload a file of phone numbers; each distinct phone is looked up once; download it enriched.",
+            "description": "Looks up each distinct phone of an uploaded file once and gives the file back enriched.",
         },
         "paths": dict(sorted(paths.items())),
         "components": {

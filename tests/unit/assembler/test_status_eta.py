@@ -62,6 +62,13 @@ def test_alone_an_upload_gets_the_whole_pace() -> None:
     assert middle_seconds("u", status(lane("u", pending=300))) == pytest.approx(30)
 
 
+def test_phones_that_stand_in_two_lanes_are_called_once() -> None:
+    lookup = status(lane("u", pending=100, share=0.5), lane("v", pending=100, owner="b", share=0.5))
+    same_phones = lookup.model_copy(update={"pending": 100})
+    assert middle_seconds("u", lookup) == pytest.approx(20)
+    assert middle_seconds("u", same_phones) == pytest.approx(10)
+
+
 def test_a_small_upload_beside_a_large_one_is_through_at_half_the_pace() -> None:
     lookup = status(lane("small", pending=20, share=0.5), lane("large", pending=1000, owner="b", share=0.5))
     assert middle_seconds("small", lookup) == pytest.approx(4)

@@ -83,6 +83,7 @@ def code_of(
 
 def test_alone_and_moving_there_is_nothing_to_explain() -> None:
     assert code_of(around(lane("u"))) is None
+    assert code_of(around(lane("u", why="waiting_turn"))) is None, "nobody else is in the queue"
 
 
 def test_beside_another_upload_it_waits_its_turn() -> None:
@@ -90,7 +91,7 @@ def test_beside_another_upload_it_waits_its_turn() -> None:
 
 
 def test_when_only_phones_in_backoff_are_left_it_says_so() -> None:
-    assert code_of(around(lane("u", pending=0, in_backoff=3))) == "backoff"
+    assert code_of(around(lane("u", pending=3, in_backoff=3))) == "backoff"
 
 
 def test_the_gates_own_reason_for_the_lane_stands() -> None:
