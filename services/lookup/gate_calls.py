@@ -113,7 +113,7 @@ class Dispatcher:
 
     async def _make(self, call: Call) -> None:
         try:
-            reply = await self._caller.call(call, lambda: self._judge(call), on_permit=self._written)
+            reply = await self._caller.call(call, lambda: self._judge(call), on_written=self._written)
         except Withdrawn:
             self._unwritten -= 1
             self._core.withdrawn(call)

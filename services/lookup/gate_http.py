@@ -45,16 +45,16 @@ class HttpCaller:
     async def __aexit__(self, *_: object) -> None:
         await self._client.aclose()
 
-    async def call(self, call: Call, judge: Callable[[], Verdict], *, on_permit: Callable[[], None]) -> Reply:
+    async def call(self, call: Call, judge: Callable[[], Verdict], *, on_written: Callable[[], None]) -> Reply:
         """The provider's reply, or a `Wait` that says why there is none.
 
-        `judge` is asked in the instant before the write. Then `call.written` is set, as the request may arrive from
-        here on, and `on_permit` is called.
+        `judge` is asked in the instant before the write. From then on the request may arrive and `call.written` is
+        set. `on_written` is called after the write: nothing else has its turn before it.
 
         Raises:
             Withdrawn: the call is not to be made after all; nothing was written.
         """
-        attempt = _Attempt(call, self._limiter, lambda: self._pacer.permit(judge), on_permit, self._timeout_seconds)
+        attempt = _Attempt(call, self._limiter, lambda: self._pacer.permit(judge), on_written, self._timeout_seconds)
         try:
             async with asyncio.timeout(None) as deadline:
                 attempt.deadline = deadline
@@ -95,31 +95,40 @@ class _Attempt:
         call: Call,
         limiter: Limiter,
         permit: Callable[[], Awaitable[Permit]],
-        on_permit: Callable[[], None],
+        on_written: Callable[[], None],
         timeout_seconds: float,
     ) -> None:
         self.deadline: asyncio.Timeout | None = None
         self._call = call
         self._limiter = limiter
         self._next_permit = permit
-        self._on_permit = on_permit
+        self._on_written = on_written
         self._timeout_seconds = timeout_seconds
         self._permit: Permit | None = None
+        self._is_told = False
 
     async def trace(self, event: str, info: Mapping[str, Any]) -> None:
         """httpcore calls this after connect and TLS, right before it writes, and again right after."""
         if event == _STARTED and info["request"].method != b"CONNECT":
             self._permit = await self._next_permit()
             self._call.written = True
-            self._on_permit()
-        elif event in _WRITTEN and self._permit is not None and not self._permit.released:
-            self._limiter.written(self._permit, monotonic_ns())
+        elif event in _WRITTEN and self._permit is not None and not self._is_told:
+            self._tell_written(self._permit)
             if self.deadline is not None:
                 self.deadline.reschedule(asyncio.get_running_loop().time() + self._timeout_seconds)
 
     def finished(self) -> None:
         if self._permit is not None:
+            if not self._is_told:
+                self._tell_written(self._permit)
             self._limiter.finished(self._permit, monotonic_ns())
+
+    def _tell_written(self, permit: Permit) -> None:
+        self._is_told = True
+        now = monotonic_ns()
+        self._limiter.delayed(now - permit.taken_at)
+        self._limiter.written(permit, now)
+        self._on_written()
 
 
 async def _read(response: httpx.Response) -> bytes:

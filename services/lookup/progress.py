@@ -18,7 +18,7 @@ from schemas import topics
 from schemas.settings import Settings
 from services.lookup.faust_app import NAME
 from services.lookup.inbox import Batch
-from services.lookup.reading import Reading, Watchdog
+from services.lookup.reading import Partition, Reading, Watchdog
 from services.lookup.table_folder import wipe
 from services.runtime.kafka import group_name, make_consumer, started, topic_name
 from services.runtime.parts import Health
@@ -40,15 +40,17 @@ class Progress:
         self._results = topic_name(topics.LOOKUP_RESULTS, settings)
         self._generation: int | None = None
         self._reading: Reading | None = None
+        self._processed: dict[Partition, int] = {}
         self._ends: dict[TopicPartition, int] = {}
         self._watchdog = Watchdog(PATIENCE_SECONDS)
         self._stuck = False
 
     def processed(self, batch: Batch) -> None:
         """Notes that a batch, in log order within each partition, is safely done."""
-        if self._reading is not None:
-            for partition, offset in {(r.topic, r.partition): r.offset for r in batch}.items():
-                self._reading.processed(partition, offset)
+        for partition, offset in {(r.topic, r.partition): r.offset for r in batch}.items():
+            self._processed[partition] = offset + 1
+            if self._reading is not None:
+                self._reading.advance(partition, offset + 1)
 
     def remembers_enough(self) -> bool:
         """Whether the table holds what `lookup-results` held at assignment, and is not far behind it now."""
@@ -97,7 +99,9 @@ class Progress:
             committed = {tp: meta.offset for tp, meta in offsets.items()}
             if self._app.rebalancing or self._app.consumer_generation_id != generation:
                 return
-            self._reading = Reading.begin(ends=self._ends, begins=begins, committed=committed)
+            self._reading = Reading.begin(
+                ends=self._ends, begins=begins, committed=committed, processed=self._processed
+            )
             self._generation = generation
 
     def _present_reading(self) -> Reading | None:

@@ -1,6 +1,6 @@
 """Judges how far a worker has read: whether it caught up, how far it lags, and whether it is stuck."""
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 
 Partition = tuple[str, int]
@@ -21,14 +21,19 @@ class Reading:
         ends: Mapping[Partition, int],
         begins: Mapping[Partition, int],
         committed: Mapping[Partition, int],
+        processed: Mapping[Partition, int],
     ) -> "Reading":
-        """The state right after an assignment. What retention removed counts as processed."""
-        return cls(ends, {partition: max(begins[partition], committed.get(partition, 0)) for partition in ends})
+        """The state after an assignment. What retention removed counts as processed.
 
-    def processed(self, partition: Partition, offset: int) -> None:
-        """Everything up to and including `offset` is done. Partitions that are not assigned are ignored."""
-        if self.positions.get(partition, offset) < offset + 1:
-            self.positions[partition] = offset + 1
+        `committed` and `processed` are next offsets, and may be older than each other: the first batches may be
+        done, and not yet committed, before the ends are known.
+        """
+        return cls(ends, {p: max(begins[p], committed.get(p, 0), processed.get(p, 0)) for p in ends})
+
+    def advance(self, partition: Partition, position: int) -> None:
+        """Everything before the offset `position` is done. Partitions that are not assigned are ignored."""
+        if partition in self.positions:
+            self.positions[partition] = max(position, self.positions[partition])
 
     def passed_ends(self, topic: str) -> bool:
         """Whether everything the topic held at assignment is processed."""
@@ -41,9 +46,6 @@ class Reading:
             for partition, position in self.positions.items()
             if topic is None or partition[0] == topic
         )
-
-    def of_topic(self, topic: str) -> Iterable[Partition]:
-        return [partition for partition in self.positions if partition[0] == topic]
 
 
 @dataclass(slots=True)
