@@ -1,17 +1,19 @@
 """Serves a simulated lookup API: strict about its limit, deterministic by phone, every arrival logged.
 
 `GET /lookup?phone=%2B14155550100`, HTTP/1.1 with connections kept alive. An arrival is stamped when the last byte of
-its request head is read, and logged before it is answered: `{"t_ns": CLOCK_MONOTONIC, "phone", "status"}`, a JSON line.
+its request head comes in, and logged before it is answered, a JSON line each: `{"t_ns": CLOCK_MONOTONIC, "phone",
+"status"}`.
 """
 
 import argparse
 import asyncio
 import json
 import signal
+import socket
 import sys
-import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
@@ -19,6 +21,7 @@ from typing import TextIO
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from deploy.local import simulated_answers
+from deploy.local.arrivals import ask_for_stamps, receive
 from deploy.local.simulated_answers import Reply, reply_to
 from deploy.local.sliding_limit import SlidingLimit
 
@@ -65,35 +68,59 @@ def phone_of(target: str) -> str:
     return asked[0] if asked else last if last.lstrip("+").isdecimal() else ""
 
 
-class Connection(asyncio.Protocol):
+class Turns:
+    """Lets connections that became readable together have their turns in the order in which the requests arrived."""
+
+    def __init__(self) -> None:
+        self._arrived: list[tuple[int, Callable[[], None]]] = []
+
+    def add(self, t_ns: int, turn: Callable[[], None]) -> None:
+        if not self._arrived:
+            asyncio.get_running_loop().call_soon(self._take)
+        self._arrived.append((t_ns, turn))
+
+    def _take(self) -> None:
+        arrived, self._arrived = self._arrived, []
+        for _, turn in sorted(arrived, key=lambda each: each[0]):
+            turn()
+
+
+class Connection:
     """One client connection. Requests have no body; pipelined ones are answered in order, one at a time."""
 
-    def __init__(self, api: Api) -> None:
+    def __init__(self, api: Api, connection: socket.socket, turns: "Turns") -> None:
         self._api = api
+        self._turns = turns
+        self._socket = connection
+        self._loop = asyncio.get_running_loop()
         self._buffer = b""
         self._heads: list[tuple[bytes, int]] = []
-        self._answering: asyncio.TimerHandle | None = None
+        self._answering: asyncio.Task[None] | None = None
         self._silent = False
-        self._transport: asyncio.Transport
+        self._loop.add_reader(connection, self._readable)
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - the protocol's signature
+    def close(self) -> None:
         if self._answering is not None:
             self._answering.cancel()
+        self._loop.remove_reader(self._socket)
+        self._socket.close()
 
-    def data_received(self, data: bytes) -> None:
-        t_ns = time.monotonic_ns()
+    def _readable(self) -> None:
+        try:
+            data, t_ns = receive(self._socket)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
         *heads, self._buffer = (self._buffer + data).split(_HEAD_END)
-        if len(self._buffer) > _LARGEST_HEAD_BYTES:
-            self._transport.close()
+        if not data or len(self._buffer) > _LARGEST_HEAD_BYTES:
+            self.close()
             return
         self._heads += [(head, t_ns) for head in heads]
-        self._next()
+        self._turns.add(t_ns, self.next)
 
-    def _next(self) -> None:
+    def next(self) -> None:
+        """Takes the next request, unless one is being answered."""
         if self._answering is not None or self._silent or not self._heads:
             return
         head, t_ns = self._heads.pop(0)
@@ -105,17 +132,18 @@ class Connection(asyncio.Protocol):
             return
         # What follows another method's head may be a body, which nobody reads here.
         wants_close = method != "GET" or "\r\nconnection: close" in f"\r\n{headers.lower()}"
-        loop = asyncio.get_running_loop()
-        self._answering = loop.call_later(self._api.latency_seconds, self._answer, reply, wants_close)
+        self._answering = self._loop.create_task(self._answer(reply, wants_close))
 
-    def _answer(self, reply: Reply, wants_close: bool) -> None:
-        self._answering = None
+    async def _answer(self, reply: Reply, wants_close: bool) -> None:
+        await asyncio.sleep(self._api.latency_seconds)
         if reply.manner == "answer":
-            self._transport.write(render(reply))
+            with suppress(OSError):
+                await self._loop.sock_sendall(self._socket, render(reply))
+        self._answering = None
         if wants_close or reply.manner == "hang_up":
-            self._transport.close()
+            self.close()
             return
-        self._next()
+        self.next()
 
 
 def render(reply: Reply) -> bytes:
@@ -136,12 +164,21 @@ async def serve(api: Api, *, port: int, stop: asyncio.Event) -> None:
     Raises:
         OSError: the port is not free.
     """
-    loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: Connection(api), "127.0.0.1", port, backlog=512)
-    host, bound = server.sockets[0].getsockname()[:2]
-    print(f"the simulated lookup API listens on http://{host}:{bound}/lookup", flush=True)
-    await stop.wait()
-    server.close()
+    with socket.create_server(("127.0.0.1", port), backlog=512) as listener:
+        listener.setblocking(False)
+        ask_for_stamps(listener)
+        host, bound = listener.getsockname()[:2]
+        print(f"the simulated lookup API listens on http://{host}:{bound}/lookup", flush=True)
+        accepting = asyncio.create_task(_accept(api, listener))
+        await stop.wait()
+        accepting.cancel()
+
+
+async def _accept(api: Api, listener: socket.socket) -> None:
+    loop, turns = asyncio.get_running_loop(), Turns()
+    while True:
+        connection, _address = await loop.sock_accept(listener)
+        Connection(api, connection, turns)
 
 
 def parser() -> argparse.ArgumentParser:
