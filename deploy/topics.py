@@ -16,6 +16,7 @@ from schemas.settings import Settings
 from schemas.topics import TOPICS, Topic
 
 _ATTEMPT_SECONDS = 60.0
+_PAUSE_SECONDS = 0.05
 
 
 class TopicsError(Exception):
@@ -66,11 +67,19 @@ async def create_topics(settings: Settings) -> tuple[str, ...]:
 
 
 async def _create_missing(admin: AIOKafkaAdminClient, wanted: Sequence[WantedTopic]) -> tuple[str, ...]:
-    existing = set(await admin.list_topics())
+    existing = await _partition_counts(admin)
     missing = [topic for topic in wanted if topic.name not in existing]
     created = await _create(admin, missing) if missing else ()
-    await _refuse_other_partition_counts(admin, [topic for topic in wanted if topic.name in existing])
+    # A broker learns of a new topic some time after the controller made it.
+    while not {topic.name for topic in wanted} <= existing.keys():
+        await asyncio.sleep(_PAUSE_SECONDS)
+        existing = await _partition_counts(admin)
+    _refuse_other_partition_counts(wanted, existing)
     return created
+
+
+async def _partition_counts(admin: AIOKafkaAdminClient) -> Mapping[str, int]:
+    return {one["topic"]: len(one["partitions"]) for one in await admin.describe_topics()}
 
 
 async def _create(admin: AIOKafkaAdminClient, missing: Sequence[WantedTopic]) -> tuple[str, ...]:
@@ -85,18 +94,13 @@ async def _create(admin: AIOKafkaAdminClient, missing: Sequence[WantedTopic]) ->
         if code == 0:
             created.append(name)
         elif error is not TopicAlreadyExistsError:  # another process may have been quicker
-            raise TopicsError(
-                f"Kafka refused to create topic {name}: {error.__name__} {rest[0] if rest else ''}".rstrip()
-            )
+            reason = f"{error.__name__} {rest[0] or ''}" if rest else error.__name__
+            raise TopicsError(f"Kafka refused to create topic {name}: {reason.strip()}.")
     return tuple(created)
 
 
-async def _refuse_other_partition_counts(admin: AIOKafkaAdminClient, expected: Sequence[WantedTopic]) -> None:
-    if not expected:
-        return
-    described = await admin.describe_topics([topic.name for topic in expected])
-    counts = {one["topic"]: len(one["partitions"]) for one in described}
-    wrong = [topic for topic in expected if counts[topic.name] != topic.partitions]
+def _refuse_other_partition_counts(wanted: Sequence[WantedTopic], counts: Mapping[str, int]) -> None:
+    wrong = [topic for topic in wanted if counts[topic.name] != topic.partitions]
     if wrong:
         first, others = wrong[0], f" and {len(wrong) - 1} other topics likewise" if len(wrong) > 1 else ""
         raise TopicsError(

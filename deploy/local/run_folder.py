@@ -64,6 +64,8 @@ class RunFolder:
         return True
 
     def _refuse(self) -> None:
+        assert self._lock is not None
+        self._lock.close()
         raise StackError(
             f"A stack is already running on the data folder {self._folder.parent}: "
             "stop it first, or choose another folder with --data or SCRUB_DATA."
