@@ -51,7 +51,7 @@ def fold(record: UploadRecord, event: UploadEvent, *, max_age_seconds: int) -> U
         case StartUpload():
             return _wanted(record, event.at, max_age_seconds)
         case SetOptions():
-            return record if record.wanted_at else replace(record, options=event.options.model_dump_json())
+            return record if record.wanted_at else _to_be_checked_again(record, event)
         case SetPriority():
             return replace(record, priority=event.priority)
         case PauseUpload():
@@ -112,6 +112,23 @@ def _checked(record: UploadRecord, event: UploadChecked) -> UploadRecord:
         plan_usable=event.counts.usable,
         plan_split=event.counts.split,
         plan_distinct=event.counts.distinct,
+        plan_known=None,
+    )
+
+
+def _to_be_checked_again(record: UploadRecord, event: SetOptions) -> UploadRecord:
+    """Other options make the plan void: nobody may start on figures that no longer hold."""
+    return replace(
+        record,
+        options=event.options.model_dump_json(),
+        check_id=None,
+        detected=None,
+        preview=None,
+        plan_rows=None,
+        plan_with_phone=None,
+        plan_usable=None,
+        plan_split=None,
+        plan_distinct=None,
         plan_known=None,
     )
 
