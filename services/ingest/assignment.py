@@ -19,11 +19,11 @@ from services.ingest.feeding import (
     erase_checkpoint,
     fed_event,
     publish,
-    room,
     save,
 )
 from services.ingest.ledger import Ledger
 from services.ingest.prepared import PreparedReader
+from services.ingest.room import room_rows
 from services.ingest.spool import Spool
 from services.ingest.window import Pace, Rotation
 from services.runtime.kafka import read_to_end, topic_name
@@ -216,10 +216,10 @@ class Assignment:
     def _room_rows(self) -> dict[str, int]:
         ledger = self._ledger
         return {
-            upload_id: room(
-                feed,
+            upload_id: room_rows(
                 ledger.cases[upload_id],
                 ledger.settled_of(upload_id),
+                fed_rows=feed.fed_rows,
                 active=len(self._feeds),
                 share=self._share,
             )

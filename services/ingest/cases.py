@@ -33,16 +33,18 @@ nothing  all is done, or others do it
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """What the join has counted of an upload: rows with an outcome, calls paid, phones of the plan already known."""
+    """What the join has counted of an upload: rows with an outcome, rows it holds at all, calls paid, phones known."""
 
     rows: int = 0
+    stored: int = 0
     calls: int = 0
     known: int | None = None
 
     @classmethod
     def of(cls, progress: UploadProgress) -> "Settled":
         counts = progress.counts
-        return cls(counts.answered + counts.failed + counts.rejected, counts.calls, progress.known)
+        settled = counts.answered + counts.failed + counts.rejected
+        return cls(settled, settled + counts.waiting, counts.calls, progress.known)
 
 
 @dataclass(frozen=True, slots=True)

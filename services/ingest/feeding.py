@@ -23,14 +23,11 @@ from services.ingest.publishing import (
     row_head,
     usable_value,
 )
-from services.ingest.window import TURN_ROWS, window_rows
+from services.ingest.room import left_out_reason
 from services.runtime.kafka import topic_name
 
 CHECKPOINT_SECONDS = 1.0
 """Rows of at most so long are published again after a crash."""
-_CANCELLED = "The upload was cancelled before this row's turn."
-_BEYOND_SAMPLE = "The upload was started for its first {} rows only."
-_BEYOND_CAP = "The upload was started with at most {} calls, and they are used up."
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,29 +56,6 @@ class Feed:
         return self.next_row - 1
 
 
-def room(feed: Feed, case: Case, settled: Settled, *, active: int, share: float) -> int:
-    """How many rows may be published now. Rows that are left out cost nothing downstream: they always have room."""
-    if left_out_reason(feed, case, settled) is not None:
-        return TURN_ROWS
-    calls_left = None if case.max_calls is None else case.max_calls - settled.calls
-    allowed = window_rows(active=active, share=share, calls_left=calls_left) - (feed.fed_rows - settled.rows)
-    if case.sample_rows is not None:
-        allowed = min(allowed, case.sample_rows - feed.fed_rows)
-    return max(0, allowed)
-
-
-def left_out_reason(feed: Feed, case: Case, settled: Settled) -> str | None:
-    """Why the rows from here on are not looked up, as a sentence for people; None if they are."""
-    if case.cancelled:
-        return _CANCELLED
-    if case.sample_rows is not None and feed.fed_rows >= case.sample_rows:
-        return _BEYOND_SAMPLE.format(case.sample_rows)
-    unsettled = feed.fed_rows - settled.rows
-    if case.max_calls is not None and settled.calls >= case.max_calls and unsettled <= 0:
-        return _BEYOND_CAP.format(case.max_calls)
-    return None
-
-
 async def publish(feed: Feed, case: Case, settled: Settled, *, rows: int, outlet: Outlet) -> None:
     """Publishes the next rows and waits until Kafka has them.
 
@@ -89,7 +63,9 @@ async def publish(feed: Feed, case: Case, settled: Settled, *, rows: int, outlet
         KafkaError: some were not taken; `feed` must be made again from its checkpoint.
     """
     settings = outlet.settings
-    usable, rejected = _sorted_out(feed, case, left_out_reason(feed, case, settled), rows=rows, outlet=outlet)
+    usable, rejected = _sorted_out(
+        feed, case, left_out_reason(case, settled, fed_rows=feed.fed_rows), rows=rows, outlet=outlet
+    )
     sender = BatchSender(outlet.producer)
     for partition, records in usable.items():
         await sender.add(topic_name(topics.UPLOAD_ROWS, settings), partition, records)

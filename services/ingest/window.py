@@ -8,6 +8,9 @@ WINDOW_ROWS = 50_000
 """Most rows of one upload that are published and not yet settled."""
 TOTAL_ROWS = 500_000
 """Most such rows of all active uploads together."""
+TRANSIT_ROWS = 16_000
+"""Most rows of all active uploads together that the join has not yet stored: about a second of its work. What another
+upload publishes queues behind them, so this and not the window decides how soon a small upload is through."""
 TURN_ROWS = 2_000
 """Rows of one turn: enough for full batches, few enough that the next upload is served soon after."""
 LAG_LIMIT_ROWS = 20_000
@@ -23,6 +26,11 @@ def window_rows(*, active: int, share: float = 1.0, calls_left: int | None = Non
     """
     window = min(WINDOW_ROWS, max(1, int(TOTAL_ROWS * share) // max(1, active)))
     return window if calls_left is None else max(0, min(window, calls_left))
+
+
+def transit_rows(*, active: int, share: float = 1.0) -> int:
+    """Most rows of one upload that are published and not yet stored; never so few that its turns become slivers."""
+    return max(TURN_ROWS, int(TRANSIT_ROWS * share) // max(1, active))
 
 
 @dataclass(slots=True)

@@ -1,0 +1,58 @@
+"""Events of made-up uploads, for tests of the feeder's decisions."""
+
+from datetime import UTC, datetime, timedelta
+
+from schemas.uploads import (
+    Counts,
+    Detected,
+    FileCounts,
+    FileLocation,
+    UploadChecked,
+    UploadOpened,
+    UploadOptions,
+    UploadProgress,
+)
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+LOCATION = FileLocation(partition=0, first_offset=0, last_offset=0, chunks=1, attempt="a")
+
+
+def at(seconds: float) -> datetime:
+    return START + timedelta(seconds=seconds)
+
+
+def opened(
+    upload_id: str = "u", *, seconds: float = 0, file: FileLocation | None = LOCATION, **options: object
+) -> UploadOpened:
+    return UploadOpened(
+        upload_id=upload_id,
+        at=at(seconds),
+        name="list.csv",
+        owner="o",
+        options=UploadOptions.model_validate(options),
+        file=file,
+    )
+
+
+def checked(check_id: str, upload_id: str = "u", *, rows: int = 10, distinct: int = 5) -> UploadChecked:
+    return UploadChecked(
+        upload_id=upload_id,
+        at=START,
+        check_id=check_id,
+        detected=Detected(format="csv", phone_columns=(0,)),
+        counts=FileCounts(rows=rows, with_phone=rows, usable=rows, split=0, distinct=distinct),
+        options=UploadOptions(),
+    )
+
+
+def progress(upload_id: str = "u", *, known: int | None = None, **counts: int) -> UploadProgress:
+    return UploadProgress(
+        upload_id=upload_id,
+        epoch="e",
+        seq=1,
+        at=START,
+        state="in_progress",
+        round=0,
+        counts=Counts.model_validate(counts),
+        known=known,
+    )
