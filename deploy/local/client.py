@@ -1,6 +1,5 @@
 """Speaks the HTTP interface as a client: sends a file, follows its upload, reads its rows and its result."""
 
-import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, TypeVar
@@ -45,7 +44,6 @@ class Client:
             "Content-Disposition": f"attachment; filename*=UTF-8''{quote(file.name)}",
             "Content-Type": "application/octet-stream",
             "Content-Length": str(file.stat().st_size),
-            "Idempotency-Key": str(uuid.uuid4()),
         }
         with file.open("rb") as source:
             body = _chunks(source, on_bytes)

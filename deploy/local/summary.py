@@ -6,7 +6,7 @@ from schemas.interface import Row, Upload
 from schemas.rows import RowErrorCode
 
 _EXAMPLES = 5
-_DELIMITERS = {"\t": "tab", " ": "blank"}
+_DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", " ": "blank"}
 _WHY: Mapping[RowErrorCode, str] = {
     "no_phone": "the phone cell is empty",
     "not_a_phone": "not a phone number",

@@ -53,7 +53,7 @@ async def cluster_id(address: str) -> str:
         await admin.close()
 
 
-def test_data_and_cluster_outlast_a_stop_and_a_kill(tmp_path: Path) -> None:
+def test_data_and_cluster_outlast_a_stop_and_a_kill(tmp_path: Path, broker: str) -> None:
     log = tmp_path / "log"
     first = prepare(tmp_path)
     settings = Settings(kafka=first.address, partitions=PARTITIONS)
@@ -62,6 +62,7 @@ def test_data_and_cluster_outlast_a_stop_and_a_kill(tmp_path: Path) -> None:
         asyncio.run(create_topics(settings))
         asyncio.run(write(first.address, topic, b"one"))
         cluster = asyncio.run(cluster_id(first.address))
+        assert cluster != asyncio.run(cluster_id(broker)), "each data folder is a cluster of its own"
     second = prepare(tmp_path)
     with running(second, log) as process:
         assert asyncio.run(write(second.address, topic, b"two")) == 1
@@ -70,12 +71,6 @@ def test_data_and_cluster_outlast_a_stop_and_a_kill(tmp_path: Path) -> None:
     with running(third, log):
         assert asyncio.run(read(third.address, topic, 2)) == [b"one", b"two"]
         assert asyncio.run(cluster_id(third.address)) == cluster
-
-
-def test_two_data_folders_are_two_clusters(tmp_path: Path, broker: str) -> None:
-    other = prepare(tmp_path)
-    with running(other, tmp_path / "log"):
-        assert asyncio.run(cluster_id(other.address)) != asyncio.run(cluster_id(broker))
 
 
 async def test_topics_are_not_made_by_accident(broker: str) -> None:

@@ -1,0 +1,41 @@
+# Everything a newcomer needs: make run, make test. Python 3.11 to 3.13 and make are enough.
+.DEFAULT_GOAL := help
+.PHONY: help setup dev run test lint types check reset bench lock
+PY := .venv/bin/python
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 14
+
+setup: ## make the virtual environment with what a local run needs
+	@sh deploy/local/setup.sh local
+
+dev:
+	@sh deploy/local/setup.sh dev
+
+run: setup ## start everything and print the page's address; FILE=contacts.csv scrubs that file
+	@if [ -n "$(FILE)" ]; then exec $(PY) -m deploy.local scrub "$(FILE)" $(ARGS); else exec $(PY) -m deploy.local up $(ARGS); fi
+
+test: dev ## run all tests, on a real broker and with the real processes
+	@$(PY) -m pytest $(ARGS)
+
+lint: dev ## check style
+	@$(PY) -m ruff check . && $(PY) -m ruff format --check --quiet .
+
+types: dev ## check types
+	@$(PY) -m mypy
+
+check: lint types ## check style and types
+
+reset: setup ## delete all local data; downloads are kept
+	@$(PY) -m deploy.local reset
+
+bench: dev ## run the benchmarks; ARGS names some of them
+	@$(PY) -m benchmarks $(ARGS)
+
+COMPILE = $(PY) -m uv pip compile --quiet --universal --generate-hashes --no-header pyproject.toml
+lock: dev ## resolve the requirements and Kafka's jars anew and pin them with hashes
+	@$(PY) -m pip install --quiet --disable-pip-version-check uv
+	@$(COMPILE) -o requirements.lock
+	@$(COMPILE) --extra local -o requirements-local.lock
+	@$(COMPILE) --extra local --extra dev -o requirements-dev.lock
+	@$(PY) -m deploy.local.jars
