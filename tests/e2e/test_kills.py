@@ -1,0 +1,114 @@
+"""Every role and the broker are killed in the middle of a run: no row lost, none doubled, nothing paid in vain."""
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.e2e.files import assert_limit_held, assert_nothing_lost, phones, post, write_contacts
+from tests.fixtures.stack import RunningStack, StackFactory, wait_until
+
+PHONES = 90
+KILL_AFTER_CALLS = 25
+LATENCY_MS = 100
+MOST_IN_FLIGHT = 2
+"""At 10 calls a second and 100 ms a call one is under way on average, a second one may just have been written."""
+AREAS = {"gate-1": 201, "worker-1": 202, "join-1": 203, "feeder-1": 205, "web-1": 206, "kafka-1": 207}
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """One stack for the module: that it lives on after each kill is part of the test."""
+    from tests.fixtures.stack import stacks
+
+    with stacks(tmp_path_factory.mktemp("killed-stack")) as start:
+        yield start()
+
+
+@pytest.mark.parametrize("part", AREAS)
+def test_a_killed_part_costs_no_row_and_at_most_the_calls_in_flight(
+    stack: RunningStack, tmp_path: Path, part: str
+) -> None:
+    distinct = phones(PHONES, area=AREAS[part])
+    contacts = write_contacts(tmp_path / "contacts.csv", [distinct[index % PHONES] for index in range(3 * PHONES)])
+    with stack.client() as client:
+        upload_id = post(client, contacts)
+        wait_until(lambda: len(_calls(stack, part)) >= KILL_AFTER_CALLS, seconds=60, what="the calls to begin")
+        stack.wait_for_new(part, than=stack.kill(part))
+        upload = _finished(client, upload_id)
+        download = _get(client, upload["links"]["result_csv"])
+    results = assert_nothing_lost(contacts, download.text)
+    assert {result["scrub_status"] for result in results} == {"answered"}
+    calls = Counter(_calls(stack, part))
+    assert set(calls) == set(distinct)
+    retries = upload["counts"]["retries"]
+    assert sum(calls.values()) - len(calls) <= MOST_IN_FLIGHT + retries
+    assert_limit_held(stack.calls())
+
+
+def test_after_a_kill_of_everything_the_next_start_goes_on(start_stack: StackFactory, tmp_path: Path) -> None:
+    stack = start_stack()
+    distinct = phones(PHONES, area=208)
+    contacts = write_contacts(tmp_path / "contacts.csv", distinct)
+    with stack.client() as client:
+        upload_id = post(client, contacts)
+        wait_until(lambda: len(stack.calls()) >= KILL_AFTER_CALLS, seconds=60, what="the calls to begin")
+        stack.kill_supervisor()
+        stack.start()
+        upload = _finished(client, upload_id)
+        download = _get(client, upload["links"]["result_csv"])
+    assert_nothing_lost(contacts, download.text)
+    assert upload["counts"]["answered"] == PHONES
+    calls = Counter(call.phone for call in stack.calls())
+    assert sum(calls.values()) - len(calls) <= MOST_IN_FLIGHT + upload["counts"]["retries"]
+    assert_limit_held(stack.calls())
+
+
+def test_without_its_database_the_join_rebuilds_the_same_file_from_kafka(
+    start_stack: StackFactory, tmp_path: Path
+) -> None:
+    stack = start_stack()
+    contacts = write_contacts(tmp_path / "contacts.csv", [*phones(30, area=209), *phones(30, area=209)])
+    with stack.client() as client:
+        upload_id = post(client, contacts)
+        before = _get(client, _finished(client, upload_id)["links"]["result_csv"]).text
+        assert stack.stop() == 0
+        for file in stack.data.glob("scrub.sqlite*"):
+            file.unlink()
+        for folder in stack.data.glob("worker-*"):
+            folder.rename(tmp_path / folder.name)
+        calls = len(stack.calls())
+        stack.start()
+        after = _get(client, _finished(client, upload_id)["links"]["result_csv"]).text
+    assert after == before
+    assert len(stack.calls()) == calls
+
+
+def _calls(stack: RunningStack, part: str) -> list[str]:
+    return [call.phone for call in stack.calls() if call.phone.startswith(f"+1{AREAS[part]}")]
+
+
+def _finished(client: httpx.Client, upload_id: str) -> dict[str, Any]:
+    def finished() -> dict[str, Any] | None:
+        response = _get(client, f"/v1/uploads/{upload_id}?wait=5")
+        upload: dict[str, Any] = response.json()
+        return upload if upload.get("state") in {"completed", "failed", "cancelled"} else None
+
+    upload: dict[str, Any] = wait_until(finished, seconds=120, what=f"upload {upload_id} to finish")
+    return upload
+
+
+def _get(client: httpx.Client, path: str) -> httpx.Response:
+    """The answer, once the page is back: whoever asks a service that was just killed asks again."""
+
+    def answered() -> httpx.Response | None:
+        try:
+            response = client.get(path)
+        except httpx.TransportError:
+            return None
+        return response if response.status_code == httpx.codes.OK else None
+
+    response: httpx.Response = wait_until(answered, seconds=60, what=f"an answer from {path}")
+    return response

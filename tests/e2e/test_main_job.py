@@ -1,0 +1,117 @@
+"""The main job on the real processes, judged by the API's own log and the downloaded file."""
+
+import json
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import httpx
+from websockets.sync.client import connect
+
+from tests.e2e.files import assert_limit_held, assert_nothing_lost, phones, post, write_contacts
+from tests.fixtures.stack import RunningStack, wait_until
+
+FINISHED = {"completed", "failed", "cancelled"}
+
+
+def wait_until_finished(client: httpx.Client, upload_id: str, *, seconds: float = 120) -> dict[str, Any]:
+    def finished() -> dict[str, Any] | None:
+        response = client.get(f"/v1/uploads/{upload_id}", params={"wait": 5})
+        upload: dict[str, Any] = response.json()
+        return upload if response.status_code == httpx.codes.OK and upload["state"] in FINISHED else None
+
+    upload: dict[str, Any] = wait_until(finished, seconds=seconds, what=f"upload {upload_id} to finish")
+    return upload
+
+
+def test_each_distinct_phone_is_called_once_and_every_row_comes_back(stack: RunningStack, tmp_path: Path) -> None:
+    distinct = phones(60, area=415)
+    contacts = write_contacts(tmp_path / "contacts.csv", [distinct[index * 7 % 60] for index in range(600)])
+    with stack.client() as client:
+        upload = wait_until_finished(client, post(client, contacts))
+        download = client.get(upload["links"]["result_csv"])
+    results = assert_nothing_lost(contacts, download.text)
+    calls = Counter(call.phone for call in stack.calls() if call.phone.startswith("+1415"))
+    assert calls == Counter(distinct)
+    assert {result["scrub_status"] for result in results} == {"answered"}
+    assert upload["counts"] == upload["counts"] | {"rows": 600, "answered": 600, "calls": 60, "duplicates": 540}
+    assert upload["outcome"] == "success"
+    assert_limit_held(stack.calls())
+
+
+def test_a_file_over_known_phones_costs_nothing(stack: RunningStack, tmp_path: Path) -> None:
+    contacts = write_contacts(tmp_path / "contacts.csv", phones(20, area=212))
+    with stack.client() as client:
+        wait_until_finished(client, post(client, contacts))
+        before = len(stack.calls())
+        again = wait_until_finished(client, post(client, contacts))
+    assert again["counts"]["answered"] == 20
+    assert again["counts"]["calls"] == 0
+    assert again["plan"]["known"] == 20
+    assert len(stack.calls()) == before
+
+
+def test_two_uploads_at_once_that_share_half_their_phones_call_each_once(stack: RunningStack, tmp_path: Path) -> None:
+    distinct = phones(60, area=312)
+    one = write_contacts(tmp_path / "one.csv", distinct[:40])
+    other = write_contacts(tmp_path / "other.csv", distinct[20:])
+    with stack.client() as client:
+        ids = [post(client, one), post(client, other)]
+        uploads = [wait_until_finished(client, upload_id) for upload_id in ids]
+    calls = Counter(call.phone for call in stack.calls() if call.phone.startswith("+1312"))
+    assert calls == Counter(distinct)
+    assert sum(upload["counts"]["calls"] for upload in uploads) == 60
+    assert [upload["counts"]["answered"] for upload in uploads] == [40, 40]
+
+
+def test_rows_that_cannot_be_used_come_back_with_their_reason(stack: RunningStack, tmp_path: Path) -> None:
+    contacts = tmp_path / "contacts.csv"
+    contacts.write_text("name;phone\nAnn;(602) 555-1001\nBob;\nEve;call me\nKim;6.025551E+09\n", encoding="utf-8")
+    with stack.client() as client:
+        upload = wait_until_finished(client, post(client, contacts))
+        rows = client.get(upload["links"]["rows"]).json()["items"]
+        download = client.get(upload["links"]["result_csv"]).text
+    assert [row["state"] for row in rows] == ["answered", "rejected", "rejected", "rejected"]
+    assert [row["error"] and row["error"]["code"] for row in rows] == [None, "no_phone", "not_a_phone", "lost_digits"]
+    assert [line.split(";")[:2] for line in download.splitlines()[1:]] == [
+        ["Ann", "(602) 555-1001"],
+        ["Bob", ""],
+        ["Eve", "call me"],
+        ["Kim", "6.025551E+09"],
+    ]
+    assert upload["outcome"] == "partial"
+
+
+def test_the_socket_tells_the_whole_story_and_closes(stack: RunningStack, tmp_path: Path) -> None:
+    contacts = write_contacts(tmp_path / "contacts.csv", phones(15, area=480))
+    with stack.client() as client:
+        upload_id = post(client, contacts)
+    address = stack.url.replace("http", "ws") + f"/v1/uploads/{upload_id}/events"
+    with connect(address, subprotocols=["scrub.v1"]) as socket:  # type: ignore[list-item]
+        assert socket.subprotocol == "scrub.v1"
+        frames = [json.loads(frame) for frame in socket]
+    kinds = [frame["type"] for frame in frames]
+    assert kinds[:2] == ["hello", "snapshot"]
+    assert kinds[-1] == "done"
+    assert frames[-1]["data"]["state"] == "completed"
+    seen = {row["row"] for frame in frames if frame["type"] == "rows" for row in frame["data"]["items"]}
+    assert seen == set(range(1, 16))
+
+
+def test_the_command_line_writes_the_scrubbed_file(stack: RunningStack, tmp_path: Path) -> None:
+    contacts = write_contacts(tmp_path / "contacts.csv", phones(12, area=520))
+    command = [sys.executable, "-m", "deploy.local", "scrub", str(contacts), "--url", stack.url]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    assert_nothing_lost(contacts, (tmp_path / "contacts.scrubbed.csv").read_text(encoding="utf-8"))
+    assert "12 distinct" in done.stdout
+
+
+def test_the_command_line_says_by_its_exit_code_that_rows_were_rejected(stack: RunningStack, tmp_path: Path) -> None:
+    contacts = tmp_path / "contacts.csv"
+    contacts.write_text("phone\n(928) 555-1001\n(928) 555-1002\nnobody\n", encoding="utf-8")
+    command = [sys.executable, "-m", "deploy.local", "scrub", str(contacts), "--url", stack.url]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 3, done.stderr
