@@ -2,7 +2,7 @@
 
 import logging
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Mapping
 from typing import Final
 
 from aiokafka import ConsumerRecord
@@ -23,13 +23,10 @@ log = logging.getLogger("worker")
 class LookUp:
     """Emits nothing for a phone that is known: the join has the same result and the same rule."""
 
-    def __init__(
-        self, phones: Phones, outputs: Outputs, progress: Progress, *, partition_count: Callable[[], int]
-    ) -> None:
+    def __init__(self, phones: Phones, outputs: Outputs, progress: Progress) -> None:
         self._phones = phones
         self._outputs = outputs
         self._progress = progress
-        self._partition_count = partition_count
         self._sent = SentKeys(SENT_KEYS)
         self._misplaced = 0
 
@@ -40,7 +37,8 @@ class LookUp:
         for record, row in read:
             wanted[record.partition].add(row.phone)
         looked_up_at = self._phones.looked_up_at(wanted)
-        misplaced = self._misplaced_phones({p: phones - looked_up_at.keys() for p, phones in wanted.items()})
+        unknown = {partition: phones - looked_up_at.keys() for partition, phones in wanted.items()}
+        misplaced = misplaced_phones(unknown, partitions=await self._outputs.row_partitions())
         if misplaced:
             await self._publish_again([(r, row) for r, row in read if row.phone in misplaced[r.partition]])
             read = [(r, row) for r, row in read if row.phone not in misplaced[r.partition]]
@@ -58,20 +56,20 @@ class LookUp:
                 await self._outputs.put_aside(record, error)
         return read
 
-    def _misplaced_phones(self, unknown: dict[int, set[str]]) -> dict[int, set[str]]:
-        """Those phones, by partition, whose rows belong in another; a phone found in the table is in its own."""
-        count = self._partition_count()
-        misplaced = {
-            partition: {phone for phone in phones if partition_of(phone, count) != partition}
-            for partition, phones in unknown.items()
-        }
-        return misplaced if any(misplaced.values()) else {}
-
     async def _publish_again(self, rows: list[tuple[ConsumerRecord, WantedRow]]) -> None:
         """Puts rows where their phone belongs; a producer with another partitioner put them elsewhere."""
         await self._outputs.publish_again([(row.phone.encode(), record.value) for record, row in rows])
         self._misplaced += len(rows)
         log.warning("published %d rows again that lay in a wrong partition, %d so far", len(rows), self._misplaced)
+
+
+def misplaced_phones(unknown: Mapping[int, set[str]], *, partitions: int) -> dict[int, set[str]]:
+    """Those phones, by partition, whose rows belong in another; empty if none. Known phones are where they belong."""
+    misplaced = {
+        partition: {phone for phone in phones if partition_of(phone, partitions) != partition}
+        for partition, phones in unknown.items()
+    }
+    return misplaced if any(misplaced.values()) else {}
 
 
 def partition_of(phone: str, partitions: int) -> int:

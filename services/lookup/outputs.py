@@ -47,6 +47,10 @@ class Outputs:
         self._producer = producer
         self._settings = settings
 
+    async def row_partitions(self) -> int:
+        """How many partitions `upload-rows` has. Faust's own count is missing while it rebalances."""
+        return len(await self._producer.partitions_for(topic_name(topics.UPLOAD_ROWS, self._settings)))
+
     async def request(self, requests: list[LookupRequest]) -> None:
         """Asks the gate for lookups; its topic has one partition."""
         records = [(request.key.encode(), encode(request)) for request in requests]

@@ -59,7 +59,7 @@ class Worker:
         outputs = Outputs(producer, settings)
         rows = topic_name(topics.UPLOAD_ROWS, settings)
         remember = Remember(phones, outputs, progress)
-        look_up = LookUp(phones, outputs, progress, partition_count=lambda: app.consumer.topic_partitions(rows) or 0)
+        look_up = LookUp(phones, outputs, progress)
         self._results = Inbox(app, topic_name(topics.LOOKUP_RESULTS, settings), work=remember.work)
         self._rows = Inbox(app, rows, work=look_up.work, may_begin=progress.remembers_enough)
         add_agent(app, "remember", source_topic(app, topics.LOOKUP_RESULTS, settings), self._results)

@@ -8,39 +8,50 @@ from services.lookup.reading import Reading, Watchdog
 ROWS, RESULTS = ("rows", 0), ("results", 0)
 
 
-def a_reading(*, rows_end: int = 10, results_end: int = 5, results_committed: int = 0) -> Reading:
+def a_reading(
+    *,
+    rows_end: int = 10,
+    results_end: int = 5,
+    results_committed: int = 0,
+    processed: dict[tuple[str, int], int] | None = None,
+) -> Reading:
     return Reading.begin(
         ends={ROWS: rows_end, RESULTS: results_end},
         begins={ROWS: 0, RESULTS: 0},
         committed={RESULTS: results_committed, ROWS: -1},
+        processed=processed or {},
     )
 
 
 def test_the_end_at_assignment_is_passed_once_its_last_record_is_processed() -> None:
     reading = a_reading()
     assert not reading.passed_ends("results")
-    reading.processed(RESULTS, 3)
+    reading.advance(RESULTS, 4)
     assert not reading.passed_ends("results")
-    reading.processed(RESULTS, 4)
+    reading.advance(RESULTS, 5)
     assert reading.passed_ends("results")
     assert not reading.passed_ends("rows")
 
 
+def test_what_was_done_before_the_ends_were_known_counts() -> None:
+    assert a_reading(processed={RESULTS: 5}).passed_ends("results")
+
+
 def test_what_is_committed_already_or_removed_by_retention_needs_no_reading() -> None:
     assert a_reading(results_committed=5).passed_ends("results")
-    assert Reading.begin(ends={RESULTS: 7}, begins={RESULTS: 7}, committed={}).passed_ends("results")
+    assert Reading.begin(ends={RESULTS: 7}, begins={RESULTS: 7}, committed={}, processed={}).passed_ends("results")
 
 
 def test_a_late_batch_of_a_former_assignment_does_not_turn_progress_back() -> None:
     reading = a_reading()
-    reading.processed(RESULTS, 4)
-    reading.processed(RESULTS, 1)
+    reading.advance(RESULTS, 5)
+    reading.advance(RESULTS, 2)
     assert reading.passed_ends("results")
 
 
 def test_lag_counts_what_came_since() -> None:
     reading = a_reading()
-    reading.processed(ROWS, 9)
+    reading.advance(ROWS, 10)
     assert reading.lag({ROWS: 12, RESULTS: 5}) == 2 + 5
     assert reading.lag({ROWS: 12, RESULTS: 5}, "rows") == 2
     assert reading.lag({}) == 0
