@@ -39,6 +39,7 @@ class Limiter:
         self.strict = strict
         self._width = rate
         self._width_changed_at = 0
+        self._throttled_at: int | None = None
         self._held = 0
         self._window_ends: list[int] = []
         self._strain_ns = 0
@@ -96,9 +97,9 @@ class Limiter:
     def throttled(self, now: int, *, closed_for_ns: int = 0) -> None:
         """The provider asked for less: half the slots, at most once a window; none at all for `closed_for_ns`."""
         self._advance(now)
-        if self._width == self.rate or now - self._width_changed_at >= self.window_ns:
+        if self._throttled_at is None or now - self._throttled_at >= self.window_ns:
             self._width = max(1, self._width // 2)
-            self._width_changed_at = now
+            self._width_changed_at = self._throttled_at = now
         if closed_for_ns:
             self._closed_until = max(self._closed_until or 0, now + closed_for_ns)
 

@@ -1,0 +1,33 @@
+"""Requests for the gate's tests: fictional phones, a fixed point in time."""
+
+from datetime import UTC, datetime, timedelta
+
+from schemas.lookups import LookupRequest
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def phone(number: int) -> str:
+    """One of ten thousand numbers that nobody has (555-01xx)."""
+    return f"+1{200 + number // 100:03d}5550{100 + number % 100}"
+
+
+def request(
+    number: int,
+    upload_id: str = "u1",
+    *,
+    round_: int = 0,
+    owner: str = "owner-1",
+    priority: int = 3,
+    wanted_at: datetime = NOW,
+    max_age: timedelta = timedelta(days=30),
+) -> LookupRequest:
+    return LookupRequest(
+        phone=phone(number),
+        upload_id=upload_id,
+        round=round_,
+        owner=owner,
+        priority=priority,
+        wanted_at=wanted_at,
+        accept_since=wanted_at - max_age,
+    )

@@ -1,0 +1,184 @@
+"""Who is called next: fair, in order, once, and at once as people decide."""
+
+from collections import Counter
+from datetime import timedelta
+from itertools import islice
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from services.lookup.lanes import Entry, Stage
+from services.lookup.queue import Queue
+from tests.unit.lookup.requests import NOW, phone, request
+
+
+def put(queue: Queue, numbers: range, upload_id: str, *, owner: str = "owner-1", priority: int = 3) -> None:
+    for number in numbers:
+        message = request(number, upload_id, owner=owner, priority=priority)
+        queue.want(message, offset=number, priority=priority, paused=False)
+
+
+def call(queue: Queue) -> tuple[str, str] | None:
+    """One call, answered at once: the phone and who paid."""
+    taken = queue.take()
+    if taken is None:
+        return None
+    entry, lane = taken
+    payer = lane.upload_id
+    queue.withdraw(entry, entry.asks)
+    queue.release(entry)
+    return entry.phone, payer
+
+
+def payers(queue: Queue, calls: int) -> Counter[str]:
+    """Who pays for the next calls."""
+    return Counter(one[1] for one in (call(queue) for _ in range(calls)) if one is not None)
+
+
+def called_phone(queue: Queue) -> str | None:
+    one = call(queue)
+    return None if one is None else one[0]
+
+
+def call_all(queue: Queue) -> list[tuple[str, str]]:
+    made = []
+    while (one := call(queue)) is not None:
+        made.append(one)
+    return made
+
+
+@settings(deadline=None, max_examples=40)
+@given(small=st.integers(1, 20), large=st.integers(1, 6), before=st.integers(0, 200))
+def test_a_small_upload_is_done_in_its_share_of_calls_beside_large_ones(small: int, large: int, before: int) -> None:
+    queue = Queue()
+    for number in range(large):
+        put(queue, range(number * 1000, number * 1000 + 450), f"large-{number}", owner=f"owner-{number}")
+    for _ in range(before):
+        assert call(queue)
+    put(queue, range(9000, 9000 + small), "small", owner="owner-small")
+    assert payers(queue, small * (large + 1))["small"] == small
+
+
+def test_an_upload_alone_gets_every_call_in_order_of_arrival() -> None:
+    queue = Queue()
+    put(queue, range(50), "u1", priority=5)
+    assert [number for number, _ in call_all(queue)] == [phone(number) for number in range(50)]
+
+
+def test_owners_share_alike_however_many_uploads_they_have() -> None:
+    queue = Queue()
+    for number in range(4):
+        put(queue, range(number * 100, number * 100 + 100), f"a{number}", owner="a")
+    put(queue, range(5000, 5100), "b", owner="b")
+    assert payers(queue, 100)["b"] == 50
+
+
+def test_priority_weighs_between_uploads_of_an_owner() -> None:
+    queue = Queue()
+    put(queue, range(500), "high", priority=1)
+    put(queue, range(1000, 1500), "low", priority=3)
+    assert payers(queue, 100) == {"high": 80, "low": 20}
+
+
+def test_a_change_of_priority_acts_on_the_backlog_at_once() -> None:
+    queue = Queue()
+    put(queue, range(500), "u1")
+    put(queue, range(1000, 1500), "u2")
+    payers(queue, 10)
+    queue.set_priority("u2", 1)
+    assert payers(queue, 100)["u2"] == pytest.approx(80, abs=4)
+
+
+def test_a_phone_of_several_uploads_is_called_once_and_answers_all() -> None:
+    queue = Queue()
+    put(queue, range(100), "u1")
+    put(queue, range(50, 150), "u2")
+    made = call_all(queue)
+    assert len(made) == 150
+    assert len({number for number, _ in made}) == 150
+    assert list(queue.lanes) == []
+
+
+def test_a_request_that_comes_during_the_call_joins_it() -> None:
+    queue = Queue()
+    put(queue, range(1), "u1")
+    taken = queue.take()
+    assert taken is not None
+    put(queue, range(1), "u2")
+    assert queue.take() is None
+    assert {ask.upload_id for ask in taken[0].asks} == {"u1", "u2"}
+
+
+def test_a_pause_stops_an_upload_but_not_a_phone_that_others_await() -> None:
+    queue = Queue()
+    put(queue, range(10), "u1")
+    put(queue, range(5, 15), "u2")
+    queue.set_paused("u1", True)
+    assert sorted(number for number, _ in call_all(queue)) == [phone(number) for number in range(5, 15)]
+    queue.set_paused("u1", False)
+    assert [number for number, _ in call_all(queue)] == [phone(number) for number in range(5)]
+
+
+def test_a_cancel_takes_out_the_backlog_and_leaves_phones_that_others_await() -> None:
+    queue = Queue()
+    put(queue, range(10), "u1")
+    put(queue, range(5, 15), "u2")
+    dropped = queue.drop_lane("u1")
+    assert [entry.phone for entry, _ in dropped] == [phone(number) for number in range(10)]
+    assert sorted(number for number, _ in call_all(queue)) == [phone(number) for number in range(5, 15)]
+
+
+def test_phones_in_backoff_block_nobody_and_go_first_when_it_is_over() -> None:
+    queue = Queue()
+    put(queue, range(20), "u1")
+    failed: list[Entry] = []
+    for _ in range(10):
+        taken = queue.take()
+        assert taken is not None
+        failed.append(taken[0])
+        queue.back_off(taken[0], NOW + timedelta(seconds=30))
+    assert called_phone(queue) == phone(10)
+    queue.advance(NOW + timedelta(seconds=29))
+    assert called_phone(queue) == phone(11)
+    queue.advance(NOW + timedelta(seconds=30))
+    assert [number for number, _ in call_all(queue)] == [entry.phone for entry in failed] + [
+        phone(number) for number in range(12, 20)
+    ]
+
+
+def test_a_call_that_was_not_made_keeps_its_place() -> None:
+    queue = Queue()
+    put(queue, range(3), "u1")
+    taken = queue.take()
+    assert taken is not None
+    queue.release(taken[0])
+    assert [number for number, _ in call_all(queue)] == [phone(number) for number in range(3)]
+
+
+def test_looking_ahead_tells_the_order_and_changes_nothing() -> None:
+    queue = Queue()
+    put(queue, range(100), "u1", priority=2)
+    put(queue, range(1000, 1100), "u2")
+    put(queue, range(2000, 2100), "u3", owner="owner-2")
+    ahead = [lane.upload_id for lane in islice(queue.turns(), 30)]
+    assert [one[1] for one in (call(queue) for _ in range(30)) if one is not None] == ahead
+
+
+def test_shares_add_up_to_one_over_those_who_can_be_called() -> None:
+    queue = Queue()
+    put(queue, range(10), "u1", priority=1)
+    put(queue, range(100, 110), "u2")
+    put(queue, range(200, 210), "u3", owner="owner-2")
+    put(queue, range(300, 310), "u4", owner="owner-2")
+    queue.set_paused("u4", True)
+    shares = {lane.upload_id: queue.share(lane) for lane in queue.lanes}
+    assert shares == pytest.approx({"u1": 0.4, "u2": 0.1, "u3": 0.5, "u4": 0.0})
+
+
+def test_totals_count_a_shared_phone_once() -> None:
+    queue = Queue()
+    put(queue, range(10), "u1")
+    put(queue, range(10), "u2")
+    assert queue.total(Stage.WAITING) == 10
+    assert [lane.count[Stage.WAITING] for lane in queue.lanes] == [10, 10]
