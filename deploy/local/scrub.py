@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +48,7 @@ def run(flags: argparse.Namespace) -> int:
     output: Path = flags.output or file.with_name(f"{file.stem}.scrubbed.csv")
     _refuse_unreadable(file)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    console = Console(stderr=True)
+    console = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
     try:
         with _service(flags, console) as url:
             client = Client(url, token=flags.token, pause=time.sleep)
@@ -90,7 +90,7 @@ def _scrub(client: Client, file: Path, output: Path, *, options: dict[str, Any],
 
 
 def _follow_with_bar(client: Client, file: Path, options: dict[str, Any], console: Console) -> Upload:
-    """On a terminal a bar; elsewhere the bar's last state only, so that logs stay readable."""
+    """On a terminal a bar; elsewhere one line for each state, so that logs stay readable."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         sending = progress.add_task("Sending (bytes)", total=file.stat().st_size)
@@ -100,11 +100,15 @@ def _follow_with_bar(client: Client, file: Path, options: dict[str, Any], consol
         rows = progress.add_task("Reading the file", total=None)
         said: set[str] = set()
 
-        def show(now: Upload) -> None:
-            for line in (*detected_lines(now), *_waiting_for(now)):
+        def say_once(lines: Iterable[str], write: Callable[[str], None]) -> None:
+            for line in lines:
                 if line not in said:
                     said.add(line)
-                    console.print(line)
+                    write(line)
+
+        def show(now: Upload) -> None:
+            say_once(detected_lines(now), print)
+            say_once(_news(now, in_words=not console.is_terminal), console.print)
             done = now.counts.rows - now.counts.waiting - now.counts.unprocessed
             total = now.plan.rows if now.plan else None
             progress.update(rows, description=now.state.replace("_", " "), completed=done, total=total)
@@ -114,7 +118,10 @@ def _follow_with_bar(client: Client, file: Path, options: dict[str, Any], consol
         return upload
 
 
-def _waiting_for(upload: Upload) -> Iterator[str]:
+def _news(upload: Upload, *, in_words: bool) -> Iterator[str]:
+    """What is worth a line of its own; `in_words` also what the bar shows otherwise."""
+    if in_words:
+        yield f"Upload {upload.state.replace('_', ' ')}"
     if upload.why is not None and upload.why.code not in ("being_read", "waiting_turn"):
         yield f"Waiting: {upload.why.code.replace('_', ' ')}"
 

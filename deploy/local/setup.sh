@@ -39,8 +39,10 @@ if ! "$venv/bin/python" -c "$supported" 2>/dev/null; then
 fi
 
 # The dev set holds everything that the local one does.
-if [ -f "$stamp" ] && "$venv/bin/python" -c "$describe" "$set_name" dev | grep -qxFf "$stamp"; then
-    exit 0
+if [ -f "$stamp" ]; then
+    case $("$venv/bin/python" -c "$describe" "$set_name" dev) in
+        *"$(cat "$stamp")"*) exit 0 ;;
+    esac
 fi
 echo "Installing requirements-$set_name.lock into $venv ..." >&2
 rm -f "$stamp"
