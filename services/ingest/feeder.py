@@ -42,8 +42,8 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
         RefusedToStart: another feeder uses the same folder.
     """
     warm_up(["services.ingest.preparing"])
-    membership = Membership(settings)
     with Spool(settings) as spool:
+        membership = Membership(settings)
         async with (
             started(make_producer(settings)) as producer,
             started(make_consumer(settings)) as asker,

@@ -50,16 +50,19 @@ class OpenedLog:
             await self._moved.wait_for(lambda: self._next_offset[partition] > through)
         return self._first.get(upload_id)
 
-    async def follow(self) -> None:
-        """Folds the log until cancelled, beginning `REMEMBERED` ago."""
+    async def begin(self) -> None:
+        """Goes to the first record that is younger than `REMEMBERED`, or to the end if there is none."""
         since_ms = int((datetime.now(UTC) - REMEMBERED).timestamp() * 1000)
-        offsets = await self._consumer.offsets_for_times(dict.fromkeys(self._partitions.values(), since_ms))
-        for tp, found in offsets.items():
-            if found is None:
-                await self._consumer.seek_to_end(tp)
-            else:
-                self._consumer.seek(tp, found.offset)
-        await self._advance()
+        partitions = list(self._partitions.values())
+        # The ends first: what is written between the two questions is then read, never skipped.
+        ends = await self._asker.end_offsets(partitions)
+        young = await self._asker.offsets_for_times(dict.fromkeys(partitions, since_ms))
+        for tp in partitions:
+            found = young.get(tp)
+            self._consumer.seek(tp, ends[tp] if found is None else found.offset)
+
+    async def follow(self) -> None:
+        """Folds the log until cancelled, from where `begin` has put it."""
         while True:
             batches = await self._consumer.getmany(timeout_ms=1000)
             for records in batches.values():
@@ -110,6 +113,7 @@ async def following_opened_log(settings: Settings) -> AsyncIterator[OpenedLog]:
         partitions = await partitions_of(consumer, topic_name(topics.UPLOAD_EVENTS, settings))
         consumer.assign(partitions)
         opened_log = OpenedLog(consumer, partitions, asker=asker)
+        await opened_log.begin()
         following = asyncio.create_task(opened_log.follow())
         following.add_done_callback(opened_log.stopped_following)
         try:
