@@ -86,6 +86,11 @@ def number(value: float | None) -> str:
     return "–" if value is None else f"{value:,.0f}"
 
 
+def uncapitalised(sentence: str) -> str:
+    """For use inside another sentence; only the first letter changes."""
+    return sentence[:1].lower() + sentence[1:]
+
+
 def plural(count: int, one: str, many: str | None = None) -> str:
     """`1 row`, `3 rows`."""
     return f"{number(count)} {one if count == 1 else many or one + 's'}"
@@ -161,7 +166,7 @@ def money(amount: float | None, currency: str) -> str:
     """An amount with its currency's code, with as many decimals as its smallness needs."""
     if amount is None:
         return "–"
-    decimals = 2 if amount >= 1 or amount == 0 else 3
+    decimals = 2 if amount >= 0.1 or amount == 0 else 3
     return f"{amount:,.{decimals}f} {currency}"
 
 

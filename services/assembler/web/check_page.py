@@ -84,7 +84,7 @@ def check_problems(upload: Upload) -> list[CheckProblem]:
     for code, count in sorted(rejected.items(), key=lambda item: -item[1]):
         problems.append(
             CheckProblem(
-                f"{words.plural(count, 'row')}: {words.PROBLEMS.get(code, code).lower()}",
+                f"{words.plural(count, 'row')}: {words.uncapitalised(words.PROBLEMS.get(code, code))}",
                 _ADVICE.get(code, "These rows stay in the file and are marked."),
                 code == "lost_digits",
             )
