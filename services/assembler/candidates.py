@@ -1,12 +1,12 @@
 """Decides which stored result answers a row, and remembers the results of phones that come again and again; pure."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from typing import NamedTuple
 
-from schemas.answers import Want, first_answer
+from schemas.answers import Want, first_answer, is_fresh
 from schemas.lookups import LookupResult, Outcome, verdict_of
 from services.assembler.store.tables import State, result_id
 
@@ -51,9 +51,17 @@ def candidate_of(result: LookupResult, *, partition: int, offset: int) -> Candid
     )
 
 
-def judge(candidates: Iterable[Candidate], want: Want | None) -> tuple[State, Candidate | None]:
+def judge(candidates: Sequence[Candidate], want: Want | None) -> tuple[State, Candidate | None]:
     """The state of a usable row, and the result that it has. `want` None: its upload has not been opened yet."""
-    found = None if want is None else first_answer(candidates, want)
+    if want is None or not candidates:
+        return State.waiting, None
+    first = candidates[0]
+    if first.outcome != "failed" and is_fresh(
+        first.looked_up_at, accept_since=want.accept_since, cancelled_at=want.cancelled_at
+    ):
+        # The rule's most frequent case, at a quarter of its cost.
+        return State.answered, first
+    found = first_answer(candidates, want)
     if found is None:
         return State.waiting, None
     return (State.failed if found.outcome == "failed" else State.answered), found

@@ -26,11 +26,13 @@ from services.assembler.intake import Intake, Records
 from services.assembler.joining.transaction import Joiner
 from services.assembler.positions import LogLost
 from services.assembler.progress import ProgressPublisher
+from services.assembler.republishing import Republisher, RoundPublisher
 from services.assembler.store.dialect import connect
 from services.assembler.store.fences import FenceLost, Offsets
 from services.assembler.store.lock import DatabaseInUse, only_writer
 from services.assembler.store.meta import WrongDatabase, bind_to_cluster, cluster_of, prepare
 from services.assembler.store.outbox import remember_published
+from services.assembler.sweep import Sweeper
 from services.runtime.kafka import make_producer, started
 from services.runtime.parts import Health, SignOfLife
 from services.runtime.process import RefusedToStart
@@ -92,6 +94,9 @@ class JoinProcess:
         owned = lambda: self._intake.partitions  # noqa: E731
         self._progress = ProgressPublisher(database, producer, settings, epoch=epoch, partitions=owned)
         self._completions = CompletionPublisher(database, producer, settings, partitions=owned)
+        republisher = Republisher(database, producer, settings)
+        self._rounds = RoundPublisher(database, republisher, partitions=owned, caught_up=lambda: self._intake.caught_up)
+        self._sweeper = Sweeper(database, republisher, settings, partitions=owned, completed=self._completions.wake)
         self._problem: str | None = None
 
     @property
@@ -102,10 +107,10 @@ class JoinProcess:
     async def run(self, stop: asyncio.Event) -> None:
         """Joins and publishes until `stop`; ends with an error if one of its loops does."""
         async with _consuming(self._intake), asyncio.TaskGroup() as group:
-            publishers = [group.create_task(self._progress.run()), group.create_task(self._completions.run())]
-            joining = group.create_task(self._join_until(stop))
-            await joining
-            for task in publishers:
+            loops = (self._progress, self._completions, self._rounds, self._sweeper)
+            others = [group.create_task(loop.run()) for loop in loops]
+            await group.create_task(self._join_until(stop))
+            for task in others:
                 task.cancel()
 
     async def _join_until(self, stop: asyncio.Event) -> None:

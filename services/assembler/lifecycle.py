@@ -184,10 +184,10 @@ def standing_of(record: UploadRecord) -> Standing:
     end = latest(record.last_settled_at, record.fed_at, record.cancelled_at, record.created_at)
     if record.cancelled_at is not None:
         never_fed = record.wanted_at is None
-        return Standing("cancelled", end if everything_stored or never_fed or record.rows_missing else None)
+        return Standing("cancelled", end if everything_stored or never_fed or record.lacks_rows else None)
     if everything_stored and record.waiting == 0:
         return Standing("completed", end)
-    if record.rows_missing and not everything_stored:
+    if record.lacks_rows:
         return Standing("failed", end)
     return Standing(_unfinished(record), None)
 

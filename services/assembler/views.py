@@ -47,7 +47,7 @@ def upload_view(
         outcome=_outcome(record),
         round=record.round,
         priority=record.priority,
-        why=Why(code="rows_missing") if record.rows_missing else why,
+        why=Why(code="rows_missing") if record.lacks_rows else why,
         options=_parsed(UploadOptions, record.options) or UploadOptions(),
         detected=_parsed(Detected, record.detected),
         plan=plan_of(record, settings),
@@ -98,13 +98,13 @@ def _outcome(record: UploadRecord) -> Literal["success", "partial"] | None:
     if record.finished_at is None or record.refused is not None:
         return None
     counts = record.counts
-    return "partial" if counts.failed or counts.rejected or counts.unprocessed or record.rows_missing else "success"
+    return "partial" if counts.failed or counts.rejected or counts.unprocessed or record.lacks_rows else "success"
 
 
 def _problem(record: UploadRecord) -> UploadProblem | None:
     if record.refused is not None:
         return UploadProblem.model_validate_json(record.refused)
-    return ROWS_MISSING if record.rows_missing else None
+    return ROWS_MISSING if record.lacks_rows else None
 
 
 def _parsed(model: type[M], text: str | None) -> M | None:

@@ -33,6 +33,7 @@ def _store(work: Work, batch: PartitionBatch, erasures: Erasures) -> set[str]:
     phones: set[str] = set()
     for offset, phone, result, at in batch.results:
         if result is None:
+            # What stands before the erasure in the log is erased with it, so it has to be there.
             insert_results(work.connection, stored)
             stored = []
             erasures.erase(work, phone, at)
@@ -40,9 +41,8 @@ def _store(work: Work, batch: PartitionBatch, erasures: Erasures) -> set[str]:
             candidate = candidate_of(result, partition=batch.partition, offset=offset)
             stored.append((phone, result, candidate))
             phones.add(phone)
+            work.cache.add(phone, candidate)
     insert_results(work.connection, stored)
-    for phone, _, candidate in stored:
-        work.cache.add(phone, candidate)
     return phones
 
 

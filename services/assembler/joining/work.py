@@ -95,8 +95,7 @@ class Work:
         changes = self.changes.of(row.upload_no)
         changes.move(row.row, State(row.state), state)
         if row.state == State.answered:
-            old = next(candidate for candidate in candidates if candidate.id == row.result_id)
-            changes.tally(old, -1)
+            changes.tally(next(old for old in candidates if old.id == row.result_id), -1)
         if answer is not None:
             changes.settled_at = max(changes.settled_at, to_micros(answer.looked_up_at))
             if state is State.answered:

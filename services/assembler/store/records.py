@@ -71,6 +71,11 @@ class UploadRecord:
         return max(self.stored_rows, self.plan_rows or 0, self.fed_rows or 0)
 
     @property
+    def lacks_rows(self) -> bool:
+        """Whether rows are missing for good: fewer came than were fed, and none is on the way."""
+        return self.rows_missing and self.fed_rows is not None and self.stored_rows < self.fed_rows
+
+    @property
     def counts(self) -> Counts:
         """Rows by state as people see them: unfed ones, and waiting ones of a cancelled upload, are unprocessed."""
         waiting = 0 if self.cancelled_at else self.waiting

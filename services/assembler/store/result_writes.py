@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Collection, Iterable, Sequence
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import Connection, delete, select
 
 from schemas.lookups import LookupResult
-from services.assembler.candidates import Candidate, named
+from services.assembler.candidates import Candidate, Named, named
 from services.assembler.store.dialect import insert_or_ignore
 from services.assembler.store.tables import from_micros, results, to_micros
 
@@ -72,8 +73,12 @@ def candidate_from(
     id_: int, outcome: Any, looked_up_at: int, answers: str, verdict: str | None, line_type: str | None
 ) -> Candidate:
     """The candidate in a row of `results`."""
-    pairs = tuple(named(upload_id, round_) for upload_id, round_ in json.loads(answers))
-    return Candidate(id_, outcome, from_micros(looked_up_at), pairs, verdict, line_type)
+    return Candidate(id_, outcome, from_micros(looked_up_at), _pairs(answers), verdict, line_type)
+
+
+@lru_cache(maxsize=4096)
+def _pairs(answers: str) -> tuple[Named, ...]:
+    return tuple(named(upload_id, round_) for upload_id, round_ in json.loads(answers))
 
 
 def count_known(connection: Connection, phones: Collection[str], *, since_micros: int, until_micros: int) -> int:

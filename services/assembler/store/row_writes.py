@@ -35,6 +35,7 @@ class HeldRow(NamedTuple):
     round: int
     phone: str | None
     result_id: int | None
+    error: str | None
 
 
 class RowMove(NamedTuple):
@@ -46,7 +47,7 @@ class RowMove(NamedTuple):
     result_id: int | None
 
 
-_HELD = (rows.c.upload_no, rows.c.row, rows.c.state, rows.c.round, rows.c.phone, rows.c.result_id)
+_HELD = (rows.c.upload_no, rows.c.row, rows.c.state, rows.c.round, rows.c.phone, rows.c.result_id, rows.c.error)
 
 
 def insert_rows(connection: Connection, new: Sequence[NewRow]) -> bool:

@@ -135,3 +135,8 @@ def tallies_of(connection: Connection, upload_no: int) -> Iterable[tuple[str, st
         tallies.c.upload_no == upload_no, tallies.c.n > 0
     )
     return [tuple(row) for row in connection.execute(query)]
+
+
+def save_missing_rows(connection: Connection, upload_no: int) -> None:
+    """Remembers that rows of an upload are missing and none is on the way."""
+    connection.execute(update(uploads).where(uploads.c.no == upload_no).values(rows_missing=True))

@@ -1,0 +1,111 @@
+"""Publishes stored rows again on `upload-rows`: those of a new round, and those that nobody looks up.
+
+Nothing else publishes a row again, so a row's repetition always means one of these two.
+"""
+
+import asyncio
+import json
+import logging
+from collections.abc import Callable, Collection, Iterable
+
+from aiokafka import AIOKafkaProducer
+
+from schemas import topics
+from schemas.codec import encode
+from schemas.rows import UploadRow
+from schemas.settings import Settings
+from services.assembler.database import Database
+from services.assembler.store.records import UploadRecord
+from services.assembler.store.waiting_reads import WaitingRow, retried_uploads, waiting_rows
+from services.runtime.kafka import topic_name
+
+PAGE_ROWS = 1000
+LOOK_SECONDS = 1.0
+ANY_ROUND = 2**31 - 1
+log = logging.getLogger(__name__)
+
+
+def row_again(upload: UploadRecord, row: WaitingRow) -> UploadRow:
+    """The row as it is published again: in the upload's present round, passing the worker's memory of requests."""
+    assert upload.wanted_at is not None
+    assert upload.accept_since is not None
+    return UploadRow(
+        upload_id=upload.id,
+        row=row.row,
+        line=row.line,
+        round=upload.round,
+        phone=row.phone,
+        cells=tuple(json.loads(row.cells)),
+        owner=upload.owner or "",
+        priority=upload.priority,
+        wanted_at=upload.wanted_at,
+        accept_since=upload.accept_since,
+        again=True,
+    )
+
+
+class Republisher:
+    """Publishes waiting rows of an upload, page by page, each page acknowledged before the next."""
+
+    def __init__(self, database: Database, producer: AIOKafkaProducer, settings: Settings) -> None:
+        self._database = database
+        self._producer = producer
+        self._topic = topic_name(topics.UPLOAD_ROWS, settings)
+
+    async def publish(self, upload: UploadRecord, *, below_round: int) -> int:
+        """Publishes the waiting rows last published in a round below this one; returns how many."""
+        published = after_row = 0
+        while page := await self._page(upload.no, below_round=below_round, after_row=after_row):
+            await self._send(row_again(upload, row) for row in page)
+            published += len(page)
+            after_row = page[-1].row
+        return published
+
+    async def _page(self, upload_no: int, *, below_round: int, after_row: int) -> list[WaitingRow]:
+        return await self._database.read(
+            lambda connection: waiting_rows(
+                connection, upload_no, below_round=below_round, after_row=after_row, limit=PAGE_ROWS
+            )
+        )
+
+    async def _send(self, rows: Iterable[UploadRow]) -> None:
+        sent = [await self._producer.send(self._topic, encode(row), key=row.phone.encode()) for row in rows]
+        await asyncio.gather(*sent)
+
+
+class RoundPublisher:
+    """After `RetryFailed`, publishes the rows that wait anew. What it has done is derived from SQL after a restart:
+
+    rows that came back through `upload-rows` carry the new round there.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        republisher: Republisher,
+        *,
+        partitions: Callable[[], Collection[int]],
+        caught_up: Callable[[], bool],
+    ) -> None:
+        self._database = database
+        self._republisher = republisher
+        self._partitions = partitions
+        self._caught_up = caught_up
+        self._done: set[tuple[int, int]] = set()
+
+    async def run(self) -> None:
+        """Publishes until cancelled. Waits until the logs were read to their ends: a rebuild asks nothing anew."""
+        while True:
+            if self._caught_up():
+                await self.publish_new_rounds()
+            await asyncio.sleep(LOOK_SECONDS)
+
+    async def publish_new_rounds(self) -> None:
+        """Publishes each round of each upload once in this process's life."""
+        partitions = self._partitions()
+        for upload in await self._database.read(lambda connection: retried_uploads(connection, partitions)):
+            if (upload.no, upload.round) in self._done:
+                continue
+            published = await self._republisher.publish(upload, below_round=upload.round)
+            self._done.add((upload.no, upload.round))
+            log.info("upload %s: %d rows published for round %d", upload.id, published, upload.round)

@@ -1,0 +1,70 @@
+"""Owns the reads of what waits: uploads with waiting rows or missing ones, and the rows to publish again."""
+
+from collections.abc import Collection
+from typing import NamedTuple
+
+from sqlalchemy import ColumnElement, Connection, select
+
+from services.assembler.store.fences import Offsets
+from services.assembler.store.records import UploadRecord
+from services.assembler.store.tables import State, fences, rows, uploads
+
+_ALIVE = (uploads.c.created_at.is_not(None), uploads.c.deleted_at.is_(None), uploads.c.refused.is_(None))
+_WAITING = (uploads.c.waiting > 0, uploads.c.wanted_at.is_not(None), uploads.c.cancelled_at.is_(None))
+_STORED = uploads.c.waiting + uploads.c.answered + uploads.c.failed + uploads.c.rejected + uploads.c.unprocessed
+
+
+class WaitingRow(NamedTuple):
+    """A row that waits for a result. `cells` is JSON."""
+
+    row: int
+    line: int | None
+    phone: str
+    cells: str
+
+
+def waiting_uploads(connection: Connection) -> list[UploadRecord]:
+    """Started uploads with waiting rows, whoever owns them."""
+    return _select(
+        connection, uploads.c.waiting > 0, uploads.c.wanted_at.is_not(None), uploads.c.cancelled_at.is_(None)
+    )
+
+
+def retried_uploads(connection: Connection, partitions: Collection[int]) -> list[UploadRecord]:
+    """Uploads of these partitions with waiting rows, whose failed rows were asked for again at some time."""
+    return _select(
+        connection,
+        *_WAITING,
+        uploads.c.round > 0,
+        uploads.c.partition.in_(list(partitions)),
+    )
+
+
+def uploads_lacking_rows(connection: Connection) -> list[UploadRecord]:
+    """Uploads of which less is stored than was fed, and of which nobody has said so yet."""
+    return _select(connection, uploads.c.fed_rows > _STORED, ~uploads.c.rows_missing)
+
+
+def _select(connection: Connection, *conditions: ColumnElement[bool]) -> list[UploadRecord]:
+    query = select(uploads).where(*_ALIVE, *conditions).order_by(uploads.c.no)
+    return [UploadRecord(**row._mapping) for row in connection.execute(query)]
+
+
+def waiting_rows(
+    connection: Connection, upload_no: int, *, below_round: int, after_row: int, limit: int
+) -> list[WaitingRow]:
+    """The next waiting rows of an upload that were last published in a round below this one, by row number."""
+    query = (
+        select(rows.c.row, rows.c.line, rows.c.phone, rows.c.cells)
+        .where(rows.c.upload_no == upload_no, rows.c.row > after_row)
+        .where(rows.c.state == int(State.waiting), rows.c.round < below_round)
+        .order_by(rows.c.row)
+        .limit(limit)
+    )
+    return [WaitingRow._make(row) for row in connection.execute(query)]
+
+
+def all_fences(connection: Connection) -> dict[int, Offsets]:
+    """How far every partition number has been joined, by whichever join."""
+    columns = [fences.c.partition, *(fences.c[name] for name in Offsets._fields)]
+    return {row[0]: Offsets(*row[1:]) for row in connection.execute(select(*columns))}

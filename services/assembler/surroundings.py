@@ -1,0 +1,73 @@
+"""Looks at how far the others are: ends of logs, the worker group's offsets, the gate's status."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+
+from schemas import topics
+from schemas.codec import UndecodableRecord, decode
+from schemas.lookups import LookupStatus
+from schemas.settings import Settings
+from schemas.topics import Topic
+from services.runtime.kafka import group_name, make_consumer, partitions_of, read_to_end, started, topic_name
+
+WORKER_GROUP = "lookup"
+"""The lookup worker's consumer group, which is its Faust app's id."""
+
+
+class Surroundings:
+    """One look at the cluster; belongs to the block of `looking_around`."""
+
+    def __init__(self, consumer: AIOKafkaConsumer, admin: AIOKafkaAdminClient, settings: Settings) -> None:
+        self._consumer = consumer
+        self._admin = admin
+        self._settings = settings
+        self._status: LookupStatus | None = None
+
+    async def ends(self, topic: Topic) -> dict[int, int]:
+        """The end of each partition of a topic, now."""
+        partitions = await partitions_of(self._consumer, topic_name(topic, self._settings))
+        return {tp.partition: end for tp, end in (await self._consumer.end_offsets(partitions)).items()}
+
+    async def worker_reached(self, ends: Mapping[int, int]) -> bool:
+        """Whether the lookup worker has done with `upload-rows` up to these ends."""
+        committed = await self._admin.list_consumer_group_offsets(group_name(WORKER_GROUP, self._settings))
+        name = topic_name(topics.UPLOAD_ROWS, self._settings)
+        return all(
+            end == 0 or _offset(committed.get(TopicPartition(name, partition))) >= end
+            for partition, end in ends.items()
+        )
+
+    async def gate_that_folded(self, end: int) -> LookupStatus | None:
+        """The newest status of a gate, if it has folded `lookup-requests` up to `end`."""
+        async for record in read_to_end(self._consumer, self._consumer.assignment()):
+            self._remember(record.value)
+        status = self._status
+        return status if status is not None and status.folded_offset >= end else None
+
+    def _remember(self, value: bytes | None) -> None:
+        try:
+            status = decode(LookupStatus, value)
+        except UndecodableRecord:
+            return
+        if self._status is None or status.at >= self._status.at:
+            self._status = status
+
+
+def _offset(committed: object) -> int:
+    return int(getattr(committed, "offset", -1))
+
+
+@asynccontextmanager
+async def looking_around(settings: Settings) -> AsyncIterator[Surroundings]:
+    """Connects for one look, and disconnects at the end of the block."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka)
+    await admin.start()
+    try:
+        async with started(make_consumer(settings)) as consumer:
+            consumer.assign(await partitions_of(consumer, topic_name(topics.LOOKUP_STATUS, settings)))
+            yield Surroundings(consumer, admin, settings)
+    finally:
+        await admin.close()

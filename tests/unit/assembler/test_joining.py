@@ -1,0 +1,354 @@
+"""What the join makes of records, told one case at a time: answers, rounds, cancellation, repeats, bad records."""
+
+from datetime import timedelta
+
+import pytest
+
+from schemas.base import Message
+from schemas.ids import completion_id
+from schemas.interface import Upload
+from schemas.lookups import LookupResult, Outcome
+from schemas.rows import RejectedRow, RowError, RowErrorCode, UploadRow
+from schemas.uploads import (
+    CancelUpload,
+    Counts,
+    DeleteUpload,
+    Detected,
+    FileCounts,
+    PlanQuestion,
+    RetryFailed,
+    UploadChecked,
+    UploadFed,
+    UploadOpened,
+    UploadOptions,
+    UploadRefused,
+)
+from services.assembler.store.fences import FenceLost
+from services.assembler.store.outbox import unpublished
+from services.assembler.store.reads import list_audit, row_changes_since
+from tests.unit.assembler.join_log import PARTITIONS, PHONES, START, Log, Reader, lookup_result
+
+U = "upload-1"
+OTHER = "upload-2"
+
+
+class World:
+    """An upload's records, written by hand, and a reader that joins them."""
+
+    def __init__(self) -> None:
+        self.log = Log()
+        self.reader = Reader(self.log)
+        self.now = START
+
+    def write(self, topic: str, key: str, value: Message | None) -> None:
+        self.now += timedelta(seconds=1)
+        self.log.append(topic, key, value, at=self.now)
+
+    def event(self, event: Message) -> None:
+        self.write("upload_events", event.upload_id, event)  # type: ignore[attr-defined]
+
+    def open(self, upload_id: str = U, *, options: UploadOptions | None = None) -> None:
+        self.event(
+            UploadOpened(
+                upload_id=upload_id,
+                at=self.now,
+                by="jane",
+                name="a.csv",
+                owner="jane",
+                options=options or UploadOptions(),
+            )
+        )
+
+    def row(self, number: int, phone: str, *, upload_id: str = U, round_: int = 0) -> None:
+        row = UploadRow(
+            upload_id=upload_id,
+            row=number,
+            round=round_,
+            phone=phone,
+            cells=("Jane", phone),
+            owner="jane",
+            wanted_at=START,
+            accept_since=START,
+        )
+        self.write("upload_rows", phone, row)
+
+    def rejected(self, number: int, code: RowErrorCode = "no_phone") -> None:
+        self.write(
+            "rejected_rows", U, RejectedRow(upload_id=U, row=number, cells=("Jane", ""), error=RowError(code=code))
+        )
+
+    def fed(self, rows: int, *, upload_id: str = U) -> None:
+        self.event(UploadFed(upload_id=upload_id, at=self.now, rows=rows, rejected=0))
+
+    def result(
+        self, phone: str, outcome: Outcome = "ok", *names: tuple[str, int], age_seconds: int = 0, calls: int = 1
+    ) -> LookupResult:
+        at = self.now - timedelta(seconds=age_seconds)
+        result = lookup_result(phone, outcome, at=at, answers=names, calls=calls)
+        self.write("lookup_results", phone, result)
+        return result
+
+    def counts(self) -> Counts:
+        return self.reader.upload(U).counts
+
+    def completions(self) -> list[tuple[str, Upload]]:
+        with self.reader.engine.connect() as connection:
+            found = unpublished(connection, range(PARTITIONS))
+        return [(completion.type, Upload.model_validate_json(completion.value)) for completion in found]
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def test_an_upload_completes_when_all_it_was_fed_is_stored_and_none_waits(world: World) -> None:
+    world.open()
+    world.row(1, PHONES[0])
+    world.row(2, PHONES[0])
+    world.rejected(3)
+    world.fed(3)
+    world.reader.read_all()
+    assert world.reader.upload(U).state == "in_progress"
+    assert world.completions() == []
+    world.result(PHONES[0], "ok", (U, 0))
+    world.reader.read_all()
+    (kind, upload), *more = world.completions()
+    assert (kind, upload.state, upload.outcome, more) == (
+        "phone-scrubber.upload.completed.v1",
+        "completed",
+        "partial",
+        [],
+    )
+    assert upload.counts == Counts(rows=3, answered=2, rejected=1, duplicates=1, calls=1)
+    assert upload.summary.verdict == {"ok": 2}
+
+
+def test_rows_and_results_before_the_upload_is_known_to_exist_are_kept_for_it(world: World) -> None:
+    world.row(1, PHONES[0])
+    world.result(PHONES[0], "ok", (U, 0))
+    world.reader.read_all()
+    world.open()
+    world.fed(1)
+    world.reader.read_all()
+    assert world.counts() == Counts(rows=1, answered=1, calls=1)
+    assert world.reader.upload(U).state == "completed"
+
+
+def test_an_old_answer_is_reused_only_while_it_is_fresh_enough(world: World) -> None:
+    world.result(PHONES[0], age_seconds=50)
+    world.result(PHONES[1], age_seconds=200)
+    world.open()
+    world.row(1, PHONES[0])
+    world.row(2, PHONES[1])
+    world.reader.read_all()
+    assert world.reader.rows(U) == {1: ("answered", PHONES[0]), 2: ("waiting", PHONES[1])}
+
+
+def test_a_repeated_row_counts_once(world: World) -> None:
+    world.open()
+    world.row(1, PHONES[0])
+    world.row(1, PHONES[0])
+    world.reader.read_all()
+    world.row(1, PHONES[0])
+    world.row(2, PHONES[0])
+    world.reader.read_all()
+    assert world.counts().rows == 2
+
+
+@pytest.mark.parametrize("rejected_first", [True, False])
+def test_a_usable_row_stands_over_one_left_over_at_a_cancellation(world: World, *, rejected_first: bool) -> None:
+    world.open()
+    if rejected_first:
+        world.rejected(1, "cancelled")
+        world.reader.read_all()
+        world.row(1, PHONES[0])
+    else:
+        world.row(1, PHONES[0])
+        world.reader.read_all()
+        world.rejected(1, "cancelled")
+    world.reader.read_all()
+    assert world.reader.rows(U) == {1: ("waiting", PHONES[0])}
+    assert world.counts() == Counts(rows=1, waiting=1)
+
+
+def test_a_cancelled_upload_keeps_what_was_known_until_then(world: World) -> None:
+    world.open()
+    world.row(1, PHONES[0])
+    world.row(2, PHONES[1])
+    world.result(PHONES[0], "ok", (U, 0))
+    world.reader.read_all()
+    cancelled_at = world.now
+    world.event(CancelUpload(upload_id=U, at=cancelled_at, by="jane"))
+    world.rejected(3, "cancelled")
+    world.reader.read_all()
+    assert world.reader.upload(U).state == "cancelled"
+    assert world.completions() == []
+    world.fed(3)
+    world.result(PHONES[1], "ok", (OTHER, 0))
+    world.reader.read_all()
+    (kind, upload), *_ = world.completions()
+    assert kind == "phone-scrubber.upload.cancelled.v1"
+    assert upload.counts == Counts(rows=3, answered=1, unprocessed=2, calls=1)
+
+
+def test_what_others_looked_up_after_the_cancellation_is_taken_back(world: World) -> None:
+    """A result may be read before a cancellation that came earlier: times decide, not the order of reading."""
+    world.open()
+    world.row(1, PHONES[0])
+    cancelled_at = world.now
+    world.now += timedelta(seconds=10)
+    world.result(PHONES[0], "ok", (OTHER, 0))
+    world.reader.read_all()
+    assert world.counts().answered == 1
+    world.event(CancelUpload(upload_id=U, at=cancelled_at, by="jane"))
+    world.reader.read_all()
+    assert world.reader.upload(U).verdicts == {}
+    assert world.counts() == Counts(rows=1, unprocessed=1)
+
+
+def test_retry_asks_again_for_failed_rows_and_completes_once_more(world: World) -> None:
+    world.open()
+    world.row(1, PHONES[0])
+    world.row(2, PHONES[1])
+    world.fed(2)
+    world.result(PHONES[0], "failed", (U, 0), calls=3)
+    world.result(PHONES[1], "ok", (U, 0))
+    world.reader.read_all()
+    assert world.counts() == Counts(rows=2, answered=1, failed=1, calls=4, retries=2)
+    world.event(RetryFailed(upload_id=U, at=world.now, by="jane", round=1))
+    world.reader.read_all()
+    assert world.reader.upload(U).state == "in_progress"
+    assert world.counts() == Counts(rows=2, answered=1, waiting=1, calls=4, retries=2)
+    world.row(1, PHONES[0], round_=1)
+    world.result(PHONES[0], "failed", (U, 0))
+    world.reader.read_all()
+    assert world.counts().waiting == 1, "a failure of an earlier round answers no more"
+    world.result(PHONES[0], "ok", (U, 1))
+    world.reader.read_all()
+    assert [upload.round for _, upload in world.completions()] in ([0, 1], [1, 0])
+    assert set(world.reader.completion_ids()) == {completion_id(U, 0), completion_id(U, 1)}
+
+
+def test_a_refused_file_ends_its_upload(world: World) -> None:
+    world.open()
+    world.event(UploadRefused(upload_id=U, at=world.now, code="no-phone-column", title="No phones", detail="Choose."))
+    world.reader.read_all()
+    ((kind, upload),) = world.completions()
+    assert kind == "phone-scrubber.upload.failed.v1"
+    assert upload.error is not None
+    assert upload.error.code == "no-phone-column"
+
+
+def test_the_plan_knows_how_many_phones_were_known_when_it_asked(world: World) -> None:
+    world.open()
+    checked = UploadChecked(
+        upload_id=U,
+        at=world.now,
+        check_id="c",
+        detected=Detected(format="csv"),
+        counts=FileCounts(rows=9, with_phone=9, usable=8, split=0, distinct=3),
+        options=UploadOptions(),
+    )
+    world.event(checked)
+    world.result(PHONES[0])
+    world.result(PHONES[1], "failed", (OTHER, 0))
+    for batch, phones in enumerate([PHONES[:2], PHONES[2:3]]):
+        question = PlanQuestion(
+            upload_id=U, check_id="c", batch=batch, last=batch == 1, accept_since=START, phones=phones
+        )
+        world.write("plan_questions", U, question)
+        world.write("plan_questions", U, question)
+    world.result(PHONES[2])
+    world.reader.read_all(["upload_events", "lookup_results", "plan_questions"])
+    record = world.reader.upload(U)
+    assert (record.plan_distinct, record.plan_known) == (3, 1)
+    assert record.counts == Counts(rows=9, unprocessed=9, duplicates=5)
+
+
+def test_a_deleted_upload_is_gone_and_what_comes_for_it_is_dropped(world: World) -> None:
+    world.open()
+    world.row(1, PHONES[0])
+    world.event(DeleteUpload(upload_id=U, at=world.now, by="jane"))
+    world.reader.read_all()
+    world.row(2, PHONES[0])
+    world.result(PHONES[0], "ok", (U, 0))
+    world.reader.read_all()
+    with pytest.raises(AssertionError):
+        world.reader.upload(U)
+    assert len(world.reader.rows(U)) == 1
+
+
+def test_an_erased_phone_stays_erased_when_its_rows_come_again_or_the_database_is_rebuilt(world: World) -> None:
+    world.open()
+    world.row(1, PHONES[0])
+    world.row(2, PHONES[1])
+    world.result(PHONES[0], "ok", (U, 0))
+    world.reader.read_all()
+    world.write("lookup_results", PHONES[0], None)
+    world.reader.read_all()
+    world.row(1, PHONES[0])
+    world.reader.read_all()
+    rebuilt = Reader(world.log)
+    rebuilt.read_all(["lookup_results", "upload_rows", "upload_events"])
+    for reader in (world.reader, rebuilt):
+        assert reader.rows(U) == {1: ("unprocessed", None), 2: ("waiting", PHONES[1])}
+        assert reader.upload(U).verdicts == {}
+
+
+def test_records_that_say_nothing_are_reported_with_their_place_and_without_their_content(world: World) -> None:
+    bodies = {
+        "upload_rows": b'{"upload_id":"u","row":99999999999999999999,"phone":"+14155550100","cells":[]}',
+        "rejected_rows": b"{",
+        "lookup_results": b'{"phone":"+14155550100"}',
+        "upload_events": b'{"type":"upload_exploded"}',
+        "plan_questions": b"[]",
+    }
+    for topic, body in bodies.items():
+        world.log.append(topic, "\x00", body, at=START)
+    batch = world.reader.batch(0, dict.fromkeys(bodies, 1))
+    assert [bad.topic for bad in batch.undecodable] == [topic.replace("_", "-") for topic in bodies]
+    assert not any("4155550100" in bad.error for bad in batch.undecodable)
+    world.reader.join(batch)
+    assert set(world.reader.fences[0]) == {1}
+
+
+def test_a_join_that_lost_its_partition_writes_nothing(world: World) -> None:
+    world.open()
+    stale = world.reader.batch(0, {"upload_events": 1}), world.reader.batch(1, {"upload_events": 1})
+    world.reader.join(*stale)
+    with pytest.raises(FenceLost):
+        world.reader.join(*stale)
+    assert world.reader.upload(U).version == 1
+
+
+def test_live_views_learn_which_rows_changed_and_when_that_is_not_all(world: World) -> None:
+    world.open()
+    world.row(1, PHONES[0])
+    world.reader.read_all()
+    seen = world.reader.upload(U)
+    world.row(2, PHONES[1])
+    world.result(PHONES[0], "ok", (U, 0))
+    world.reader.read_all()
+    with world.reader.engine.connect() as connection:
+        changes = row_changes_since(connection, seen, seen.version)
+        assert (set(changes.rows), changes.complete) == ({1, 2}, True)
+        assert row_changes_since(connection, seen, changes.seq).rows == ()
+    for number in range(3, 303):
+        world.row(number, PHONES[1])
+    world.reader.read_all()
+    with world.reader.engine.connect() as connection:
+        many = row_changes_since(connection, seen, changes.seq)
+    assert len(many.rows) == 200
+    assert not many.complete
+
+
+def test_who_asked_for_what_is_remembered(world: World) -> None:
+    world.open()
+    world.event(CancelUpload(upload_id=U, at=world.now, by="joe"))
+    world.reader.read_all()
+    with world.reader.engine.connect() as connection:
+        assert [(entry.by, entry.action) for entry in list_audit(connection)] == [
+            ("joe", "cancel_upload"),
+            ("jane", "upload_opened"),
+        ]
