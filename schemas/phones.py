@@ -31,6 +31,7 @@ LONGEST_SEARCH_CHARS = 1_000
 MOST_SEARCH_TRIES = 20
 """A cell is searched only so far: each candidate costs some 50 µs and a hostile cell may hold thousands."""
 
+_NORTH_AMERICAN_REGIONS = ("US", "CA")
 _THREE_DIGITS = re.compile(r"\d\D*\d\D*\d").search
 _INTEGRAL_FLOAT = re.compile(r"(\d+)\.0+").fullmatch
 _SCIENTIFIC = re.compile(r"[+-]?\d+(?:[.,]\d+)?[eE][+]?\d+").fullmatch
@@ -73,7 +74,7 @@ def normalise(cell: str, region: str) -> Reading:
 def search(cell: str, region: str) -> str | None:
     """The first valid phone inside a cell that is more than a phone (several numbers, labels, text), in E.164."""
     text = cell.strip()[:LONGEST_SEARCH_CHARS]
-    if not _THREE_DIGITS(text) or _SCIENTIFIC(text):
+    if not _THREE_DIGITS(text) or _SCIENTIFIC(text) or _only_one_north_american(text, region):
         return None
     matches: Iterator[phonenumbers.PhoneNumberMatch] = iter(
         phonenumbers.PhoneNumberMatcher(text, region, phonenumbers.Leniency.VALID, MOST_SEARCH_TRIES)
@@ -108,13 +109,18 @@ def _parsed(text: str, region: str) -> str | None:
     return f"+{number.country_code}{national}" if valid else None
 
 
+def _only_one_north_american(text: str, region: str) -> bool:
+    """Nothing is inside a North American number but parts of it, which are too short for any."""
+    return region in _NORTH_AMERICAN_REGIONS and _NORTH_AMERICAN(text) is not None
+
+
 def _north_american(text: str, region: str) -> str | None:
     """A shortcut for the commonest shapes, ten times as fast as `phonenumbers` and, as tests show, equal to it."""
     found = _NORTH_AMERICAN(text)
     if found is None:
         return None
     prefix, bracketed_area, area, exchange, line = found.groups()
-    if region not in ("US", "CA") and not (prefix and prefix[0] == "+"):
+    if region not in _NORTH_AMERICAN_REGIONS and not (prefix and prefix[0] == "+"):
         return None
     national = f"{bracketed_area or area}{exchange}{line}"
     return f"+1{national}" if _valid_numbers(1).fullmatch(national) else None

@@ -33,15 +33,21 @@ def main() -> int:
 
 def _report(path: Path, detected: Detected) -> None:
     figures = figures_of(path, detected, Limits())
-    others = ", ".join(map(detected.column_name, detected.other_phone_columns)) or "none"
-    areas = ", ".join(map(detected.column_name, detected.area_column_candidates)) or "none"
+    names = {
+        "phones in": detected.phone_columns,
+        "also in": detected.other_phone_columns,
+        "area codes perhaps in": detected.area_column_candidates,
+    }
     print(
-        f"{path.name}: {detected.format}, {detected.encoding}, delimiter {detected.delimiter!r}, sheet {detected.sheet}, "
-        f"header {detected.header} after {detected.skipped_lines} lines\n"
-        f"  phones in {', '.join(map(detected.column_name, detected.phone_columns))}; also in {others}; area codes in {areas}\n"
-        f"  {figures.rows:,} rows, {figures.filled:,} filled, {figures.usable:,} usable, of these {figures.split:,} split; "
-        f"{figures.distinct_whole:,} distinct"
+        f"{path.name}: {detected.format}, {detected.encoding}, delimiter {detected.delimiter!r}, sheet {detected.sheet}"
     )
+    print(f"  header {detected.header} after {detected.skipped_lines} lines")
+    for words, found in names.items():
+        print(f"  {words} {', '.join(map(detected.column_name, found)) or 'none'}")
+    print(
+        f"  {figures.rows:,} rows, {figures.filled:,} filled, {figures.usable:,} usable, {figures.split:,} of them split,"
+    )
+    print(f"  {figures.whole:,} whole cells, {figures.distinct_whole:,} distinct")
 
 
 if __name__ == "__main__":

@@ -24,13 +24,14 @@ from services.ingest.reading.workbook.sheet import SheetHandler, SheetRow, sheet
 from services.ingest.reading.workbook.xml_events import Handler, parse_all
 
 CPU_SECONDS: Final = 600
+LEAST_SAMPLE_ROWS: Final = 20
 _BATCH_BYTES: Final = 32 * 1024
 PartHandler = TypeVar("PartHandler", bound=Handler)
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What to read: `sheet` None means a sample of every sheet, `most_rows` of each; rows begin after `after_row`."""
+    """What to read: `sheet` None means a sample of every sheet, `most_rows` in all; rows begin after `after_row`."""
 
     path: str
     sheet: str | None
@@ -85,9 +86,11 @@ def _read(task: Task, limits: Limits, output: _Output) -> None:
     with opened_archive(path) as archive:
         workbook = _Workbook(archive, path.stat().st_size, limits)
         wanted = [sheet for sheet in workbook.sheets if task.sheet in (None, sheet.name)]
-        for sheet in wanted if task.sheet is None else wanted[:1]:
+        wanted = wanted if task.sheet is None else wanted[:1]
+        most_rows = None if task.most_rows is None else max(LEAST_SAMPLE_ROWS, task.most_rows // max(1, len(wanted)))
+        for sheet in wanted:
             output.write(["sheet", sheet.name, sheet.visible])
-            for row in islice(workbook.rows(sheet), task.most_rows):
+            for row in islice(workbook.rows(sheet), most_rows):
                 if row[0] > task.after_row:
                     output.write(row)
 

@@ -17,7 +17,7 @@ from services.ingest.reading.refusals import Refused
 from services.ingest.reading.workbook.child import Task
 from services.ingest.reading.workbook.sheet import SheetRow
 
-SAMPLE_ROWS: Final = 1_000
+SAMPLE_ROWS: Final = 3_000
 _ROOT: Final = Path(__file__).parents[4]
 _MODULE: Final = "services.ingest.reading.workbook.child"
 _PIECE_BYTES: Final = 64 * 1024

@@ -6,6 +6,7 @@ from typing import Final
 from services.ingest.reading.containers import ByteStream
 from services.ingest.reading.model import Limits
 from services.ingest.reading.refusals import Refused
+from services.ingest.reading.workbook.blank_cells import BlankCells
 from services.ingest.reading.workbook.number_formats import as_shown
 from services.ingest.reading.workbook.parts import SharedTexts, Styles, unescaped
 from services.ingest.reading.workbook.xml_events import Handler, local_name, parse
@@ -23,12 +24,12 @@ def sheet_rows(stream: ByteStream, part: str, handler: "SheetHandler", limits: L
     Raises Refused: `bad-workbook`, `too-many-columns`, `cell-too-long`, `line-too-long`.
     """
     last_filled_bytes = 0
-    for parsed_bytes in parse(stream, handler, part):
+    for read_bytes in parse(stream, handler, part, thinned=BlankCells().thinned):
         if handler.rows:
-            last_filled_bytes = parsed_bytes
+            last_filled_bytes = read_bytes
             yield from handler.rows
             handler.rows.clear()
-        elif parsed_bytes - last_filled_bytes > limits.max_blank_sheet_bytes:
+        elif read_bytes - last_filled_bytes > limits.max_blank_sheet_bytes:
             raise Refused(
                 "bad-workbook",
                 f"After row {handler.row_number:,} the sheet holds only formatting, more than "
@@ -42,6 +43,7 @@ class SheetHandler(Handler):
     def __init__(self, texts: SharedTexts, styles: Styles, limits: Limits, *, from_1904: bool) -> None:
         self.rows: list[SheetRow] = []
         self.row_number = 0
+        self._rows_seen = 0
         self._texts, self._styles, self._limits, self._from_1904 = texts, styles, limits, from_1904
         self._columns: dict[str, int] = {}
         self._cells: list[str] = []
@@ -88,8 +90,9 @@ class SheetHandler(Handler):
                 raise Refused("cell-too-long", detail)
 
     def _start_row(self, number: str) -> None:
+        self._rows_seen += 1
         self.row_number = int(number) if number.isdecimal() and len(number) < 9 else self.row_number + 1
-        if self.row_number > MOST_ROWS:
+        if max(self.row_number, self._rows_seen) > MOST_ROWS:
             raise Refused("bad-workbook", f"The sheet has rows beyond {MOST_ROWS:,}, which Excel cannot have.")
         self._cells = []
         self._column = -1

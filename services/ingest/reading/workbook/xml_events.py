@@ -8,6 +8,8 @@ from services.ingest.reading.containers import ByteStream
 from services.ingest.reading.refusals import Refused
 
 PIECE_BYTES: Final = 64 * 1024
+LONGEST_ELEMENT_BYTES: Final = 1024 * 1024
+"""Of a tag with its attributes. Expat keeps an unfinished one and begins it anew with each piece."""
 
 
 class Handler:
@@ -20,19 +22,29 @@ class Handler:
     def text(self, text: str) -> None: ...
 
 
-def parse(stream: ByteStream, handler: Handler, part: str) -> Iterator[int]:
-    """Parse a part; yields the bytes parsed so far after each piece. Raises Refused `bad-workbook`."""
+def parse(
+    stream: ByteStream, handler: Handler, part: str, *, thinned: Callable[[bytes], bytes] = bytes
+) -> Iterator[int]:
+    """Parse a part; yields the bytes read so far after each piece, which `thinned` may make shorter.
+
+    Raises Refused `bad-workbook`.
+    """
     parser = _parser(handler, part)
-    parsed_bytes = 0
+    read_bytes = parsed_bytes = 0
     try:
         while piece := stream.read(PIECE_BYTES):
-            parser.Parse(piece, False)
-            parsed_bytes += len(piece)
-            yield parsed_bytes
-        parser.Parse(b"", True)
+            read_bytes += len(piece)
+            thin = thinned(piece)
+            parser.Parse(thin, False)
+            parsed_bytes += len(thin)
+            if parsed_bytes - parser.CurrentByteIndex > LONGEST_ELEMENT_BYTES:
+                detail = f"{part} holds a single element of more than {LONGEST_ELEMENT_BYTES:,} bytes. Save it again."
+                raise Refused("bad-workbook", detail)
+            yield read_bytes
+        parser.Parse(thinned(b""), True)
     except expat.ExpatError as error:
         raise Refused("bad-workbook", f"{part} is damaged ({error}). Open the workbook and save it again.") from error
-    yield parsed_bytes
+    yield read_bytes
 
 
 def parse_all(stream: ByteStream, handler: Handler, part: str) -> None:
