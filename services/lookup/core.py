@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from schemas import topics
 from schemas.lookups import Answered, AttemptError, DeadLetter, LookupResult, LookupRetry, Outcome, PhoneData
@@ -80,8 +80,9 @@ class GateCore:
     def next_change_at(self) -> float | None:
         """When time alone may make another call possible, seconds since the epoch."""
         moments = [self.fold.queue.next_due_at()]
-        if self.health.probe_at is not None and not self.health.is_probing:
-            moments.append(self.health.probe_at.timestamp())
+        probe_at = self.health.probe_at
+        if probe_at is not None and not self.health.is_probing and self.fold.queue.has_callable:
+            moments.append(probe_at.timestamp())
         return min((moment for moment in moments if moment is not None), default=None)
 
     def still_wanted(self, call: Call) -> bool:
@@ -162,8 +163,8 @@ class GateCore:
             return self._give_up(call.entry, history, now)
         at = decision.at
         if self.health.standing == "account_problem" and self.health.probe_at is not None:
-            # The same phone is no use for the next probe if there is another one.
-            at = max(at, self.health.probe_at)
+            # If there is another phone, that one is the next probe: it tells whether this one was to blame.
+            at = max(at, self.health.probe_at + timedelta(seconds=1))
         self.tally.retries += 1
         self.tally.retries_by_upload[call.payer] = self.tally.retries_by_upload.get(call.payer, 0) + 1
         history = self.fold.histories[call.phone] = history.until(at)

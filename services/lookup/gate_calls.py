@@ -13,6 +13,8 @@ from services.lookup.gate_http import HttpCaller, Withdrawn
 from services.lookup.gate_pacer import Verdict
 from services.lookup.gate_records import Recorder
 from services.lookup.limiter import Limiter
+from services.lookup.providers.protocol import Wait
+from services.lookup.retries import LONGEST_RETRY_AFTER_SECONDS
 
 LEAD_SECONDS = 0.25
 """How long before its permit a call is decided on: time to connect. Later commands still withdraw it at the socket."""
@@ -119,11 +121,20 @@ class Dispatcher:
             self._core.withdrawn(call)
             return
         self._unwritten -= not call.written
+        if isinstance(reply, Wait) and reply.throttled:
+            self._slow_down(call, reply)
         self._unacknowledged += 1
         try:
             await self._recorder.write(self._core.replied(call, reply, datetime.now(UTC), may_fail=self._may_write()))
         finally:
             self._unacknowledged -= 1
+
+    def _slow_down(self, call: Call, reply: Wait) -> None:
+        """Fewer slots for a while; silence for as long as the provider asked, if it refuses more than one phone."""
+        seconds = 0.0
+        if self._core.health.throttled(call.phone) and reply.retry_after_seconds is not None:
+            seconds = min(reply.retry_after_seconds, LONGEST_RETRY_AFTER_SECONDS)
+        self._limiter.throttled(monotonic_ns(), closed_for_ns=round(seconds * 1e9))
 
     def _written(self) -> None:
         self._unwritten -= 1

@@ -27,6 +27,7 @@ class Health:
     _streak: list[str] = field(default_factory=list)
     _accused: Counter[str] = field(default_factory=Counter)
     _exonerated: set[str] = field(default_factory=set)
+    _throttled: set[str] = field(default_factory=set)
 
     def may_call(self, now: datetime) -> bool:
         """Whether a call may begin; while not up it is a probe, and the only one."""
@@ -49,11 +50,17 @@ class Health:
     def answered(self, phone: str, *, probe: bool) -> None:
         """The provider said something of the phone, so it works."""
         self._streak.clear()
+        self._throttled.clear()
         if probe or self.standing == "up":
             # The account serves other phones: what it refused was about the phones themselves.
             self._exonerated.update(accused for accused in self._accused if accused != phone)
             self._accused.clear()
             self.standing, self.probe_at, self.is_probing, self.error = "up", None, False, None
+
+    def throttled(self, phone: str) -> bool:
+        """A call was refused with "slow down". Whether it is meant for all: no other phone was answered in between."""
+        self._throttled.add(phone)
+        return len(self._throttled) > 1
 
     def refused_account(self, phone: str, now: datetime, *, probe: bool, error: str) -> bool:
         """Whether the refusal is about our account; False: about this phone only, as others were served since."""

@@ -1,0 +1,378 @@
+"""What the gate does with replies: answers, retries, dead letters, pauses, and an account of every call."""
+
+from collections import Counter
+from datetime import datetime, timedelta
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from schemas import topics
+from schemas.codec import encode
+from schemas.lookups import LookupRequest, PhoneData
+from schemas.uploads import CancelUpload, PauseUpload, UploadEventBase
+from services.lookup.core import Call, GateCore, Records
+from services.lookup.fold import LogRecord
+from services.lookup.providers.protocol import AccountProblem, Found, NotValid, Reply, Wait
+from tests.unit.lookup.requests import NOW, phone, request
+
+OK = Found(PhoneData(line_type="mobile"))
+BROKEN = Wait("http_500", "status 500")
+REFUSED = AccountProblem("http_401", "status 401")
+
+
+class Bench:
+    """A core with a virtual clock, a log that acknowledges at once, and a count of every call that was paid."""
+
+    def __init__(self, *, max_attempts: int = 6) -> None:
+        self.core = GateCore(provider="generic", max_attempts=max_attempts, random=lambda: 0.0)
+        self.now = NOW
+        self.offset = 0
+        self.made: list[str] = []
+        self.written: list[Records] = []
+
+    def want(self, *messages: LookupRequest) -> None:
+        for message in messages:
+            self.apply(LogRecord(topics.LOOKUP_REQUESTS, message.key, encode(message), self.offset, 0))
+
+    def event(self, message: UploadEventBase) -> None:
+        self.apply(LogRecord(topics.UPLOAD_EVENTS, message.upload_id, encode(message), self.offset, 0))
+
+    def apply(self, record: LogRecord) -> None:
+        self.core.fold.apply(record)
+        self.offset += 1
+
+    def begin(self) -> Call:
+        call = self.core.next_call(self.now)
+        assert call is not None
+        call.written = True
+        self.made.append(call.phone)
+        return call
+
+    def end(self, call: Call, reply: Reply, *, may_fail: bool = True) -> Records:
+        records = self.core.replied(call, reply, self.now, may_fail=may_fail)
+        self.written.append(records)
+        self.core.recorded(records, 0)
+        return records
+
+    def call(self, reply: Reply) -> Records:
+        return self.end(self.begin(), reply)
+
+    def wait(self, seconds: float) -> None:
+        self.now += timedelta(seconds=seconds)
+
+    @property
+    def accounted(self) -> Counter[str]:
+        """Calls by payer over all results, as the assembler adds them up."""
+        paid: Counter[str] = Counter()
+        for records in self.written:
+            for each in records.result.calls if records.result else ():
+                paid[each.upload_id] += each.calls
+        return paid
+
+    def run_dry(self, reply: Reply = OK) -> None:
+        """Answers everything that is left, however long its backoff."""
+        for _ in range(1_000):
+            if not list(self.core.fold.queue.lanes):
+                return
+            call = self.core.next_call(self.now)
+            if call is None:
+                self.wait(10)
+                continue
+            call.written = True
+            self.made.append(call.phone)
+            self.end(call, reply)
+        raise AssertionError("the queue never ran dry")
+
+
+def test_an_answer_names_and_settles_all_who_wait() -> None:
+    bench = Bench()
+    bench.want(request(1, "u1"), request(1, "u2", round_=1))
+    result = bench.call(OK).result
+    assert result is not None
+    assert [(each.upload_id, each.round) for each in result.answers] == [("u1", 0), ("u2", 1)]
+    assert [(each.upload_id, each.calls) for each in result.calls] == [("u1", 1)]
+    assert (result.outcome, result.attempts, result.looked_up_at) == ("ok", 1, NOW)
+    assert set(bench.core.fold.graves) == {request(1, "u1").key, request(1, "u2", round_=1).key}
+    assert bench.core.next_call(bench.now) is None
+
+
+def test_who_asks_while_the_call_is_made_is_answered_by_it() -> None:
+    bench = Bench()
+    bench.want(request(1, "u1"))
+    call = bench.begin()
+    later = request(1, "u2", wanted_at=NOW + timedelta(seconds=9), max_age=timedelta(0))
+    bench.want(later)
+    result = bench.end(call, OK).result
+    assert result is not None
+    assert [each.upload_id for each in result.answers] == ["u1", "u2"]
+    assert result.looked_up_at == later.wanted_at
+    assert bench.core.next_call(bench.now) is None
+
+
+def test_who_asks_anew_while_the_result_is_written_gets_a_call_of_its_own() -> None:
+    bench = Bench()
+    bench.want(request(1, "u1"))
+    records = bench.core.replied(bench.begin(), OK, bench.now, may_fail=True)
+    bench.want(
+        request(1, "fresh enough"),
+        request(1, "anew", wanted_at=NOW + timedelta(seconds=1), max_age=timedelta(0)),
+    )
+    bench.core.recorded(records, 0)
+    call = bench.begin()
+    assert [ask.upload_id for ask in call.entry.asks] == ["anew"]
+
+
+def test_not_valid_is_a_result_like_any_other() -> None:
+    bench = Bench()
+    bench.want(request(1))
+    result = bench.call(NotValid()).result
+    assert result is not None
+    assert (result.outcome, result.data, result.error) == ("not_valid", None, None)
+
+
+def test_a_failure_is_tried_again_ever_later_then_given_up_with_its_history() -> None:
+    bench = Bench()
+    bench.want(request(1, "u1"), request(1, "u2"))
+    delays = []
+    for attempt in range(1, 6):
+        (retry,) = bench.call(BROKEN).retries
+        assert retry.attempts == attempt
+        delays.append((retry.retry_at - bench.now).total_seconds())
+        assert bench.core.next_call(bench.now) is None
+        bench.wait(delays[-1])
+    assert delays == [0.5, 1, 2, 4, 8]
+    records = bench.call(BROKEN)
+    letter, result = records.dead_letter, records.result
+    assert letter is not None
+    assert result is not None
+    assert (letter.attempts, len(letter.errors), letter.original_offset) == (6, 6, 0)
+    assert [each.upload_id for each in letter.requests] == ["u1", "u2"]
+    assert (result.outcome, result.attempts, result.key) == ("failed", 6, f"{phone(1)}|failed")
+    assert result.error is not None
+    assert result.error.code == "http_500"
+    assert records.forget_retry
+    assert bench.accounted.total() == 6
+
+
+def test_the_provider_can_ask_for_more_patience() -> None:
+    bench = Bench()
+    bench.want(request(1))
+    (retry,) = bench.call(Wait("throttled", "429", throttled=True, retry_after_seconds=90)).retries
+    assert retry.retry_at == NOW + timedelta(seconds=90)
+
+
+def test_a_later_round_begins_anew_after_giving_up() -> None:
+    bench = Bench(max_attempts=1)
+    bench.want(request(1, "u1"))
+    bench.call(BROKEN)
+    bench.want(request(1, "u1", round_=1))
+    result = bench.call(OK).result
+    assert result is not None
+    assert (result.attempts, result.answers[0].round) == (1, 1)
+
+
+def test_a_refused_account_stops_everything_and_burns_no_row() -> None:
+    bench = Bench()
+    bench.want(*(request(number) for number in range(10)))
+    (retry,) = bench.call(REFUSED).retries
+    assert retry.attempts == 0
+    assert not bench.core.health.may_call(bench.now)
+    for _ in range(5):
+        assert bench.core.next_call(bench.now + timedelta(seconds=59)) is None
+        bench.wait(60)
+        bench.call(REFUSED)
+        assert bench.core.next_call(bench.now) is None, "one probe a minute"
+    bench.wait(60)
+    bench.call(OK)
+    assert bench.core.health.may_call(bench.now)
+    bench.run_dry()
+    assert bench.accounted.total() == len(bench.made)
+    assert all(records.dead_letter is None for records in bench.written)
+
+
+def test_a_phone_alone_that_is_refused_does_not_stop_the_others_for_ever() -> None:
+    bench = Bench(max_attempts=2)
+    bench.want(*(request(number) for number in range(3)))
+    bench.call(REFUSED)
+    bench.wait(60)
+    assert bench.call(OK).phone != phone(0)  # another phone is tried first
+    bench.call(OK)
+    bench.wait(60)
+    bench.call(REFUSED)
+    assert bench.core.health.standing == "up"
+    bench.wait(60)
+    assert bench.call(REFUSED).dead_letter is not None
+
+
+def test_a_provider_that_is_down_is_probed_and_the_attempts_do_not_count() -> None:
+    bench = Bench()
+    bench.want(*(request(number) for number in range(30)))
+    for _ in range(20):
+        bench.call(BROKEN)
+    assert bench.core.next_call(bench.now) is None
+    assert {bench.core.fold.history(phone(number)).attempts for number in range(20)} == {0}
+    assert len(bench.written[-1].retries) == 20, "the next gate must know that they do not count"
+    bench.wait(60)
+    bench.call(BROKEN)
+    assert bench.core.next_call(bench.now) is None
+    bench.wait(60)
+    bench.call(OK)
+    bench.run_dry()
+    assert all(records.dead_letter is None for records in bench.written)
+    assert bench.accounted.total() == len(bench.made)
+
+
+def test_a_few_bad_phones_are_not_a_provider_that_is_down() -> None:
+    bench = Bench(max_attempts=30)
+    bench.want(*(request(number) for number in range(4)))
+    for _ in range(25):
+        bench.call(BROKEN)
+        bench.wait(60)
+    assert bench.core.health.standing == "up"
+
+
+def test_a_paused_gate_makes_no_call() -> None:
+    bench = Bench()
+    bench.want(request(1))
+    call = bench.begin()
+    bench.core.fold.paused = True
+    assert not bench.core.still_wanted(call)
+    bench.core.withdrawn(call)
+    assert bench.core.next_call(bench.now) is None
+    bench.core.fold.paused = False
+    assert bench.begin().phone == phone(1)
+
+
+def test_a_pause_withdraws_a_call_that_waits_at_the_socket_unless_others_await_it() -> None:
+    bench = Bench()
+    bench.want(request(1, "u1"), request(2, "u1"), request(2, "u2"))
+    alone, shared = bench.begin(), bench.begin()
+    if alone.phone != phone(1):
+        alone, shared = shared, alone
+    bench.event(PauseUpload(upload_id="u1", at=NOW))
+    assert not bench.core.still_wanted(alone)
+    assert bench.core.still_wanted(shared)
+
+
+def test_a_cancel_in_the_middle_of_a_call_keeps_what_was_paid() -> None:
+    bench = Bench()
+    bench.want(request(1, "u1"))
+    call = bench.begin()
+    bench.event(CancelUpload(upload_id="u1", at=NOW))
+    assert not bench.core.still_wanted(call)
+    result = bench.end(call, OK).result
+    assert result is not None
+    assert (result.outcome, result.answers) == ("ok", ())
+    assert bench.accounted == {"u1": 1}
+
+
+def test_a_failure_that_nobody_awaits_any_more_is_only_accounted_for() -> None:
+    bench = Bench()
+    bench.want(request(1, "u1"))
+    bench.call(BROKEN)
+    bench.wait(60)
+    call = bench.begin()
+    bench.event(CancelUpload(upload_id="u1", at=NOW))
+    records = bench.end(call, BROKEN)
+    assert records.result is not None
+    assert (records.result.outcome, records.result.answers) == ("failed", ())
+    assert (records.dead_letter, records.forget_retry) == (None, True)
+    assert bench.accounted == {"u1": 2}
+    assert bench.core.next_orphan(bench.now) is None
+
+
+def test_calls_for_a_phone_in_backoff_are_accounted_for_when_its_upload_is_cancelled() -> None:
+    bench = Bench()
+    bench.want(request(1, "u1"))
+    bench.call(BROKEN)
+    bench.event(CancelUpload(upload_id="u1", at=NOW))
+    records = bench.core.next_orphan(bench.now)
+    assert records is not None
+    bench.written.append(records)
+    assert bench.accounted == {"u1": 1}
+    assert records.forget_retry
+    assert bench.core.next_orphan(bench.now) is None
+
+
+def test_without_the_lease_only_what_is_no_failure_is_written() -> None:
+    bench = Bench(max_attempts=1)
+    bench.want(request(1), request(2))
+    first, second = bench.begin(), bench.begin()
+    assert bench.end(first, BROKEN, may_fail=False) == Records(phone(1))
+    assert bench.end(second, OK, may_fail=False).result is not None
+    assert bench.core.fold.queue.has_callable
+
+
+def test_a_call_that_never_reached_the_socket_is_not_paid() -> None:
+    bench = Bench(max_attempts=1)
+    bench.want(request(1))
+    call = bench.core.next_call(bench.now)
+    assert call is not None
+    records = bench.core.replied(call, Wait("no_connection", "refused"), bench.now, may_fail=True)
+    assert records.result is not None
+    assert records.result.calls == ()
+
+
+replies = st.sampled_from([OK, NotValid(), BROKEN, BROKEN, REFUSED])
+moves = st.lists(
+    st.tuples(
+        st.sampled_from(["want", "call", "begin", "end", "cancel", "wait"]),
+        st.integers(0, 5),
+        st.sampled_from(["u1", "u2", "u3"]),
+        replies,
+    ),
+    max_size=60,
+)
+
+
+@settings(deadline=None, max_examples=200)
+@given(moves=moves)
+def test_every_call_is_accounted_for_and_every_request_is_settled(
+    moves: list[tuple[str, int, str, Reply]],
+) -> None:
+    bench = Bench(max_attempts=3)
+    open_calls: list[Call] = []
+    clock: datetime = bench.now
+    for move, number, upload_id, reply in moves:
+        if move == "want":
+            bench.want(request(number, upload_id))
+        elif move == "cancel":
+            bench.event(CancelUpload(upload_id=upload_id, at=bench.now))
+        elif move == "wait":
+            bench.wait(20 * number)
+        elif move == "end" and open_calls:
+            bench.end(open_calls.pop(number % len(open_calls)), reply)
+        elif (call := bench.core.next_call(bench.now)) is not None:
+            call.written = True
+            bench.made.append(call.phone)
+            assert call.phone not in {each.phone for each in open_calls}, "one call per phone at a time"
+            if move == "begin":
+                open_calls.append(call)
+            else:
+                bench.end(call, reply)
+    for call in open_calls:
+        bench.end(call, OK)
+    bench.run_dry()
+    while (records := bench.core.next_orphan(bench.now)) is not None:
+        bench.written.append(records)
+    assert bench.now >= clock
+    assert bench.accounted.total() == len(bench.made)
+    assert list(bench.core.fold.queue.lanes) == []
+    assert not bench.core.fold.histories
+
+
+@pytest.mark.parametrize("reply", [OK, BROKEN])
+def test_a_second_gate_that_folds_the_same_log_goes_on_where_the_first_stopped(reply: Reply) -> None:
+    first, second = Bench(), Bench()
+    for bench in (first, second):
+        bench.want(request(1, "u1"), request(2, "u2"))
+    records = first.call(reply)
+    for retry in records.retries:
+        second.apply(LogRecord(topics.LOOKUP_RETRIES, retry.phone, encode(retry), 0, 0))
+    if records.result is not None:
+        second.apply(LogRecord(topics.LOOKUP_RESULTS, records.result.key, encode(records.result), 0, 0))
+    second.core.fold.take_over()
+    assert second.begin().phone == phone(2)
+    assert set(second.core.fold.graves) == set(first.core.fold.graves)
+    assert second.core.fold.histories == first.core.fold.histories

@@ -1,0 +1,255 @@
+"""The gate's state is a fold of the log: the same records, in any order between topics, give the same backlog."""
+
+from datetime import datetime, timedelta
+from itertools import count
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from schemas import topics
+from schemas.base import Message
+from schemas.codec import UndecodableRecord, encode
+from schemas.lookups import (
+    Answered,
+    AttemptError,
+    LookupCommand,
+    LookupRequest,
+    LookupResult,
+    LookupRetry,
+    Outcome,
+    PaidCalls,
+    request_key,
+)
+from schemas.topics import Topic
+from schemas.uploads import (
+    CancelUpload,
+    DeleteUpload,
+    PauseUpload,
+    ResumeUpload,
+    SetPriority,
+    UploadEventBase,
+    UploadOpened,
+    UploadOptions,
+)
+from services.lookup.fold import Fold, LogRecord
+from services.lookup.lanes import Stage
+from services.lookup.recent import KEPT_MS
+from tests.unit.lookup.requests import NOW, phone, request
+
+NOW_MS = int(NOW.timestamp() * 1000)
+_offsets = count()
+
+
+def record(topic: Topic, key: str, message: Message | None, *, at_ms: int = NOW_MS) -> LogRecord:
+    return LogRecord(topic, key, None if message is None else encode(message), next(_offsets), at_ms)
+
+
+def wanted(message: LookupRequest) -> LogRecord:
+    return record(topics.LOOKUP_REQUESTS, message.key, message)
+
+
+def buried(number: int, upload_id: str, round_: int = 0) -> LogRecord:
+    return record(topics.LOOKUP_REQUESTS, request_key(phone(number), upload_id, round_), None)
+
+
+def event(message: UploadEventBase) -> LogRecord:
+    return record(topics.UPLOAD_EVENTS, message.upload_id, message)
+
+
+def opened(upload_id: str, priority: int) -> LogRecord:
+    options = UploadOptions(priority=priority)
+    return event(UploadOpened(upload_id=upload_id, at=NOW, name="x.csv", owner="owner-1", options=options))
+
+
+def result(
+    number: int,
+    *answers: tuple[str, int],
+    outcome: Outcome = "ok",
+    looked_up_at: datetime = NOW,
+    at_ms: int = NOW_MS,
+) -> LogRecord:
+    message = LookupResult(
+        phone=phone(number),
+        outcome=outcome,
+        provider="generic",
+        looked_up_at=looked_up_at,
+        attempts=1,
+        answers=tuple(Answered(upload_id=upload_id, round=round_) for upload_id, round_ in answers),
+    )
+    return record(topics.LOOKUP_RESULTS, message.key, message, at_ms=at_ms)
+
+
+def retry(number: int, *, attempts: int = 1, seconds: float = 30) -> LogRecord:
+    error = AttemptError(error_class="wait", code="http_500", detail="status 500", at=NOW)
+    message = LookupRetry(
+        phone=phone(number),
+        attempts=attempts,
+        retry_at=NOW + timedelta(seconds=seconds),
+        errors=(error,),
+        calls=(PaidCalls(upload_id="u1", calls=attempts),),
+    )
+    return record(topics.LOOKUP_RETRIES, message.phone, message)
+
+
+def fold_of(*records: LogRecord) -> Fold:
+    fold = Fold()
+    for each in records:
+        fold.apply(each)
+    return fold
+
+
+def backlog(fold: Fold) -> set[str]:
+    """The request keys that still wait."""
+    keys = set()
+    for number in range(10):
+        entry = fold.queue.entry(phone(number))
+        keys |= {ask.key(entry.phone) for ask in entry.asks} if entry is not None else set()
+    return keys
+
+
+SOME_LOG: dict[str, list[LogRecord]] = {
+    "requests": [
+        *(wanted(request(number, "u1")) for number in range(4)),
+        *(wanted(request(number, "u2")) for number in range(2, 6)),
+        wanted(request(6, "u3")),
+        buried(0, "u1"),
+        wanted(request(7, "u4", wanted_at=NOW + timedelta(hours=2), max_age=timedelta(0))),
+    ],
+    "results": [
+        result(1, ("u1", 0)),
+        result(3, ("u2", 0), outcome="failed"),
+        result(7, looked_up_at=NOW + timedelta(hours=1)),
+    ],
+    "events": [opened("u1", 3), opened("u3", 3), event(CancelUpload(upload_id="u3", at=NOW))],
+    "retries": [retry(4)],
+}
+
+
+@settings(deadline=None)
+@given(data=st.data())
+def test_the_order_between_topics_does_not_matter(data: st.DataObject) -> None:
+    queues = {name: list(records) for name, records in SOME_LOG.items()}
+    fold = Fold()
+    while queues:
+        name = data.draw(st.sampled_from(sorted(queues)))
+        fold.apply(queues[name].pop(0))
+        if not queues[name]:
+            del queues[name]
+    straight = fold_of(*(each for records in SOME_LOG.values() for each in records))
+    assert backlog(fold) == backlog(straight)
+    assert set(fold.graves) == set(straight.graves)
+    assert fold.queue.total(Stage.BACKOFF) == straight.queue.total(Stage.BACKOFF) == 1
+
+
+@settings(deadline=None)
+@given(data=st.data())
+def test_reading_records_again_changes_nothing(data: st.DataObject) -> None:
+    everything = [each for records in SOME_LOG.values() for each in records]
+    fold = fold_of(*everything)
+    expected = backlog(fold)
+    again = data.draw(st.lists(st.sampled_from([*SOME_LOG["results"], *SOME_LOG["events"], *SOME_LOG["retries"]])))
+    for each in again:
+        fold.apply(each)
+    assert backlog(fold) == expected
+
+
+def test_a_request_that_a_remembered_result_answers_is_only_buried() -> None:
+    fold = fold_of(result(1, ("u1", 0)), wanted(request(1, "u2")))
+    assert backlog(fold) == set()
+    assert list(fold.graves) == [request_key(phone(1), "u2", 0)]
+
+
+def test_a_failure_is_no_answer_to_another_upload_or_a_later_round() -> None:
+    failure = result(1, ("u1", 0), outcome="failed")
+    fold = fold_of(failure, wanted(request(1, "u1")), wanted(request(1, "u2")), wanted(request(1, "u1", round_=1)))
+    assert backlog(fold) == {request_key(phone(1), "u2", 0), request_key(phone(1), "u1", 1)}
+
+
+def test_asking_anew_is_not_answered_by_what_is_older() -> None:
+    anew = request(1, "u2", max_age=timedelta(0))
+    fold = fold_of(result(1, ("u1", 0), looked_up_at=NOW - timedelta(seconds=1)), wanted(anew))
+    assert backlog(fold) == {anew.key}
+
+
+def test_results_are_forgotten_an_hour_of_log_time_later() -> None:
+    later = result(2, ("u1", 0), at_ms=NOW_MS + KEPT_MS + 1)
+    fold = fold_of(result(1, ("u1", 0)), later, wanted(request(1, "u2")))
+    assert backlog(fold) == {request_key(phone(1), "u2", 0)}
+
+
+def test_an_erased_result_answers_nobody() -> None:
+    erased = record(topics.LOOKUP_RESULTS, phone(1), None)
+    fold = fold_of(result(1, ("u1", 0)), erased, wanted(request(1, "u2")))
+    assert backlog(fold) == {request_key(phone(1), "u2", 0)}
+
+
+def test_a_tombstone_ends_a_grave_and_a_request() -> None:
+    fold = fold_of(wanted(request(1, "u1")), result(1, ("u1", 0)), buried(1, "u1"))
+    assert backlog(fold) == set()
+    assert not fold.graves
+
+
+@pytest.mark.parametrize("command", [CancelUpload, DeleteUpload])
+def test_requests_of_a_withdrawn_upload_are_buried_before_and_after(command: type[CancelUpload]) -> None:
+    fold = fold_of(wanted(request(1, "u1")), event(command(upload_id="u1", at=NOW)), wanted(request(2, "u1")))
+    assert backlog(fold) == set()
+    assert set(fold.graves) == {request_key(phone(1), "u1", 0), request_key(phone(2), "u1", 0)}
+
+
+def test_an_uploads_own_priority_outranks_that_of_its_requests() -> None:
+    fold = fold_of(opened("u1", 2), wanted(request(1, "u1", priority=3)))
+    lane = fold.queue.lane("u1")
+    assert lane is not None
+    assert lane.priority == 2
+    fold.apply(event(SetPriority(upload_id="u1", at=NOW, priority=5)))
+    assert lane.priority == 5
+    fold.apply(opened("u1", 1))  # only the first opening counts
+    assert lane.priority == 5
+
+
+def test_pause_and_resume_before_and_after_the_first_request() -> None:
+    fold = fold_of(event(PauseUpload(upload_id="u1", at=NOW)), wanted(request(1, "u1")))
+    assert not fold.queue.has_callable
+    fold.apply(event(ResumeUpload(upload_id="u1", at=NOW)))
+    assert fold.queue.has_callable
+
+
+def test_the_command_to_pause_all_is_state() -> None:
+    fold = fold_of(record(topics.LOOKUP_COMMANDS, "lookups", LookupCommand(paused=True, by="admin", at=NOW)))
+    assert fold.paused
+    fold.apply(record(topics.LOOKUP_COMMANDS, "lookups", LookupCommand(paused=False, by="admin", at=NOW)))
+    assert not fold.paused
+
+
+@pytest.mark.parametrize("retry_first", [True, False])
+def test_a_backoff_outlives_its_gate(retry_first: bool) -> None:
+    records = [retry(1, attempts=3), wanted(request(1, "u1"))]
+    fold = fold_of(*(records if retry_first else reversed(records)))
+    assert not fold.queue.has_callable
+    assert fold.history(phone(1)).attempts == 3
+    fold.queue.advance(NOW + timedelta(seconds=30))
+    assert fold.queue.has_callable
+
+
+def test_a_retry_that_nobody_waits_for_is_accounted_for_by_the_next_gate() -> None:
+    fold = fold_of(retry(1), wanted(request(2, "u1")), retry(2))
+    fold.take_over()
+    assert list(fold.orphans) == [phone(1)]
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        LogRecord(topics.LOOKUP_REQUESTS, "x", b"{}", 0, 0),
+        LogRecord(topics.LOOKUP_REQUESTS, "no-colons", None, 0, 0),
+        LogRecord(topics.UPLOAD_EVENTS, "u1", b"not json", 0, 0),
+        LogRecord(topics.UPLOAD_EVENTS, "u1", None, 0, 0),
+        LogRecord(topics.LOOKUP_RESULTS, "x", b"\xff", 0, 0),
+    ],
+)
+def test_what_cannot_be_read_is_refused_and_changes_nothing(broken: LogRecord) -> None:
+    fold = fold_of(wanted(request(1, "u1")))
+    with pytest.raises(UndecodableRecord):
+        fold.apply(broken)
+    assert backlog(fold) == {request_key(phone(1), "u1", 0)}
