@@ -77,6 +77,8 @@ class Detected(Message):
     area_column: int | None = None
     area_column_candidates: tuple[int, ...] = ()
     region: str | None = None
+    width: int | None = None
+    """Most cells in any row, the header's included; known once the whole file was read."""
     quoting: dict[str, Any] = Field(default_factory=dict)
     """What a parser needs beyond the above to read the file again exactly as before."""
 

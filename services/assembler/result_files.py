@@ -45,9 +45,13 @@ class Layout:
         return cells
 
 
-def layout_of(detected: Detected | None) -> Layout:
-    """The result columns go after the input's; those an earlier run appended are refreshed where they are."""
+def layout_of(detected: Detected | None, *, width: int) -> Layout:
+    """The result columns go after the input's; those an earlier run appended are refreshed where they are.
+
+    `width` is the widest row's: a row may have more cells than the header, or there is no header at all.
+    """
     columns = () if detected is None else detected.columns
+    columns = (*columns, *[""] * (width - len(columns)))
     has_header = detected is not None and detected.header
     titles = [title.strip().lower() for title in columns] if has_header else []
     missing = [name for name in RESULT_COLUMNS if name not in titles]

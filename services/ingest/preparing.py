@@ -93,7 +93,7 @@ def prepare(task: Task) -> Prepared:
     pass_.writer.close()
     distinct = pass_.phones.write(phones_path(folder))
     return Prepared(
-        detected=Detected.model_validate(detected.to_dict()),
+        detected=Detected.model_validate(detected.to_dict() | {"width": max(pass_.width, len(detected.columns))}),
         counts=FileCounts(
             rows=pass_.writer.rows,
             with_phone=pass_.writer.rows - pass_.problems["no_phone"],
@@ -115,10 +115,12 @@ class _Pass:
     problems: Counter[str] = field(default_factory=Counter)
     usable: int = 0
     split: int = 0
+    width: int = 0
     first_rows: list[PreviewRow] = field(default_factory=list)
 
     def take(self, source: reading.SourceRow) -> None:
         row, line, cells = source
+        self.width = max(self.width, len(cells))
         found = reading.find_phone(cells, self.detected)
         if isinstance(found, reading.Found):
             phone, problem = found.phone, None

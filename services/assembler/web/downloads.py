@@ -14,7 +14,7 @@ from schemas.interface import Row
 from schemas.lookups import LineType, Verdict
 from schemas.rows import RowState
 from schemas.uploads import Detected
-from services.assembler.result_files import CsvWriter, jsonl_chunk, layout_of, result_name
+from services.assembler.result_files import CsvWriter, Layout, jsonl_chunk, layout_of, result_name
 from services.assembler.store import reads
 from services.assembler.store.records import RowFilter, UploadRecord
 from services.assembler.views import row_view
@@ -68,8 +68,9 @@ async def row_chunks(backend: Backend, record: UploadRecord, wanted: RowFilter) 
 async def csv_file(ask: Ask[ResultQuery, Nothing]) -> Response:
     record = await ask.backend.find(ask.identity, ask.upload_id)
     detected = _detected(record)
+    layout = await _layout(ask.backend, record, detected)
     delimiter = (detected.delimiter if detected is not None else None) or ","
-    writer = CsvWriter(layout_of(detected), delimiter=delimiter, safe=ask.query.excel_safe)
+    writer = CsvWriter(layout, delimiter=delimiter, safe=ask.query.excel_safe)
     return _streamed(ask, record, "csv", CSV_TYPE, head=writer.head(), to_bytes=writer.chunk)
 
 
@@ -123,10 +124,21 @@ async def xlsx_file(ask: Ask[ResultQuery, Nothing]) -> Response:
 
 
 async def _build(backend: Backend, record: UploadRecord, wanted: RowFilter, path: Path) -> None:
-    book = await asyncio.to_thread(Workbook, path, layout_of(_detected(record)))
+    layout = await _layout(backend, record, _detected(record))
+    book = await asyncio.to_thread(Workbook, path, layout)
     async for rows in row_chunks(backend, record, wanted):
         await asyncio.to_thread(book.add, rows)
     await asyncio.to_thread(book.close)
+
+
+async def _layout(backend: Backend, record: UploadRecord, detected: Detected | None) -> Layout:
+    """Where the result columns go. Nobody has counted the cells of rows that another system produced: they are read."""
+    if detected is not None and detected.width is not None:
+        return layout_of(detected, width=detected.width)
+    width = 0
+    async for rows in row_chunks(backend, record, RowFilter()):
+        width = max([width, *(len(row.cells) for row in rows)])
+    return layout_of(detected, width=width)
 
 
 def _detected(record: UploadRecord) -> Detected | None:

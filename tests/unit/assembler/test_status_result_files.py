@@ -71,7 +71,8 @@ def read(data: bytes, delimiter: str = ";") -> list[list[str]]:
 
 
 def written(of: Detected, *rows: Row, safe: bool = False) -> list[list[str]]:
-    writer = CsvWriter(layout_of(of), delimiter=of.delimiter or ",", safe=safe)
+    layout = layout_of(of, width=max(len(each.cells) for each in rows))
+    writer = CsvWriter(layout, delimiter=of.delimiter or ",", safe=safe)
     return read(writer.head() + writer.chunk(rows), of.delimiter or ",")
 
 
@@ -82,7 +83,7 @@ def test_results_follow_the_inputs_columns() -> None:
 
 
 def test_a_file_without_a_header_gets_none() -> None:
-    lines = written(detected("", "", header=False), row("Ada", "(415) 555-0100"))
+    lines = written(detected(header=False), row("Ada", "(415) 555-0100"))
     assert lines == [["Ada", "(415) 555-0100", *RESULT_CELLS]]
 
 
@@ -104,6 +105,11 @@ def test_result_columns_that_are_there_in_part_are_completed_behind_the_others()
 def test_short_rows_are_filled_up_so_that_results_stand_in_their_columns() -> None:
     lines = written(detected("A", "B", "C"), row("x"))
     assert lines[1] == ["x", "", "", *RESULT_CELLS]
+
+
+def test_cells_beyond_the_header_stay_and_results_stand_behind_them() -> None:
+    lines = written(detected("A"), row("x", "y", "z"), row("x"))
+    assert lines == [["A", "", "", *RESULT_COLUMNS], ["x", "y", "z", *RESULT_CELLS], ["x", "", "", *RESULT_CELLS]]
 
 
 def test_a_row_that_waits_says_so_and_nothing_else() -> None:
@@ -180,7 +186,7 @@ def sheet_values(path: Path, sheet: int = 0) -> list[list[Any]]:
 
 
 def make_workbook(path: Path, of: Detected, *rows: Row, sheet_rows: int = 100) -> Path:
-    book = Workbook(path, layout_of(of), sheet_rows=sheet_rows)
+    book = Workbook(path, layout_of(of, width=max(len(each.cells) for each in rows)), sheet_rows=sheet_rows)
     book.add(rows)
     book.close()
     return path
