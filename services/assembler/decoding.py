@@ -12,6 +12,7 @@ import orjson
 from pydantic import Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
+from schemas import topics
 from schemas.codec import UndecodableRecord, decode, decode_one_of
 from schemas.lookups import LookupResult
 from schemas.rows import RejectedRow
@@ -148,7 +149,7 @@ def _rows(batch: PartitionBatch, records: Iterable[Record]) -> None:
         try:
             fields = validate(record.value or b"")
         except ValidationError as error:
-            _refuse(batch, "upload-rows", record, UndecodableRecord(_places(error)))
+            _refuse(batch, topics.UPLOAD_ROWS.name, record, UndecodableRecord(_places(error)))
             continue
         add(
             UsableRow(
@@ -165,7 +166,7 @@ def _rows(batch: PartitionBatch, records: Iterable[Record]) -> None:
 
 def _rejected(batch: PartitionBatch, records: Iterable[Record]) -> None:
     for record in records:
-        row = _attempt(batch, "rejected-rows", record, _decode_rejected)
+        row = _attempt(batch, topics.REJECTED_ROWS.name, record, _decode_rejected)
         if row is not None:
             batch.rejected.append(row)
 
@@ -180,7 +181,7 @@ def _decode_rejected(record: Record) -> UnusableRow:
 
 def _results(batch: PartitionBatch, records: Iterable[Record]) -> None:
     for record in records:
-        result = _attempt(batch, "lookup-results", record, _decode_result)
+        result = _attempt(batch, topics.LOOKUP_RESULTS.name, record, _decode_result)
         if result is not None:
             batch.results.append(result)
 
@@ -201,7 +202,7 @@ def _decode_result(record: Record) -> PlacedResult:
 
 def _events(batch: PartitionBatch, records: Iterable[Record]) -> None:
     for record in records:
-        event = _attempt(batch, "upload-events", record, _decode_event)
+        event = _attempt(batch, topics.UPLOAD_EVENTS.name, record, _decode_event)
         if event is not None:
             batch.events.append(event)
 
@@ -214,7 +215,7 @@ def _decode_event(record: Record) -> PlacedEvent:
 
 def _questions(batch: PartitionBatch, records: Iterable[Record]) -> None:
     for record in records:
-        question = _attempt(batch, "plan-questions", record, _decode_question)
+        question = _attempt(batch, topics.PLAN_QUESTIONS.name, record, _decode_question)
         if question is not None:
             batch.questions.append(question)
 
