@@ -32,6 +32,8 @@ MOST_SEARCH_TRIES = 20
 """A cell is searched only so far: each candidate costs some 50 µs and a hostile cell may hold thousands."""
 
 _NORTH_AMERICAN_REGIONS = ("US", "CA")
+_SHORT_NUMBERS = ("310",)
+"""Exchanges of seven-digit numbers (Canada), the only ones shorter than ten digits: all else is not within ten digits."""
 _THREE_DIGITS = re.compile(r"\d\D*\d\D*\d").search
 _INTEGRAL_FLOAT = re.compile(r"(\d+)\.0+").fullmatch
 _SCIENTIFIC = re.compile(r"[+-]?\d+(?:[.,]\d+)?[eE][+]?\d+").fullmatch
@@ -74,8 +76,10 @@ def normalise(cell: str, region: str) -> Reading:
 def search(cell: str, region: str) -> str | None:
     """The first valid phone inside a cell that is more than a phone (several numbers, labels, text), in E.164."""
     text = cell.strip()[:LONGEST_SEARCH_CHARS]
-    if not _THREE_DIGITS(text) or _SCIENTIFIC(text) or _only_one_north_american(text, region):
+    if not _THREE_DIGITS(text) or _SCIENTIFIC(text):
         return None
+    if region in _NORTH_AMERICAN_REGIONS and (shape := _NORTH_AMERICAN(text)) and shape[4] not in _SHORT_NUMBERS:
+        return _north_american(text, region)
     matches: Iterator[phonenumbers.PhoneNumberMatch] = iter(
         phonenumbers.PhoneNumberMatcher(text, region, phonenumbers.Leniency.VALID, MOST_SEARCH_TRIES)
     )
@@ -107,11 +111,6 @@ def _parsed(text: str, region: str) -> str | None:
     national = phonenumbers.national_significant_number(number)
     valid = _valid_numbers(number.country_code or 0).fullmatch(national)
     return f"+{number.country_code}{national}" if valid else None
-
-
-def _only_one_north_american(text: str, region: str) -> bool:
-    """Nothing is inside a North American number but parts of it, which are too short for any."""
-    return region in _NORTH_AMERICAN_REGIONS and _NORTH_AMERICAN(text) is not None
 
 
 def _north_american(text: str, region: str) -> str | None:

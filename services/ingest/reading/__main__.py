@@ -38,16 +38,13 @@ def _report(path: Path, detected: Detected) -> None:
         "also in": detected.other_phone_columns,
         "area codes perhaps in": detected.area_column_candidates,
     }
-    print(
-        f"{path.name}: {detected.format}, {detected.encoding}, delimiter {detected.delimiter!r}, sheet {detected.sheet}"
-    )
-    print(f"  header {detected.header} after {detected.skipped_lines} lines")
+    print(f"{path.name}: {detected.format}, {detected.encoding}, delimiter {detected.delimiter!r}")
+    print(f"  sheet {detected.sheet}, header {detected.header} after {detected.skipped_lines} lines")
     for words, found in names.items():
         print(f"  {words} {', '.join(map(detected.column_name, found)) or 'none'}")
-    print(
-        f"  {figures.rows:,} rows, {figures.filled:,} filled, {figures.usable:,} usable, {figures.split:,} of them split,"
-    )
-    print(f"  {figures.whole:,} whole cells, {figures.distinct_whole:,} distinct")
+    print(f"  {figures.rows:,} rows, {figures.filled:,} filled")
+    print(f"  {figures.usable:,} usable: {figures.whole:,} whole cells, {figures.split:,} split")
+    print(f"  {figures.distinct_whole:,} distinct phones in whole cells")
 
 
 if __name__ == "__main__":

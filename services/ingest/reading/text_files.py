@@ -27,7 +27,7 @@ def detect_text(path: Path, container: Container, options: ReadOptions, limits: 
     with open_bytes(path, container, limits) as stream:
         seen = survey(stream)
     encoding = encoding_of(seen, options.region, options.encoding)
-    head = _whole_lines(decoded(seen.head, encoding), seen)
+    head = _whole_lines(decoded(seen.head, encoding), seen, limits)
     if not head.strip("\r\n"):
         raise Refused("empty", "The file holds nothing but line ends. Choose the file again; perhaps it was not saved.")
     if looks_like_json_lines(head[:65_536]):
@@ -53,11 +53,12 @@ class _Text:
             yield "".join(lines[1:-1])
 
 
-def _whole_lines(text: str, seen: Survey) -> str:
+def _whole_lines(text: str, seen: Survey, limits: Limits) -> str:
+    """The text up to its last line end, unless what follows is too long for a line and has to be refused."""
     if len(seen.head) == seen.total_bytes:
         return text
     end = max(text.rfind("\n"), text.rfind("\r", 0, len(text) - 1))
-    return text[: end + 1] if end > 0 else text
+    return text[: end + 1] if len(text) - end <= limits.max_line_chars else text
 
 
 def _detect_delimited(

@@ -97,14 +97,16 @@ class SharedTexts(Handler):
         self._in_reading_aid = False
 
     def start(self, name: str, _attributes: dict[str, str]) -> None:
-        name = local_name(name)
+        if ":" in name:
+            name = local_name(name)
         if name == "t":
             self._taking = not self._in_reading_aid
         elif name == "rPh":
             self._in_reading_aid = True
 
     def end(self, name: str) -> None:
-        name = local_name(name)
+        if ":" in name:
+            name = local_name(name)
         if name == "t":
             self._taking = False
         elif name == "rPh":
