@@ -13,7 +13,8 @@ from schemas import topics
 from schemas.settings import Settings
 from services.assembler.database import Database
 from services.assembler.joining.transaction import Joiner
-from services.assembler.positions import Goals, LogLost, Place, first_reads, held_back
+from services.assembler.positions import Goals, Place, first_reads, held_back
+from services.assembler.stall import Stall
 from services.assembler.store.fences import Offsets
 from services.runtime.kafka import make_consumer, topic_name
 
@@ -52,7 +53,8 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
         self._kinds = {topic_name(topic, settings): kind for kind, topic in _TOPICS.items()}
         self._names = {kind: name for name, kind in self._kinds.items()}
         self._generation = 0
-        self._refusal: LogLost | None = None
+        self._failure: Exception | None = None
+        self._stall = Stall()
         self._committed_at = 0.0
         self._held: frozenset[str] = frozenset()
         self.fences: dict[int, Offsets] = {}
@@ -84,8 +86,9 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
         self._generation += 1
         try:
             await self._take_over(assigned)
-        except LogLost as lost:
-            self._refusal = lost
+        except Exception as error:
+            # The client would only log it. `records` raises it.
+            self._failure = error
 
     async def _take_over(self, assigned: Collection[TopicPartition]) -> None:
         numbers = sorted({tp.partition for tp in assigned})
@@ -109,12 +112,15 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
 
         Raises:
             LogLost: Kafka no longer holds what is yet to be read.
+            Stalled: records wait, but none comes.
         """
         generation = self._generation
         fetched = await self.consumer.getmany(timeout_ms=POLL_MS, max_records=BATCH_RECORDS)
-        if self._refusal is not None:
-            raise self._refusal
+        if self._failure is not None:
+            raise self._failure
         records: Records = {}
+        if fetched:
+            self._stall.got_something()
         for tp, batch in fetched.items():
             records.setdefault(tp.partition, {})[self._kinds[tp.topic]] = batch
         return generation, records
@@ -132,8 +138,17 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
         self._hold()
         await self._commit_now_and_then()
 
-    async def skip_gaps(self) -> None:
-        """Takes note of the ends of compacted logs whose last records are gone."""
+    async def look_around(self) -> None:
+        """For when nothing came: takes note of ends whose last records were compacted away, and looks for a stall."""
+        await self._skip_gaps()
+        now = asyncio.get_running_loop().time()
+        if self.fences and self._stall.look_is_due(now):
+            readable = [tp for tp in self.consumer.assignment() if self._kinds[tp.topic] not in self._held]
+            ends = self._places(await self.consumer.end_offsets(readable))
+            positions = {place: await self.consumer.position(self._partition(place)) for place in ends}
+            self._stall.check(positions, ends, now=now)
+
+    async def _skip_gaps(self) -> None:
         for place, end in self.goals.ends.items():
             if self.positions.get(place, 0) < end and place[1] in self.fences:
                 position = await self.consumer.position(self._partition(place))

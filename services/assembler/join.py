@@ -8,10 +8,11 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 
 from aiokafka import AIOKafkaProducer
+from aiokafka.errors import IllegalStateError
 from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError
 
@@ -106,18 +107,17 @@ class JoinProcess:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Joins and publishes until `stop`; ends with an error if one of its loops does."""
-        async with _consuming(self._intake), asyncio.TaskGroup() as group:
+        async with _consuming(self._intake):
             loops = (self._progress, self._completions, self._rounds, self._sweeper)
-            others = [group.create_task(loop.run()) for loop in loops]
-            await group.create_task(self._join_until(stop))
-            for task in others:
-                task.cancel()
+            await _until_one_ends(self._join_until(stop), *(loop.run() for loop in loops))
 
     async def _join_until(self, stop: asyncio.Event) -> None:
         while not stop.is_set():
             generation, records = await self._intake.records()
             if not records:
-                await self._intake.skip_gaps()
+                # A partition that is taken from us while we look at it is no error.
+                with suppress(IllegalStateError):
+                    await self._intake.look_around()
             elif self._intake.is_current(generation):
                 await self._join(generation, records)
 
@@ -154,6 +154,19 @@ def _decode(records: Records, fences: dict[int, Offsets]) -> list[PartitionBatch
         for partition, by_topic in sorted(records.items())
         if partition in fences
     ]
+
+
+async def _until_one_ends(*loops: Coroutine[None, None, None]) -> None:
+    """Runs all; when one ends it ends the others, and raises what that one raised."""
+    tasks = [asyncio.create_task(loop) for loop in loops]
+    try:
+        ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    for task in ended:
+        task.result()
 
 
 @asynccontextmanager

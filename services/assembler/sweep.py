@@ -102,8 +102,9 @@ class Sweeper:
         after = await self._database.read(waiting_uploads)
         republished = 0
         for upload in zombie_uploads(before, after, status):
-            republished += await self._republisher.publish(upload, below_round=ANY_ROUND)
-            log.warning("upload %s: %d waiting rows were not in the queue; published again", upload.id, republished)
+            rows = await self._republisher.publish(upload, below_round=ANY_ROUND)
+            log.warning("upload %s: %d waiting rows were not in the queue; published again", upload.id, rows)
+            republished += rows
         return figures(before, {upload.id: upload for upload in after}, republished=republished)
 
     async def _settled_status(self, around: Surroundings) -> LookupStatus:

@@ -1,0 +1,182 @@
+"""The sweep on a real broker: it publishes again what nobody looks up, leaves alone what somebody does, and counts."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from aiokafka import TopicPartition
+
+from schemas import topics as registry
+from schemas.codec import decode
+from schemas.interface import Sweep, Upload
+from schemas.lookups import LaneStatus, LookupRequest, LookupStatus
+from schemas.rows import UploadRow
+from services.assembler.store.dialect import connect, for_writing
+from services.assembler.store.records import SweepRecord
+from services.assembler.store.sweeps import get_sweep, request_sweep
+from services.assembler.surroundings import WORKER_GROUP
+from services.runtime.kafka import make_consumer, partitions_of, started, topic_name
+from tests.integration.join_stage import Stage, on_stage, phone, running_join, until
+
+
+class Others:
+    """What worker and gate would say of themselves."""
+
+    def __init__(self, stage: Stage) -> None:
+        self.stage = stage
+
+    async def worker_read_all_rows(self) -> None:
+        """Commits the ends of `upload-rows` in the worker's group."""
+        async with started(make_consumer(self.stage.settings, group=WORKER_GROUP)) as consumer:
+            partitions = await partitions_of(consumer, topic_name(registry.UPLOAD_ROWS, self.stage.settings))
+            consumer.assign(partitions)
+            ends: dict[TopicPartition, int] = await consumer.end_offsets(partitions)
+            await consumer.commit(ends)
+
+    async def gate_holds(self, *upload_ids: str, folded_offset: int = 0) -> None:
+        lanes = tuple(
+            LaneStatus(
+                upload_id=upload_id,
+                owner="jane",
+                pending=1,
+                in_backoff=0,
+                in_flight=0,
+                position=1,
+                share=1.0,
+                calls=0,
+                retries=0,
+                why="waiting_turn",
+                oldest_wanted_at=None,
+            )
+            for upload_id in upload_ids
+        )
+        status = LookupStatus(
+            instance="1",
+            state="running",
+            at=datetime.now(UTC),
+            limit_calls=10,
+            limit_window_seconds=1.0,
+            pace_per_second=10.0,
+            used_last_window=0,
+            calls_last_minute=0,
+            pending=len(lanes),
+            in_flight=0,
+            in_backoff=0,
+            retries=0,
+            dead_letters=0,
+            oldest_wanted_at=None,
+            folded_offset=folded_offset,
+            lanes=lanes,
+            next=(),
+        )
+        await self.stage.write(registry.LOOKUP_STATUS, "0", status)
+
+
+async def ask_for_sweep(stage: Stage) -> SweepRecord:
+    """Asks as status does, and waits for the answer."""
+    engine = connect(stage.settings.database_url)
+    with for_writing(engine).begin() as connection:
+        sweep_id = request_sweep(connection, by="jane", now=datetime.now(UTC))
+    answers: list[SweepRecord] = []
+
+    async def answered() -> bool:
+        with engine.connect() as connection:
+            record = get_sweep(connection, sweep_id)
+        answers[:] = [record] if record is not None and record.finished_at is not None else []
+        return bool(answers)
+
+    await until(answered, lambda: "the sweep is answered")
+    engine.dispose()
+    return answers[0]
+
+
+def figures(record: SweepRecord) -> Sweep:
+    assert record.problem is None
+    return Sweep.model_validate(record, from_attributes=True)
+
+
+async def published_again(stage: Stage) -> list[tuple[str, int]]:
+    rows = [decode(UploadRow, record.value) for record in await stage.read(registry.UPLOAD_ROWS)]
+    return sorted((row.upload_id, row.row) for row in rows if row.again)
+
+
+@asynccontextmanager
+async def swept_stage(broker: str, prefix: str, data: Path) -> AsyncIterator[tuple[Stage, Others]]:
+    async with on_stage(broker, prefix, data) as stage, running_join(stage.settings):
+        yield stage, Others(stage)
+
+
+async def test_rows_that_nobody_looks_up_are_published_again(broker: str, topics: str, tmp_path: Path) -> None:
+    async with swept_stage(broker, topics, tmp_path) as (stage, others):
+        stuck, held, done = await stage.open(), await stage.open(), await stage.open()
+        await stage.rows(stuck, {1: phone(1), 2: phone(2)})
+        await stage.rows(held, {1: phone(3)})
+        await stage.rows(done, {1: phone(4)})
+        await stage.result(phone(4), (done, 0))
+        await stage.fed(done, 1)
+        await stage.until_completed(done)
+        await stage.until_state(held, "in_progress")
+        await stage.until_state(stuck, "in_progress")
+        await others.worker_read_all_rows()
+        await others.gate_holds(held)
+        record = await ask_for_sweep(stage)
+        assert figures(record) == Sweep(examined=3, republished=2, completed=0, failed=0)
+        assert await published_again(stage) == [(stuck, 1), (stuck, 2)]
+
+
+async def test_a_sweep_waits_for_the_gate_to_take_up_all_requests(broker: str, topics: str, tmp_path: Path) -> None:
+    async with swept_stage(broker, topics, tmp_path) as (stage, others):
+        upload_id = await stage.open()
+        await stage.rows(upload_id, {1: phone(1)})
+        await stage.until_state(upload_id, "in_progress")
+        now = datetime.now(UTC)
+        request = LookupRequest(
+            phone=phone(1),
+            upload_id=upload_id,
+            round=0,
+            owner="jane",
+            priority=3,
+            wanted_at=now,
+            accept_since=now,
+        )
+        await stage.write(registry.LOOKUP_REQUESTS, request.key, request)
+        await others.worker_read_all_rows()
+        # A status from before the request: taking it at its word would call the row a zombie.
+        await others.gate_holds()
+        engine = connect(stage.settings.database_url)
+        with for_writing(engine).begin() as connection:
+            sweep_id = request_sweep(connection, by="jane", now=now)
+        await others.gate_holds(upload_id, folded_offset=1)
+
+        async def answered() -> bool:
+            with engine.connect() as connection:
+                record = get_sweep(connection, sweep_id)
+            return record is not None and record.republished == 0 and record.problem is None
+
+        await until(answered, lambda: "the sweep found nothing to publish again")
+        engine.dispose()
+        assert await published_again(stage) == []
+
+
+async def test_an_upload_that_lacks_rows_ends_as_failed(
+    broker: str, topics: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.assembler.zombies.PATIENCE", datetime.now(UTC) - datetime.now(UTC))
+    async with swept_stage(broker, topics, tmp_path) as (stage, _):
+        lacking, complete = await stage.open(), await stage.open()
+        for upload_id in (lacking, complete):
+            await stage.rows(upload_id, {1: phone(1), 2: phone(1)})
+        await stage.result(phone(1), (lacking, 0), (complete, 0))
+        await stage.fed(lacking, 3)
+        await stage.fed(complete, 2)
+        await stage.until_completed(complete)
+        await stage.until_state(lacking, "in_progress")
+        await ask_for_sweep(stage)
+        (event,) = await stage.until_completed(lacking)
+        upload = decode(Upload, event.value)
+        assert dict(event.headers)["ce_type"] == b"phone-scrubber.upload.failed.v1"
+        assert upload.error is not None
+        assert upload.error.code == "rows-missing"
+        assert (upload.counts.rows, upload.counts.answered, upload.counts.unprocessed) == (3, 2, 1)
