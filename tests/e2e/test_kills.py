@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from tests.e2e.files import assert_limit_held, assert_nothing_lost, phones, post, write_contacts
+from tests.e2e.waiting import get, wait_until_finished
 from tests.fixtures.stack import Call, RunningStack, StackFactory, wait_until
 
 PHONES = 50
@@ -38,8 +38,8 @@ def test_a_killed_part_costs_no_row_and_at_most_the_calls_in_flight(
         wait_until(lambda: len(_calls(stack, part)) >= KILL_AFTER_CALLS, seconds=60, what="the calls to begin")
         killed_ns = time.monotonic_ns()
         stack.wait_for_new(part, than=stack.kill(part))
-        upload = _finished(client, upload_id)
-        download = _get(client, upload["links"]["result_csv"])
+        upload = wait_until_finished(client, upload_id)
+        download = get(client, upload["links"]["result_csv"])
     results = assert_nothing_lost(contacts, download.text)
     assert {result["scrub_status"] for result in results} == {"answered"}
     assert set(_calls(stack, part)) == set(distinct)
@@ -58,8 +58,8 @@ def test_after_a_kill_of_everything_the_next_start_goes_on(start_stack: StackFac
         killed_ns = time.monotonic_ns()
         stack.kill_supervisor()
         stack.start()
-        upload = _finished(client, upload_id)
-        download = _get(client, upload["links"]["result_csv"])
+        upload = wait_until_finished(client, upload_id)
+        download = get(client, upload["links"]["result_csv"])
     assert_nothing_lost(contacts, download.text)
     assert upload["counts"]["answered"] == PHONES
     assert_only_calls_in_flight_were_repeated(stack.calls(), killed_ns)
@@ -83,7 +83,7 @@ def test_without_its_database_the_join_rebuilds_the_same_file_from_kafka(
     contacts = write_contacts(tmp_path / "contacts.csv", [*phones(30, area=209), *phones(30, area=209)])
     with stack.client() as client:
         upload_id = post(client, contacts)
-        before = _get(client, _finished(client, upload_id)["links"]["result_csv"]).text
+        before = get(client, wait_until_finished(client, upload_id)["links"]["result_csv"]).text
         assert stack.stop() == 0
         for file in stack.data.glob("scrub.sqlite*"):
             file.unlink()
@@ -91,7 +91,7 @@ def test_without_its_database_the_join_rebuilds_the_same_file_from_kafka(
             folder.rename(tmp_path / folder.name)
         calls = len(stack.calls())
         stack.start()
-        after = _get(client, _finished(client, upload_id)["links"]["result_csv"]).text
+        after = get(client, wait_until_finished(client, upload_id)["links"]["result_csv"]).text
     assert after == before
     assert len(stack.calls()) == calls
 
@@ -102,27 +102,3 @@ def _calls_of(stack: RunningStack, part: str) -> list[Call]:
 
 def _calls(stack: RunningStack, part: str) -> list[str]:
     return [call.phone for call in _calls_of(stack, part)]
-
-
-def _finished(client: httpx.Client, upload_id: str) -> dict[str, Any]:
-    def finished() -> dict[str, Any] | None:
-        response = _get(client, f"/v1/uploads/{upload_id}?wait=5")
-        upload: dict[str, Any] = response.json()
-        return upload if upload.get("state") in {"completed", "failed", "cancelled"} else None
-
-    upload: dict[str, Any] = wait_until(finished, seconds=120, what=f"upload {upload_id} to finish")
-    return upload
-
-
-def _get(client: httpx.Client, path: str) -> httpx.Response:
-    """The answer, once the page is back: whoever asks a service that was just killed asks again."""
-
-    def answered() -> httpx.Response | None:
-        try:
-            response = client.get(path)
-        except httpx.TransportError:
-            return None
-        return response if response.status_code == httpx.codes.OK else None
-
-    response: httpx.Response = wait_until(answered, seconds=60, what=f"an answer from {path}")
-    return response

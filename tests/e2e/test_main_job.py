@@ -5,25 +5,12 @@ import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
-import httpx
 from websockets.sync.client import connect
 
 from tests.e2e.files import assert_limit_held, assert_nothing_lost, phones, post, write_contacts
-from tests.fixtures.stack import RunningStack, wait_until
-
-FINISHED = {"completed", "failed", "cancelled"}
-
-
-def wait_until_finished(client: httpx.Client, upload_id: str, *, seconds: float = 120) -> dict[str, Any]:
-    def finished() -> dict[str, Any] | None:
-        response = client.get(f"/v1/uploads/{upload_id}", params={"wait": 5})
-        upload: dict[str, Any] = response.json()
-        return upload if response.status_code == httpx.codes.OK and upload["state"] in FINISHED else None
-
-    upload: dict[str, Any] = wait_until(finished, seconds=seconds, what=f"upload {upload_id} to finish")
-    return upload
+from tests.e2e.waiting import wait_until_finished
+from tests.fixtures.stack import RunningStack
 
 
 def test_each_distinct_phone_is_called_once_and_every_row_comes_back(stack: RunningStack, tmp_path: Path) -> None:
