@@ -16,7 +16,7 @@ from schemas.rows import BadRecord
 from schemas.settings import Settings
 from services.lookup.core import GateCore
 from services.lookup.gate_calls import Dispatcher
-from services.lookup.gate_fold import FoldReader
+from services.lookup.gate_fold import FoldReader, NoSuchTopic
 from services.lookup.gate_http import HttpCaller
 from services.lookup.gate_lease import LeaseKeeper, boot_time
 from services.lookup.gate_outbox import Outbox, bad_record
@@ -28,11 +28,18 @@ from services.lookup.providers import make_provider
 from services.runtime.kafka import topic_name
 from services.runtime.parts import Health as PartHealth
 from services.runtime.parts import SignOfLife
+from services.runtime.process import RefusedToStart
 
+WATCH_SECONDS = 10.0
+STUCK_SECONDS = 60.0
 STATUS_SECONDS = 0.5
 STATUS_AT_LEAST_SECONDS = 5.0
 DRAIN_SECONDS = 10.0
 log = logging.getLogger(__name__)
+
+
+class Stuck(Exception):
+    """The process lives but does not do its work; a new start is the cure."""
 
 
 class Gate:
@@ -108,6 +115,21 @@ class Gate:
             self._background.add(task)
             task.add_done_callback(self._background.discard)
 
+    async def watch_for_ever(self) -> None:
+        """Raises Stuck when the log goes on and the fold does not: a consumer can live on and read nothing."""
+        loop = asyncio.get_running_loop()
+        moved_at, last = loop.time(), -1
+        while True:
+            await asyncio.sleep(WATCH_SECONDS)
+            try:
+                lag = await asyncio.wait_for(self.reader.lag(), STUCK_SECONDS)
+            except (KafkaError, TimeoutError):
+                lag = 1
+            if lag == 0 or self.reader.records_read != last:
+                moved_at, last = loop.time(), self.reader.records_read
+            elif loop.time() - moved_at > STUCK_SECONDS:
+                raise Stuck(f"{lag} records wait to be folded and none was read for {STUCK_SECONDS:.0f} s")
+
     # -- what it says of itself
 
     @property
@@ -158,7 +180,13 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
     """Runs one candidate until told to stop, or until a part of it fails in a way that only a new start can mend."""
     limiter = Limiter(rate=settings.rate, window_ns=round(settings.window_seconds * 1e9), strict=settings.strict_window)
     outbox = Outbox(settings)
-    await outbox.start()
+    try:
+        await outbox.start()
+    except KafkaError as error:
+        await outbox.stop()
+        raise RefusedToStart(
+            f"Kafka does not answer at {settings.kafka} ({type(error).__name__}): is it running, is SCRUB_KAFKA right?"
+        ) from error
     try:
         caller = HttpCaller(make_provider(settings), limiter, timeout_seconds=settings.lookup_timeout_seconds)
         async with caller:
@@ -181,6 +209,7 @@ async def _run(gate: Gate, stop: asyncio.Event) -> None:
             gate.dispatcher.run(),
             gate.recorder.run(),
             gate.publish_status_for_ever(),
+            gate.watch_for_ever(),
         )
     ]
     try:
@@ -192,6 +221,8 @@ async def _run(gate: Gate, stop: asyncio.Event) -> None:
                 await gate.publish(gate.status().model_copy(update={"state": "no_gate", "next": ()}))
         for part in done - {stopping}:
             part.result()
+    except NoSuchTopic as error:
+        raise RefusedToStart(str(error)) from error
     finally:
         for part in (stopping, *parts):
             part.cancel()

@@ -25,6 +25,10 @@ _RESTART_SECONDS = 1.0
 log = logging.getLogger(__name__)
 
 
+class NoSuchTopic(Exception):
+    """The topics were not created yet; the text says how."""
+
+
 class FoldReader:
     """Keeps `fold` up to date. A consumer that fails is replaced by one that goes on at the same positions."""
 
@@ -46,6 +50,7 @@ class FoldReader:
         self._reached = asyncio.Event()
         self._consumer: AIOKafkaConsumer | None = None
         self.error: str | None = None
+        self.records_read = 0
 
     async def run(self) -> None:
         """Reads until cancelled."""
@@ -82,7 +87,10 @@ class FoldReader:
         return sum(max(0, ends[tp] - self._positions[tp]) for tp in ends)
 
     async def _begin(self, consumer: AIOKafkaConsumer) -> None:
-        assigned = [tp for name in self._topics for tp in await partitions_of(consumer, name)]
+        try:
+            assigned = [tp for name in self._topics for tp in await partitions_of(consumer, name)]
+        except LookupError as error:
+            raise NoSuchTopic(str(error)) from error
         consumer.assign(assigned)
         if not self._positions:
             self._positions = await consumer.beginning_offsets(assigned)
@@ -127,6 +135,7 @@ class FoldReader:
             except UndecodableRecord as error:
                 self._refuse(record, error)
             self._positions[tp] = record.offset + 1
+            self.records_read += 1
             if number % _RECORDS_PER_TURN == 0:
                 await asyncio.sleep(0)
 

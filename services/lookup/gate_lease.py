@@ -69,7 +69,7 @@ class LeaseKeeper(ConsumerRebalanceListener):  # type: ignore[misc]
     def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
         if self._partition in assigned and self._consumer is not None:
             self._consumer.pause(self._partition)
-            self._lease.assigned(boot_time())
+            self._lease.assigned(boot_time(), generation=self._consumer._coordinator.generation)
         self._on_change()
 
     async def _renew(self, consumer: AIOKafkaConsumer) -> None:

@@ -10,7 +10,7 @@ from services.lookup.lease import LEASE_SECONDS, RENEW_SECONDS, Lease, Renewal
 
 WINDOW = 1.0
 TICK = 0.05
-EVENTS = ("handover", "deaf", "sleep", "slow replies", "nothing")
+EVENTS = ("handover", "rebalance", "deaf", "sleep", "slow replies", "nothing")
 
 
 @dataclass
@@ -34,18 +34,27 @@ class Group:
 
     def __init__(self) -> None:
         self.now = 100.0
+        self.generation = 1
         self.gates = (Gate(), Gate())
         self.owner = self.gates[0]
-        self.owner.lease.assigned(self.now - 60)
+        self.owner.lease.assigned(self.now - 60, generation=self.generation)
         self.writes: list[tuple[float, Gate]] = []
 
     def hand_over(self) -> None:
         self.owner.has_heard_of_loss = False
-        self.owner = self.gates[self.owner is self.gates[0]]
-        self.owner.has_heard_of_loss = True
-        self.owner.asleep_until = 0.0
-        self.owner.lease.revoked()
-        self.owner.lease.assigned(self.now)
+        self._give_to(self.gates[self.owner is self.gates[0]])
+
+    def rebalance(self) -> None:
+        """A standby came or went; the assignor leaves the partition where it is."""
+        self._give_to(self.owner)
+
+    def _give_to(self, gate: Gate) -> None:
+        self.generation += 1
+        self.owner = gate
+        gate.has_heard_of_loss = True
+        gate.asleep_until = 0.0
+        gate.lease.revoked()
+        gate.lease.assigned(self.now, generation=self.generation)
 
     def run(self, seconds: float) -> None:
         until = self.now + seconds
@@ -66,10 +75,10 @@ class Group:
             gate.has_heard_of_loss = True
             gate.lease.revoked()
         if self.now >= gate.renewed_at + RENEW_SECONDS:
-            renewal = gate.lease.begin_renewal(self.now)
-            if renewal is not None:
+            begun = gate.lease.begin_renewal(self.now)
+            if begun is not None:
                 gate.renewed_at = self.now
-                gate.replies.append((self.now + gate.reply_seconds, renewal, gate is self.owner))
+                gate.replies.append((self.now + gate.reply_seconds, begun, gate is self.owner))
 
 
 def closest_writes_of_two(writes: list[tuple[float, Gate]]) -> float:
@@ -91,6 +100,8 @@ def test_two_gates_never_write_within_one_window(steps: list[tuple[str, int, flo
         if event == "handover":
             group.owner.deaf_until = group.now + length
             group.hand_over()
+        elif event == "rebalance":
+            group.rebalance()
         elif event == "deaf":
             gate.deaf_until = group.now + 10 * length
         elif event == "sleep":
@@ -110,7 +121,7 @@ def test_a_gate_that_leads_undisturbed_writes_all_the_time() -> None:
 def leading(*, at: float) -> Lease:
     """A lease that was assigned long before `at` and renewed then."""
     lease = Lease(window_seconds=WINDOW)
-    lease.assigned(at - 10)
+    lease.assigned(at - 10, generation=1)
     renewal = lease.begin_renewal(at)
     assert renewal is not None
     lease.succeeded(renewal)
@@ -126,7 +137,7 @@ def test_a_lease_lasts_two_seconds_from_before_the_commit() -> None:
 
 def test_a_new_owner_waits_for_the_old_ones_time_and_window() -> None:
     lease = Lease(window_seconds=WINDOW)
-    lease.assigned(100.0)
+    lease.assigned(100.0, generation=1)
     renewal = lease.begin_renewal(102.9)
     assert renewal is not None
     lease.succeeded(renewal)
@@ -146,9 +157,41 @@ def test_a_commit_from_before_a_rebalance_proves_nothing_after_it() -> None:
     renewal = lease.begin_renewal(100.5)
     assert renewal is not None
     lease.revoked()
-    lease.assigned(100.6)
+    lease.assigned(100.6, generation=2)
     lease.succeeded(renewal)
-    assert not lease.may_write(110.0)
+    assert not lease.may_write(100.7)
+
+
+def renewed(lease: Lease, at: float) -> Lease:
+    renewal = lease.begin_renewal(at)
+    assert renewal is not None
+    lease.succeeded(renewal)
+    return lease
+
+
+def test_a_standby_that_comes_or_goes_does_not_stop_the_owner() -> None:
+    lease = leading(at=100.0)
+    lease.revoked()
+    lease.assigned(100.3, generation=2)
+    assert not lease.may_write(100.4), "not before a commit in the new generation"
+    assert renewed(lease, 100.4).may_write(100.5)
+
+
+def test_an_owner_that_missed_a_generation_waits_like_a_new_one() -> None:
+    lease = leading(at=100.0)
+    lease.revoked()
+    lease.assigned(100.3, generation=3)
+    assert not renewed(lease, 103.2).may_write(103.3)
+    assert renewed(lease, 103.2).may_write(103.32)
+
+
+def test_an_interrupted_wait_goes_on_where_it_was() -> None:
+    lease = Lease(window_seconds=WINDOW)
+    lease.assigned(100.0, generation=1)
+    lease.revoked()
+    lease.assigned(102.0, generation=2)
+    assert not renewed(lease, 102.9).may_write(103.0)
+    assert renewed(lease, 102.9).may_write(103.02)
 
 
 def test_a_refused_commit_stops_at_once() -> None:
