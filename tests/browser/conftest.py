@@ -1,0 +1,74 @@
+"""A real Chromium and a stack of real processes for it, shared by all browser tests."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+
+from tests.fixtures.stack import RunningStack, stacks
+
+WAIT_MS = 30_000
+OpenPage = Callable[..., Page]
+_QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    """Debian's Chromium. Without one the tests fail: nothing is skipped."""
+    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if path is None:
+        pytest.fail("no Chromium for the browser tests: install the package `chromium`")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=_QUIET)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
+    """A stack that gives a phone up after two attempts, so that failures come soon."""
+    with stacks(tmp_path_factory.mktemp("browser-stack")) as start:
+        yield start(env={"SCRUB_MAX_ATTEMPTS": "2"})
+
+
+@pytest.fixture
+def open_page(chromium: Browser, site: RunningStack) -> Iterator[OpenPage]:
+    """Opens pages of the site: `open_page("/admin", color_scheme="dark")`. Any script error fails the test."""
+    contexts: list[BrowserContext] = []
+    errors: list[str] = []
+
+    def open_(path: str = "/", **options: object) -> Page:
+        context = chromium.new_context(base_url=site.url, **options)  # type: ignore[arg-type]
+        context.set_default_timeout(WAIT_MS)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.goto(path)
+        return page
+
+    yield open_
+    for context in contexts:
+        context.close()
+    assert errors == []
+
+
+_AREAS = iter(range(201, 800))
+
+
+@pytest.fixture
+def area() -> int:
+    """An area code that no other test of the session uses, so that none of its phones is known."""
+    return next(code for code in _AREAS if code % 100 != 11 and code not in (555, 700))
+
+
+def write_file(folder: Path, area: int, rows: int, *, special: str = "") -> Path:
+    """A CSV file of that many distinct fictional phones, and one more line with the `special` phone."""
+    lines = ["Name,Phone,Fax"]
+    lines += [f"Person {n},({area}) 555-01{n:02d},({area}) 555-01{99 - n:02d}" for n in range(rows)]
+    if special:
+        lines.append(f"Special,{special},")
+    path = folder / f"people-{area}.csv"
+    path.write_text("\r\n".join(lines) + "\r\n", encoding="utf-8")
+    return path

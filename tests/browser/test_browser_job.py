@@ -1,0 +1,170 @@
+"""What people do with the pages, done in a real browser: upload, check, watch, stop, download, retry, steer."""
+
+import csv
+import re
+from pathlib import Path
+
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import OpenPage, write_file
+
+
+def choose_file(page: Page, file: Path) -> None:
+    with page.expect_file_chooser() as chooser:
+        page.get_by_role("button", name="Choose a file").click()
+    chooser.value.set_files(file)
+    page.wait_for_url("**/check")
+
+
+def start(page: Page) -> None:
+    page.locator("#do-start").click()
+    page.wait_for_url(re.compile(r"/uploads/[0-9a-f-]{36}$"))
+
+
+def saved_rows(page: Page, folder: Path) -> list[dict[str, str]]:
+    with page.expect_download() as download:
+        page.locator("#download-csv").click()
+    path = folder / download.value.suggested_filename
+    download.value.save_as(path)
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_person_uploads_checks_starts_watches_and_downloads(open_page: OpenPage, area: int, tmp_path: Path) -> None:
+    page = open_page("/")
+    choose_file(page, write_file(tmp_path, area, 40))
+    expect(page.get_by_role("button", name="Start 40 calls")).to_be_visible()
+    expect(page.get_by_text("0.20 USD")).to_be_visible()
+    start(page)
+    expect(page.locator("#connection")).to_have_text("Live")
+    page.evaluate("() => { window.stillTheSamePage = true; }")
+    expect(page).to_have_title(re.compile(r"^\d+ % · people"))
+    answered = page.locator("tr[data-row]", has_text=re.compile("OK to call|Not reachable|Do not call|Not a valid"))
+    expect(answered.first).to_be_visible()
+    expect(page.locator("#now")).to_contain_text(re.compile("Done"))
+    expect(answered).to_have_count(40)
+    expect(page).to_have_title(re.compile("^Done"))
+    assert page.evaluate("() => window.stillTheSamePage"), "all of it came without a reload"
+    rows = saved_rows(page, tmp_path)
+    assert len(rows) == 40
+    assert {row["scrub_status"] for row in rows} == {"answered"}
+
+
+def test_the_wrong_column_is_corrected_before_anything_is_spent(open_page: OpenPage, area: int, tmp_path: Path) -> None:
+    page = open_page("/")
+    choose_file(page, write_file(tmp_path, area, 10))
+    expect(page.get_by_text("“Fax” also looks like phones")).to_be_visible()
+    page.get_by_role("checkbox", name="Phone").uncheck()
+    page.get_by_role("checkbox", name="Fax").check()
+    page.get_by_role("button", name="Check again with these choices").click()
+    expect(page.get_by_text("“Phone” also looks like phones")).to_be_visible()
+    expect(page.get_by_role("checkbox", name="Fax")).to_be_checked()
+    page.get_by_role("button", name="Discard").click()
+    page.wait_for_url(re.compile("/$"))
+    expect(page.get_by_text(f"people-{area}.csv")).to_have_count(0)
+
+
+def test_stopping_keeps_what_is_known(open_page: OpenPage, area: int, tmp_path: Path) -> None:
+    page = open_page("/")
+    choose_file(page, write_file(tmp_path, area, 90))
+    start(page)
+    expect(page.locator("tr[data-row]", has_text="OK to call").first).to_be_visible()
+    page.get_by_role("button", name="Pause").click()
+    expect(page.locator("#now")).to_contain_text("Paused")
+    page.get_by_role("button", name="Resume").click()
+    page.get_by_role("button", name="Stop and keep results").click()
+    expect(page.locator("#now")).to_contain_text("Stopped")
+    rows = saved_rows(page, tmp_path)
+    assert (tmp_path / f"people-{area}.partial.csv").exists()
+    assert len(rows) == 90
+    states = {row["scrub_status"] for row in rows}
+    assert states == {"answered", "unprocessed"}
+
+
+def test_a_row_without_an_answer_is_found_downloaded_and_tried_again(
+    open_page: OpenPage, area: int, tmp_path: Path
+) -> None:
+    special = f"(934) 555-01{area % 100:02d}"
+    page = open_page("/")
+    choose_file(page, write_file(tmp_path, area, 3, special=special))
+    start(page)
+    expect(page.locator("#now")).to_contain_text("Done, with gaps")
+    page.get_by_role("link", name="No answer 1").click()
+    expect(page.locator("tr[data-row]")).to_have_count(1)
+    expect(page.locator("tr[data-row]")).to_contain_text("No answer")
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Download only these rows").click()
+    path = tmp_path / "failed.csv"
+    download.value.save_as(path)
+    with path.open(encoding="utf-8", newline="") as file:
+        failed = list(csv.DictReader(file))
+    assert [(row["Name"], row["Phone"], row["scrub_error"]) for row in failed] == [("Special", special, "gave_up")]
+
+    page.goto("/admin")
+    letters = page.locator("#dead-letters")
+    expect(letters.get_by_role("link", name=f"people-{area}.csv")).to_be_visible()
+    letters.get_by_role("button", name=f"Try people-{area}.csv again").click()
+    expect(page.get_by_role("status")).to_contain_text("1 row will be tried again, with 1 call.")
+    page.goto("/?show=completed")
+    page.get_by_role("link", name=f"people-{area}.csv").click()
+    expect(page.locator("#now")).to_contain_text("Done, with gaps")
+
+
+def test_an_operator_pauses_all_calls(open_page: OpenPage) -> None:
+    page = open_page("/admin")
+    page.get_by_role("button", name="Pause all calls").click()
+    expect(page.locator("#queue")).to_contain_text("All calls are paused")
+    page.get_by_role("button", name="Resume all calls").click()
+    expect(page.locator("#queue")).to_contain_text("Calls are being made")
+    expect(page.locator("#parts")).to_contain_text("gate 1")
+
+
+def test_everything_works_without_scripts(open_page: OpenPage, area: int, tmp_path: Path) -> None:
+    page = open_page("/", java_script_enabled=False)
+    page.locator("#file").set_input_files(write_file(tmp_path, area, 5))
+    page.get_by_role("button", name="Upload and check").click()
+    page.wait_for_url("**/check")
+    for _ in range(100):
+        if page.locator("#do-start").count():
+            break
+        page.get_by_role("link", name="Look again").click()
+    page.get_by_role("button", name="Start 5 calls").click()
+    for _ in range(200):
+        if page.get_by_text("All 5 rows have answers.").count():
+            break
+        page.reload()
+    expect(page.get_by_text("All 5 rows have answers.")).to_be_visible()
+    assert len(saved_rows(page, tmp_path)) == 5
+
+
+def test_the_keyboard_alone_is_enough(open_page: OpenPage, area: int, tmp_path: Path) -> None:
+    page = open_page("/")
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
+    page.keyboard.press("Enter")
+    for _ in range(5):
+        page.keyboard.press("Tab")
+        if page.evaluate("() => document.activeElement.id") == "choose":
+            break
+    with page.expect_file_chooser() as chooser:
+        page.keyboard.press("Enter")
+    chooser.value.set_files(write_file(tmp_path, area, 3))
+    page.wait_for_url("**/check")
+    page.locator("#do-start").wait_for()
+    for _ in range(40):
+        page.keyboard.press("Tab")
+        if page.evaluate("() => document.activeElement.id") == "do-start":
+            break
+    page.keyboard.press("Enter")
+    expect(page.locator("#now")).to_contain_text("Done")
+
+
+def test_a_lost_connection_is_said_and_made_again(open_page: OpenPage, area: int, tmp_path: Path) -> None:
+    page = open_page("/")
+    choose_file(page, write_file(tmp_path, area, 60))
+    start(page)
+    expect(page.locator("#connection")).to_have_text("Live")
+    page.context.route_web_socket("**/events*", lambda socket: socket.close())
+    page.reload()
+    expect(page.locator("#connection")).to_have_text("Updates every few seconds")
+    expect(page.locator("#now")).to_contain_text("Done")
