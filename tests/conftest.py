@@ -1,3 +1,3 @@
 """Registers the fixtures that all tests share."""
 
-pytest_plugins = ["tests.fixtures.broker", "tests.fixtures.samples", "tests.fixtures.stack"]
+pytest_plugins = ["tests.fixtures.broker", "tests.fixtures.postgres", "tests.fixtures.samples", "tests.fixtures.stack"]

@@ -12,11 +12,13 @@ from sqlalchemy import URL, Connection, Engine, Table, create_engine, event, mak
 from sqlalchemy.dialects import postgresql, sqlite
 
 BUSY_TIMEOUT_MS = 30_000
+PREPARING = 7_305_412
+"""An advisory lock of our own."""
 CACHE_KIB = 32 * 1024
 _PRAGMAS = (
+    f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}",
     "PRAGMA journal_mode=WAL",
     "PRAGMA synchronous=NORMAL",
-    f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}",
     f"PRAGMA cache_size=-{CACHE_KIB}",
     "PRAGMA temp_store=MEMORY",
     "PRAGMA wal_autocheckpoint=4000",
@@ -61,6 +63,12 @@ def _connect_sqlite(url: URL) -> Engine:
 def for_writing(engine: Engine) -> Engine:
     """The engine for transactions that write: on SQLite they take the write lock when they begin."""
     return engine.execution_options(sqlite_begin="BEGIN IMMEDIATE")
+
+
+def one_at_a_time(connection: Connection) -> None:
+    """Lets no other process prepare the database until this transaction ends; on SQLite that is so anyway."""
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({PREPARING})")
 
 
 def insert_or_ignore(connection: Connection, table: Table) -> Any:

@@ -4,7 +4,7 @@ from uuid import uuid4
 
 from sqlalchemy import Connection, Engine, select
 
-from services.assembler.store.dialect import for_writing, insert_or_ignore
+from services.assembler.store.dialect import for_writing, insert_or_ignore, one_at_a_time
 from services.assembler.store.tables import SCHEMA_VERSION, meta, metadata
 
 
@@ -19,6 +19,7 @@ def prepare(engine: Engine) -> str:
         WrongDatabase: the tables are of another version of this program.
     """
     with for_writing(engine).begin() as connection:
+        one_at_a_time(connection)
         metadata.create_all(connection)
         _set_once(connection, "schema_version", str(SCHEMA_VERSION))
         version = _get(connection, "schema_version")

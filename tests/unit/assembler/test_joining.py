@@ -1,5 +1,7 @@
 """What the join makes of records, told one case at a time: answers, rounds, cancellation, repeats, bad records."""
 
+from collections.abc import Iterator
+from contextlib import nullcontext
 from datetime import timedelta
 
 import pytest
@@ -23,9 +25,11 @@ from schemas.uploads import (
     UploadOptions,
     UploadRefused,
 )
+from services.assembler.store.dialect import connect
 from services.assembler.store.fences import FenceLost
 from services.assembler.store.outbox import unpublished
 from services.assembler.store.reads import list_audit, row_changes_since
+from tests.fixtures.postgres import DATABASES, fresh_schema
 from tests.unit.assembler.join_log import PARTITIONS, PHONES, START, Log, Reader, lookup_result
 
 U = "upload-1"
@@ -35,9 +39,9 @@ OTHER = "upload-2"
 class World:
     """An upload's records, written by hand, and a reader that joins them."""
 
-    def __init__(self) -> None:
-        self.log = Log()
-        self.reader = Reader(self.log)
+    def __init__(self, reader: Reader) -> None:
+        self.log = reader.log
+        self.reader = reader
         self.now = START
 
     def write(self, topic: str, key: str, value: Message | None) -> None:
@@ -97,9 +101,12 @@ class World:
         return [(completion.type, Upload.model_validate_json(completion.value)) for completion in found]
 
 
-@pytest.fixture
-def world() -> World:
-    return World()
+@pytest.fixture(params=DATABASES)
+def world(request: pytest.FixtureRequest) -> Iterator[World]:
+    with fresh_schema() if request.param == "postgresql" else nullcontext("sqlite://") as url:
+        reader = Reader(Log(), connect(url))
+        yield World(reader)
+        reader.engine.dispose()
 
 
 def test_an_upload_completes_when_all_it_was_fed_is_stored_and_none_waits(world: World) -> None:
