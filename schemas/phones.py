@@ -33,7 +33,7 @@ MOST_SEARCH_TRIES = 20
 
 _NORTH_AMERICAN_REGIONS = ("US", "CA")
 _SHORT_NUMBERS = ("310",)
-"""Exchanges of seven-digit numbers (Canada), the only ones shorter than ten digits: all else is not within ten digits."""
+"""Exchanges of seven-digit numbers (Canada), the only ones that may stand within ten digits."""
 _THREE_DIGITS = re.compile(r"\d\D*\d\D*\d").search
 _INTEGRAL_FLOAT = re.compile(r"(\d+)\.0+").fullmatch
 _SCIENTIFIC = re.compile(r"[+-]?\d+(?:[.,]\d+)?[eE][+]?\d+").fullmatch

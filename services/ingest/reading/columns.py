@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from schemas.phones import normalise
+from schemas.phones import normalise, search
 from services.ingest.reading.cells import digits, is_decoy, is_formatted, is_local_phone, is_placeholder
 from services.ingest.reading.header_words import Hint, hint_of
 
@@ -17,6 +17,7 @@ LEAST_SHARE_BY_HEADER: Final = 0.2
 """Of the filled cells must be phones, or look like local ones, in a column whose header does."""
 LEAST_SHARE_IF_NOTHING_ELSE: Final = 0.8
 MOST_DECOYS_SHARE: Final = 0.5
+MOST_SEARCHED_CELLS: Final = 100
 _LONGEST_PHONE_CHARS: Final = 60
 _CHANCE_LENGTHS: Final = range(6, 12)
 _CHANCE_TRIES: Final = 20
@@ -79,7 +80,7 @@ def _evidence(rows: Sequence[Sequence[str]], column: int, headers: Sequence[str]
     decoys = sum(map(is_decoy, filled)) / len(filled)
     valid = [cell for cell in filled if _is_valid(cell, region)]
     valid_share = len(valid) / len(filled) if decoys < MOST_DECOYS_SHARE else 0.0
-    local_share = sum(map(is_local_phone, filled)) / len(filled) if decoys < MOST_DECOYS_SHARE else 0.0
+    local_share = _local_share(filled, hint, region) if decoys < MOST_DECOYS_SHARE else 0.0
     return Evidence(
         column,
         hint,
@@ -94,6 +95,14 @@ def _evidence(rows: Sequence[Sequence[str]], column: int, headers: Sequence[str]
 def _varied(valid: Sequence[str]) -> bool:
     lengths = Counter(map(digits, valid))
     return len(lengths) >= 3 and max(lengths.values()) < 0.8 * len(valid) and len(set(valid)) > 0.5 * len(valid)
+
+
+def _local_share(filled: Sequence[str], hint: Hint, region: str) -> float:
+    """The share of cells that begin like a phone, or, in a column that is named so, have one within their text."""
+    some = filled if hint == "none" else filled[:MOST_SEARCHED_CELLS]
+    named = hint in ("phone", "lesser_phone")
+    alike = sum(is_local_phone(cell) or (named and search(cell, region) is not None) for cell in some)
+    return alike / len(some)
 
 
 def _is_valid(cell: str, region: str) -> bool:

@@ -19,7 +19,7 @@ _SEPARATOR_LINE = re.compile(r'"?sep=(.)"?(?:\r\n|\r|\n)', re.IGNORECASE).match
 _BACKSLASH_QUOTE = re.compile(r'[^\\,;\t|\n]\\"')
 _BLANK_THEN_QUOTE = re.compile(r'[,;|:^~][ ]"')
 _SINGLE_QUOTED = re.compile(r"(?:^|[,;\t|])'[^'\r\n]*'(?=[,;\t|\r\n]|$)", re.MULTILINE)
-_SUSPECT_CELL = re.compile(r'^"|(?<!")"$|^\'|\'$')
+MOST_LINES_IN_CELL: Final = 20
 _LEAST_SHARE_WITH_DELIMITER: Final = 0.5
 _LEAST_EVENNESS_OF_RARE: Final = 0.9
 
@@ -89,11 +89,21 @@ def _tried(sample: str, dialect: Dialect, *, forced: bool) -> _Tried:
     least_evenness = _LEAST_EVENNESS_OF_RARE if rare else 0.0
     if not forced and (with_delimiter < _LEAST_SHARE_WITH_DELIMITER or evenness < least_evenness):
         return _Tried(dialect, 0.0)
-    score = (0.2 + evenness) ** 2 * (1 - 1 / (width + 1)) * _cleanness(rows) * (0.5 if rare else 1.0)
-    return _Tried(dialect, score)
+    broken = bool(dialect.quote) and _is_broken(sample, dialect)
+    score = (0.2 + evenness) ** 2 * (1 - 1 / (width + 1)) * _cleanness(rows, dialect, broken=broken)
+    return _Tried(dialect, score * (0.5 if rare else 1.0) * (0.8 if broken else 1.0))
 
 
-def _parsed(sample: str, dialect: Dialect) -> list[list[str]]:
+def _is_broken(sample: str, dialect: Dialect) -> bool:
+    """Whether text follows a closing quote somewhere, as when quotes stand in the text for themselves."""
+    try:
+        _parsed(sample, dialect, strict=True)
+    except csv.Error:
+        return True
+    return False
+
+
+def _parsed(sample: str, dialect: Dialect, *, strict: bool = False) -> list[list[str]]:
     reader = csv.reader(
         io.StringIO(sample, newline=""),
         delimiter=dialect.delimiter,
@@ -102,14 +112,30 @@ def _parsed(sample: str, dialect: Dialect) -> list[list[str]]:
         doublequote=not dialect.escape,
         escapechar=dialect.escape or None,
         skipinitialspace=dialect.skip_blank_after_delimiter,
+        strict=strict,
     )
     return [row for row, _ in zip(reader, range(SAMPLE_RECORDS), strict=False) if row]
 
 
-def _cleanness(rows: list[list[str]]) -> float:
-    """The share of filled cells without left-over quotes at their ends and without a whole table swallowed in them."""
+def _cleanness(rows: list[list[str]], dialect: Dialect, *, broken: bool) -> float:
+    """The share of filled cells without left-over quotes and without a whole table swallowed in them."""
     filled = [cell for row in rows for cell in row if cell]
-    if not filled:
-        return 1.0
-    suspect = sum(1 for cell in filled if _SUSPECT_CELL.search(cell) or cell.count("\n") > 20)
-    return 1 - suspect / len(filled)
+    suspect = sum(1 for cell in filled if _is_suspect(cell, dialect) or (broken and _is_swallowed(cell, dialect)))
+    return 1 - suspect / len(filled) if filled else 1.0
+
+
+def _is_swallowed(cell: str, dialect: Dialect) -> bool:
+    """A stray quote makes one cell of the rest of its line and the beginning of another."""
+    return dialect.delimiter in cell and ("\n" in cell or "\r" in cell)
+
+
+def _is_suspect(cell: str, dialect: Dialect) -> bool:
+    first, last = cell[0], cell[-1]
+    if "'" == first == last and dialect.quote != "'" and len(cell) > 1:
+        return True
+    if '"' not in cell:
+        return cell.count("\n") > MOST_LINES_IN_CELL
+    at_edge = '"' in (first, last)
+    unbalanced = at_edge and cell.count('"') % 2 == 1
+    wrapped = first == last == '"' and not dialect.quote
+    return unbalanced or wrapped or ('\\"' in cell and not dialect.escape) or cell.count("\n") > MOST_LINES_IN_CELL

@@ -10,6 +10,7 @@ from services.ingest.reading.header_words import hint_of
 
 MOST_TITLES: Final = 20
 LONGEST_HEADER_CHARS: Final = 120
+LONGEST_PHONE_HEADER_CHARS: Final = 60
 _MOST_BODY_RECORDS: Final = 200
 
 
@@ -51,13 +52,24 @@ def _is_header(record: Sequence[str], body: Sequence[Sequence[str]], region: str
     named = [cell.strip() for cell in record if not is_placeholder(cell)]
     if not named or len(named) < len(record) / 2 or any(normalise(cell, region).phone for cell in named):
         return False
+    if _phone_named_above_data(record, body):
+        return True
     data_share = sum(map(is_data, named)) / len(named)
     if data_share > 0.3 or max(map(len, named)) > LONGEST_HEADER_CHARS:
         return False
-    if any(hint_of(cell) in ("phone", "lesser_phone") for cell in named if len(cell) <= 60):
+    if any(map(_names_phone, named)):
         return True
     contrasts = _contrasting_columns(record, body)
     return contrasts > 0 if data_share else contrasts > 0 or not _repeats_below(record, body)
+
+
+def _names_phone(cell: str) -> bool:
+    return len(cell) <= LONGEST_PHONE_HEADER_CHARS and not is_data(cell) and hint_of(cell) in ("phone", "lesser_phone")
+
+
+def _phone_named_above_data(record: Sequence[str], body: Sequence[Sequence[str]]) -> bool:
+    """The surest sign, even beside headers that are numbers, such as years."""
+    return any(_names_phone(cell) and _mostly_data(body, at) for at, cell in enumerate(record))
 
 
 def _contrasting_columns(record: Sequence[str], body: Sequence[Sequence[str]]) -> int:
