@@ -1,19 +1,20 @@
 """Works for the uploads of the partitions that this feeder holds, until it loses them."""
 
 import asyncio
+import logging
 from contextlib import suppress
+from pathlib import Path
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
 from schemas import topics
 from schemas.codec import encode
 from schemas.settings import Settings
-from schemas.uploads import UploadChecking, UploadEvent
+from schemas.uploads import UploadEvent
 from services.ingest.capacity import is_too_much, too_many_calls
 from services.ingest.cases import Case, next_step, usable_checkpoint
-from services.ingest.checking import Reading, ask_for_known, checked_event, read_file, refused_event
+from services.ingest.checking import refused_event
 from services.ingest.feeding import (
-    CHECKPOINT_SECONDS,
     Feed,
     Outlet,
     erase_checkpoint,
@@ -23,17 +24,15 @@ from services.ingest.feeding import (
 )
 from services.ingest.ledger import Ledger
 from services.ingest.prepared import PreparedReader
+from services.ingest.readings import Readings
 from services.ingest.room import room_rows
 from services.ingest.spool import Spool
 from services.ingest.window import Pace, Rotation
 from services.runtime.kafka import read_to_end, topic_name
 
-SMALL_FILE_BYTES = 2_000_000
-SMALL_AT_ONCE = 4
-LARGE_AT_ONCE = 1
-"""Files read at the same time. A small one never waits for a large one."""
 _POLL_SECONDS = 0.5
 _SLOW_POLL_SECONDS = 0.05
+log = logging.getLogger(__name__)
 
 
 class Assignment:
@@ -52,13 +51,10 @@ class Assignment:
         self._reader = reader
         self._pace = pace
         self._share = len(partitions) / outlet.upload_partitions
-        self._jobs: dict[str, tuple[str, asyncio.Task[None]]] = {}
-        self._readings: dict[str, tuple[str, Reading]] = {}
+        self._news = asyncio.Event()
+        self._readings = Readings(outlet, spool, self._tell, self._news.set)
         self._feeds: dict[str, Feed] = {}
         self._rotation = Rotation()
-        self._news = asyncio.Event()
-        self._small = asyncio.Semaphore(SMALL_AT_ONCE)
-        self._large = asyncio.Semaphore(LARGE_AT_ONCE)
         settings = outlet.settings
         self._events = topic_name(topics.UPLOAD_EVENTS, settings)
         self._checkpoints = topic_name(topics.FEED_CHECKPOINTS, settings)
@@ -68,7 +64,11 @@ class Assignment:
 
     @property
     def is_busy(self) -> bool:
-        return bool(self._feeds or self._jobs)
+        return bool(self._feeds) or self._readings.is_busy
+
+    @property
+    def error(self) -> str | None:
+        return self._readings.error
 
     async def run(self) -> None:
         """Folds the log to its present end, then works until cancelled.
@@ -78,6 +78,7 @@ class Assignment:
         """
         async for record in read_to_end(self._reader, self.partitions):
             self._fold(record)
+        self._spool.keep_only(self._ledger.cases)
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._follow())
@@ -126,6 +127,7 @@ class Assignment:
                 await self._wait_for_news()
             else:
                 await self._serve(*turn)
+            await self._save_what_is_due()
 
     async def _wait_for_news(self) -> None:
         wait_seconds = _SLOW_POLL_SECONDS if self._pace.is_slow and self._feeds else _POLL_SECONDS
@@ -135,71 +137,28 @@ class Assignment:
 
     async def _take_stock(self, group: asyncio.TaskGroup) -> None:
         """Starts and stops work according to what the log says now."""
-        for upload_id in [*self._jobs, *self._feeds, *self._readings]:
-            self._drop_if_outdated(upload_id)
+        for upload_id in self._readings.uploads() | set(self._feeds):
+            case = self._ledger.cases.get(upload_id)
+            self._readings.drop_outdated(upload_id, case)
+            if case is None and (feed := self._feeds.pop(upload_id, None)) is not None:
+                feed.reader.close()
         for upload_id in list(self._ledger.left_over_checkpoints()):
             await erase_checkpoint(upload_id, outlet=self._outlet)
             self._ledger.checkpoints.pop(upload_id, None)
         for case in list(self._ledger.cases.values()):
             await self._move_on(case, group)
 
-    def _drop_if_outdated(self, upload_id: str) -> None:
-        case = self._ledger.cases.get(upload_id)
-        check_id, job = self._jobs.get(upload_id, ("", None))
-        if job is not None and (case is None or case.check_id != check_id):
-            job.cancel()
-            del self._jobs[upload_id]
-        if upload_id in self._readings and (case is None or case.check_id != self._readings[upload_id][0]):
-            del self._readings[upload_id]
-        if case is None:
-            if (feed := self._feeds.pop(upload_id, None)) is not None:
-                feed.reader.close()
-            self._spool.discard(upload_id)
-
     async def _move_on(self, case: Case, group: asyncio.TaskGroup) -> None:
-        upload_id = case.upload_id
         step = next_step(case)
-        if upload_id in self._jobs or upload_id in self._feeds or step in ("wait", "nothing"):
+        if step in ("wait", "nothing") or case.upload_id in self._feeds:
             return
-        if step == "check" or upload_id not in self._readings:
-            work = self._check(case) if step == "check" else self._read_again(case)
-            self._jobs[upload_id] = (case.check_id, group.create_task(work))
+        folder = self._readings.folder(case)
+        if step == "check" or folder is None:
+            self._readings.start(case, group)
         else:
-            await self._begin_feeding(case)
+            await self._begin_feeding(case, folder)
 
-    async def _check(self, case: Case) -> None:
-        """Reads the file and tells what it is. The questions go first: once it is checked, all of them were asked."""
-        async with self._turn_to_read(case):
-            await self._tell(UploadChecking(upload_id=case.upload_id, at=self._outlet.now()))
-            reading = await read_file(case, self._spool, settings=self._outlet.settings, detected=None)
-        refusal = reading.prepared.refusal
-        if refusal is None:
-            await ask_for_known(case, reading.folder, outlet=self._outlet)
-            await self._tell(checked_event(case, reading.prepared, now=self._outlet.now()))
-        else:
-            await self._tell(refused_event(case, refusal, now=self._outlet.now()))
-        self._end_job(case, reading)
-
-    async def _read_again(self, case: Case) -> None:
-        """Reads a checked file once more, as it was read before, because its rows are no longer in the spool."""
-        assert case.checked is not None
-        async with self._turn_to_read(case):
-            detected = case.checked.detected
-            reading = await read_file(case, self._spool, settings=self._outlet.settings, detected=detected)
-        if reading.prepared.refusal is not None:
-            await self._tell(refused_event(case, reading.prepared.refusal, now=self._outlet.now()))
-        self._end_job(case, reading)
-
-    def _turn_to_read(self, case: Case) -> asyncio.Semaphore:
-        return self._small if (case.opened.bytes or 0) <= SMALL_FILE_BYTES else self._large
-
-    def _end_job(self, case: Case, reading: Reading) -> None:
-        del self._jobs[case.upload_id]
-        if reading.prepared.refusal is None:
-            self._readings[case.upload_id] = (case.check_id, reading)
-        self._news.set()
-
-    async def _begin_feeding(self, case: Case) -> None:
+    async def _begin_feeding(self, case: Case, folder: Path) -> None:
         assert case.checked is not None
         settled = self._ledger.settled_of(case.upload_id)
         too_much = is_too_much(case, case.checked.counts, settled, settings=self._outlet.settings)
@@ -208,10 +167,10 @@ class Assignment:
         if too_much is not False:
             return
         checkpoint = usable_checkpoint(case, self._ledger.checkpoints.get(case.upload_id))
-        folder = self._readings[case.upload_id][1].folder
         next_row = 1 if checkpoint is None else checkpoint.next_row
         rejected = 0 if checkpoint is None else checkpoint.rejected
-        self._feeds[case.upload_id] = Feed(PreparedReader(folder, next_row), next_row=next_row, rejected=rejected)
+        reader = PreparedReader(folder, next_row)
+        self._feeds[case.upload_id] = Feed(reader, next_row=next_row, rejected=rejected, saved_row=next_row)
 
     def _room_rows(self) -> dict[str, int]:
         ledger = self._ledger
@@ -228,7 +187,7 @@ class Assignment:
         }
 
     async def _serve(self, upload_id: str, rows: int) -> None:
-        """One turn. 1. Rows, acknowledged. 2. Now and then the checkpoint. 3. After the last row, `UploadFed`."""
+        """One turn. 1. Rows, acknowledged. 2. After the last row, `UploadFed`."""
         feed, case = self._feeds[upload_id], self._ledger.cases[upload_id]
         before = feed.next_row
         await publish(feed, case, self._ledger.settled_of(upload_id), rows=rows, outlet=self._outlet)
@@ -236,13 +195,18 @@ class Assignment:
         assert case.checked is not None
         if feed.fed_rows >= case.checked.counts.rows:
             await self._tell(fed_event(feed, case, now=self._outlet.now()))
-        elif self._outlet.clock() - feed.saved_at >= CHECKPOINT_SECONDS:
-            await save(feed, case, outlet=self._outlet)
+
+    async def _save_what_is_due(self) -> None:
+        for upload_id, feed in self._feeds.items():
+            case = self._ledger.cases.get(upload_id)
+            if case is not None and feed.save_is_due(self._outlet.clock()):
+                await save(feed, case, outlet=self._outlet)
 
     async def _tell(self, event: UploadEvent) -> None:
         """Writes an event and folds it at once: waiting to read it back would only delay."""
         key = event.upload_id.encode()
         metadata = await self._outlet.producer.send_and_wait(self._events, encode(event), key=key)
+        log.info("%s %s", event.upload_id, event.type)
         self._ledger.event(event, offset=metadata.offset)
         self._news.set()
 

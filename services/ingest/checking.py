@@ -13,8 +13,8 @@ from services.ingest.cases import Case
 from services.ingest.children import run_in_child
 from services.ingest.distinct import read_batches
 from services.ingest.feeding import Outlet
-from services.ingest.preparing import Prepared, Refusal, Task, outcome_path, phones_path, run
-from services.ingest.spool import FileGone, Spool
+from services.ingest.preparing import EXIT_NO_ROOM, Prepared, Refusal, Task, outcome_path, phones_path, run
+from services.ingest.spool import FileGone, NoRoom, Spool
 from services.runtime.kafka import topic_name
 
 PHONES_PER_QUESTION = 2_000
@@ -41,10 +41,15 @@ class Reading:
 async def read_file(case: Case, spool: Spool, *, settings: Settings, detected: Detected | None) -> Reading:
     """Fetches the upload's file and reads it from end to end. `detected`: what it was found to be before.
 
+    A reading that is complete in the spool is used again.
+
     Raises:
         KafkaError, TimeoutError: it could not be fetched now.
+        NoRoom: the spool's disk is full.
     """
     folder = spool.folder_of(case.upload_id, case.check_id)
+    if outcome_path(folder).exists():
+        return Reading(folder, decode(Prepared, outcome_path(folder).read_bytes()))
     raw = folder / "file"
     assert case.opened.file is not None
     try:
@@ -61,6 +66,8 @@ async def read_file(case: Case, spool: Spool, *, settings: Settings, detected: D
     )
     exit_code = await run_in_child(run, encode(task))
     raw.unlink(missing_ok=True)
+    if exit_code == EXIT_NO_ROOM:
+        raise NoRoom
     if exit_code != 0:
         died = _READER_DIED.model_copy(update={"detail": _READER_DIED.detail.format(exit_code)})
         return Reading(folder, Prepared(refusal=died))

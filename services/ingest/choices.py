@@ -13,6 +13,7 @@ _NAMES: Mapping[str, str] = {"phone_column": "phone_columns"} | {
 OPTION_NAMES = tuple(_NAMES)
 _DELIMITER_WORDS = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "pipe": "|", "space": " "}
 _LONGEST_INDEX_DIGITS = 5
+_LONGEST_VALUE = 500
 
 
 class WrongOptions(Exception):
@@ -35,6 +36,8 @@ def read_options(pairs: Iterable[tuple[str, str]]) -> UploadOptions:
     for name, text in pairs:
         if name not in _NAMES:
             wrong.append(_item(name, text, "unknown_option", f"is not an option; there are {', '.join(OPTION_NAMES)}"))
+        elif len(text) > _LONGEST_VALUE:
+            wrong.append(_item(name, text, "wrong_value", f"is longer than {_LONGEST_VALUE} characters"))
         elif not text.strip() and name != "delimiter":
             continue
         elif name == "phone_column":

@@ -78,7 +78,7 @@ class Feeder:
     def health(self) -> Health:
         if self._assignment is None:
             return Health(state="standby", active=False)
-        return Health(state="running", active=self._assignment.is_busy)
+        return Health(state="running", active=self._assignment.is_busy, error=self._assignment.error)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Works for whatever is assigned, until stopped.

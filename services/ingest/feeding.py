@@ -49,7 +49,12 @@ class Feed:
     reader: PreparedReader
     next_row: int = 1
     rejected: int = 0
+    saved_row: int = 1
     saved_at: float = float("-inf")
+
+    def save_is_due(self, now: float) -> bool:
+        """Whether rows were published that the checkpoint does not know, and it is old enough."""
+        return self.next_row != self.saved_row and now - self.saved_at >= CHECKPOINT_SECONDS
 
     @property
     def fed_rows(self) -> int:
@@ -116,6 +121,7 @@ async def save(feed: Feed, case: Case, *, outlet: Outlet) -> None:
     topic = topic_name(topics.FEED_CHECKPOINTS, outlet.settings)
     await outlet.producer.send_and_wait(topic, encode(checkpoint), key=case.upload_id.encode())
     feed.saved_at = outlet.clock()
+    feed.saved_row = checkpoint.next_row
 
 
 async def erase_checkpoint(upload_id: str, *, outlet: Outlet) -> None:

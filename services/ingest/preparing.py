@@ -3,6 +3,8 @@
 It runs in a child process, so that a hostile or huge file can neither stop the feeder's heartbeats nor fill its memory.
 """
 
+import errno
+import sys
 import traceback
 from collections import Counter
 from dataclasses import dataclass, field
@@ -18,7 +20,9 @@ from services.ingest.prepared import PreparedWriter, RowTooLong
 PREVIEW_ROWS = 20
 _PREVIEW_COLUMNS = 100
 _PREVIEW_CELL_CHARACTERS = 200
-_PREVIEW_BYTES = 300_000
+_PREVIEW_BYTES = 200_000
+EXIT_NO_ROOM = 75
+"""`os.EX_TEMPFAIL`: the spool's disk is full; the file is not to blame."""
 
 
 class Task(Message):
@@ -67,6 +71,10 @@ def run(task_json: bytes) -> None:
         prepared = Prepared(refusal=Refusal(code=refused.code, title=refused.title, detail=refused.detail))
     except RowTooLong:
         prepared = Prepared(refusal=_ROW_TOO_LONG)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            sys.exit(EXIT_NO_ROOM)
+        prepared = Prepared(refusal=_unforeseen(error))
     except Exception as error:
         prepared = Prepared(refusal=_unforeseen(error))
     temporary = folder / "outcome.part"
@@ -161,17 +169,23 @@ def _read_options(task: Task) -> reading.ReadOptions:
 def _profiles(detected: reading.Detected) -> tuple[ColumnProfile, ...]:
     return tuple(
         ColumnProfile(
-            index=profile.index, header=profile.header, samples=_cut(profile.samples), phone_share=profile.phone_share
+            index=profile.index,
+            header=None if profile.header is None else profile.header[:_PREVIEW_CELL_CHARACTERS],
+            samples=_cut(profile.samples),
+            phone_share=profile.phone_share,
         )
         for profile in detected.profiles[:_PREVIEW_COLUMNS]
     )
 
 
 def _bounded(profiles: tuple[ColumnProfile, ...], rows: list[PreviewRow], problems: dict[str, int]) -> Preview:
-    """The preview, with fewer rows if they would make the event too big for a record."""
+    """The preview, with fewer rows and columns if they would make the event too big for a record."""
     preview = Preview(columns=profiles, rows=tuple(rows), problems=problems)
-    while preview.rows and len(encode(preview)) > _PREVIEW_BYTES:
-        preview = preview.model_copy(update={"rows": preview.rows[: len(preview.rows) // 2]})
+    while len(encode(preview)) > _PREVIEW_BYTES:
+        if preview.rows:
+            preview = preview.model_copy(update={"rows": preview.rows[: len(preview.rows) // 2]})
+        else:
+            preview = preview.model_copy(update={"columns": preview.columns[: len(preview.columns) // 2]})
     return preview
 
 

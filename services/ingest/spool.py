@@ -1,7 +1,9 @@
 """Owns the feeder's disposable folder: files fetched from Kafka, and what was prepared of them."""
 
+import errno
 import fcntl
 import shutil
+from collections.abc import Collection
 from pathlib import Path
 from typing import IO
 
@@ -18,6 +20,10 @@ _FETCH_SECONDS = 60.0
 
 class FileGone(Exception):
     """Some of the file's records are no longer in Kafka."""
+
+
+class NoRoom(Exception):
+    """The disk that holds the spool is full."""
 
 
 class Spool:
@@ -60,13 +66,28 @@ class Spool:
         """Forgets all of an upload."""
         shutil.rmtree(self._folder / upload_id, ignore_errors=True)
 
+    def keep_only(self, upload_ids: Collection[str]) -> None:
+        """Forgets all other uploads: another feeder has them now, or they are over."""
+        for folder in self._folder.glob("*"):
+            if folder.name not in upload_ids:
+                self.discard(folder.name)
+
     async def fetch(self, location: FileLocation, target: Path) -> None:
         """Writes the file's bytes, read from Kafka by offset. Other uploads' records between them are skipped.
 
         Raises:
             FileGone: the log begins after the file's first record, or not all of them are there.
+            NoRoom: the disk is full.
             TimeoutError: Kafka gave nothing for a minute.
         """
+        try:
+            await self._fetch(location, target)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise NoRoom from None
+            raise
+
+    async def _fetch(self, location: FileLocation, target: Path) -> None:
         tp = TopicPartition(topic_name(topics.UPLOAD_FILES, self._settings), location.partition)
         attempt = location.attempt.encode()
         chunks = 0

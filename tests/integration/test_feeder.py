@@ -1,10 +1,14 @@
 """The feeder on a real broker: from a stored file to its rows, through checks, starts, cancels and windows."""
 
+import gzip
+import io
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import orjson
 import pytest
 from aiokafka.partitioner import murmur2
+from openpyxl import Workbook
 
 from schemas import topics as registry
 from schemas.rows import RejectedRow, UploadRow
@@ -68,6 +72,26 @@ async def test_a_file_becomes_rows_on_the_partitions_of_their_phones(world: Worl
     ]
     (question,) = world.of(registry.PLAN_QUESTIONS, upload, PlanQuestion)
     assert (question.phones, question.last, question.check_id) == (("+14155550100",), True, checked.check_id)
+
+
+async def test_workbooks_json_lines_and_packed_files_are_read_alike(world: World, settings: Settings) -> None:
+    rows = [["name", "phone"], ["Ann", "+14155550100"], ["Bob", "+14155550101"]]
+    book = io.BytesIO()
+    workbook = Workbook()
+    for row in rows:
+        workbook.worksheets[0].append(row)
+    workbook.save(book)
+    lines = b"".join(orjson.dumps(dict(zip(rows[0], row, strict=True))) + b"\n" for row in rows[1:])
+    packed = gzip.compress(b"".join(",".join(row).encode() + b"\r\n" for row in rows))
+    contents = {"xlsx": book.getvalue(), "jsonl": lines, "csv": packed}
+    async with running(main, settings):
+        uploads = {format_: await world.open(content) for format_, content in contents.items()}
+        for format_, upload in uploads.items():
+            await world.fed(upload)
+            (checked,) = world.events(upload, UploadChecked)
+            assert (checked.detected.format, checked.detected.columns) == (format_, ("name", "phone"))
+            read = sorted(world.of(registry.UPLOAD_ROWS, upload, UploadRow), key=lambda row: row.row)
+            assert [(row.phone, list(row.cells)) for row in read] == [(row[1], row) for row in rows[1:]]
 
 
 async def test_a_person_looks_changes_the_column_and_starts(world: World, settings: Settings) -> None:
