@@ -4,13 +4,13 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
-from enum import Enum
+from enum import IntEnum
 
 from schemas.answers import Want
 from schemas.lookups import LookupRequest, request_key
 
 
-class Stage(Enum):
+class Stage(IntEnum):
     """Where a phone is.
 
     WAITING  may be called when one of its lanes has its turn
@@ -19,10 +19,10 @@ class Stage(Enum):
     SETTLED  nobody waits for it any more
     """
 
-    WAITING = 1
-    BACKOFF = 2
-    CALLED = 3
-    SETTLED = 4
+    WAITING = 0
+    BACKOFF = 1
+    CALLED = 2
+    SETTLED = 3
 
 
 @dataclass(slots=True, eq=False)
@@ -86,7 +86,7 @@ class Lane:
     """An upload's phones in order of arrival; those whose backoff is over go first.
 
     `line` and `overdue` may hold entries that were served elsewhere: `Entry.stage` says what is true. `count` is
-    exact: the lane's phones by stage.
+    exact: the lane's phones, indexed by stage (a list, for an enum's hash costs more than all else here).
     """
 
     __slots__ = ("asks", "count", "line", "overdue", "owner", "paused", "priority", "upload_id")
@@ -99,7 +99,7 @@ class Lane:
         self.asks: dict[tuple[int, int, datetime, datetime], Ask] = {}
         self.line: deque[Entry] = deque()
         self.overdue: deque[Entry] = deque()
-        self.count = {Stage.WAITING: 0, Stage.BACKOFF: 0, Stage.CALLED: 0}
+        self.count = [0, 0, 0]
 
     @property
     def is_callable(self) -> bool:
@@ -107,7 +107,7 @@ class Lane:
 
     @property
     def is_empty(self) -> bool:
-        return not any(self.count.values())
+        return not any(self.count)
 
     @property
     def oldest_wanted_at(self) -> datetime | None:

@@ -26,7 +26,7 @@ class Queue:
         self._backoffs: list[tuple[float, int, Entry]] = []
         self._called: set[Entry] = set()
         self._tick = count()
-        self._totals = {Stage.WAITING: 0, Stage.BACKOFF: 0, Stage.CALLED: 0}
+        self._totals = [0, 0, 0]
 
     # -- what is in it
 
@@ -90,11 +90,15 @@ class Queue:
             return []
         dropped: list[tuple[Entry, Ask]] = []
         in_backoff = (entry for _, _, entry in self._backoffs)
-        for entry in list(chain(lane.overdue, lane.line, in_backoff, self._called)):
+        for entry in chain(lane.overdue, lane.line, in_backoff, self._called):
             mine = [ask for ask in entry.asks if ask.lane is lane]
             if mine and entry.stage is not Stage.SETTLED:
-                self.withdraw(entry, mine)
                 dropped.extend((entry, ask) for ask in mine)
+                entry.asks = tuple(ask for ask in entry.asks if ask.lane is not lane)
+                lane.count[entry.stage] -= 1
+                if not entry.asks and entry.stage is not Stage.CALLED:
+                    self._forget(entry)
+        self._lane_changed(lane)
         return dropped
 
     # -- calls
