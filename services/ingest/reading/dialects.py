@@ -15,6 +15,7 @@ RARE_DELIMITERS: Final = "\x01\x1c\x1d\x1e\x1f§¦¬¶#!*%$&=，；、｜"
 SAMPLE_CHARS: Final = 64 * 1024
 SAMPLE_RECORDS: Final = 300
 
+_COLON_WITHIN = re.compile(r"://|(?<!\d)\d{1,2}:\d\d(?!\d)")
 _SEPARATOR_LINE = re.compile(r'"?sep=(.)"?(?:\r\n|\r|\n)', re.IGNORECASE).match
 _BACKSLASH_QUOTE = re.compile(r'[^\\,;\t|\n]\\"')
 _BLANK_THEN_QUOTE = re.compile(r'[,;|:^~][ ]"')
@@ -44,12 +45,21 @@ def dialect_of(text: str, *, wanted: str | None = None) -> Dialect:
     if wanted is not None and (len(wanted) != 1 or wanted in '\r\n"'):
         raise Refused("bad-delimiter", f"{wanted!r} cannot be a delimiter. Choose one character, for example , or ;")
     sample = _whole_lines(text)
-    delimiters = [wanted] if wanted else [d for d in USUAL_DELIMITERS + RARE_DELIMITERS if d in sample]
+    delimiters = (
+        [wanted] if wanted is not None else [d for d in USUAL_DELIMITERS + RARE_DELIMITERS if _may_delimit(d, sample)]
+    )
     tried = [_tried(sample, dialect, forced=bool(wanted)) for d in delimiters for dialect in _quotings(sample, d)]
     best = max(tried, key=lambda one: one.score, default=None)
     if best is None or (best.score <= 0 and not wanted):
         return _single_column(sample)
     return best.dialect
+
+
+def _may_delimit(delimiter: str, sample: str) -> bool:
+    """Colons belong to times and links more often than not."""
+    if delimiter != ":":
+        return delimiter in sample
+    return sample.count(":") > 2 * len(_COLON_WITHIN.findall(sample))
 
 
 def _single_column(sample: str) -> Dialect:

@@ -67,7 +67,7 @@ def _detect_delimited(
     separator = separator_line(text.head)
     above = 1 if separator else 0
     body = text.head.split("\n" if "\n" in text.head else "\r", 1)[1] if above else text.head
-    dialect = dialect_of(body, wanted=options.delimiter or separator)
+    dialect = dialect_of(body, wanted=separator if options.delimiter is None else options.delimiter)
     top = list(islice(records(_slices(text.head, limits), dialect, limits, skipped_lines=above), TOP_RECORDS))
     if not top:
         raise Refused("empty", "The file holds no rows. Choose the file again; perhaps it was not saved.")
