@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, Table, create_engine, event, make_url
+from sqlalchemy import URL, Connection, Engine, Select, Table, create_engine, event, make_url
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects.sqlite.base import SQLiteCompiler
 
 BUSY_TIMEOUT_MS = 30_000
 PREPARING = 7_305_412
@@ -43,8 +44,16 @@ def sqlite_file(url: str) -> Path | None:
     return Path(str(parsed.database))
 
 
+class _CompilerWithHints(SQLiteCompiler):
+    """SQLAlchemy's, which leaves out the `INDEXED BY` of `by_index`."""
+
+    def get_from_hint_text(self, table: Any, text: str | None) -> str | None:  # noqa: ARG002
+        return text
+
+
 def _connect_sqlite(url: URL) -> Engine:
     engine = create_engine(url)
+    engine.dialect.statement_compiler = _CompilerWithHints
 
     @event.listens_for(engine, "connect")
     def _prepare(connection: Any, _record: Any) -> None:
@@ -69,6 +78,11 @@ def one_at_a_time(connection: Connection) -> None:
     """Lets no other process prepare the database until this transaction ends; on SQLite that is so anyway."""
     if connection.dialect.name == "postgresql":
         connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({PREPARING})")
+
+
+def by_index(query: Select[Any], table: Table, index: str) -> Select[Any]:
+    """The query, going by an index. SQLite, which keeps no statistics here, would go by the primary key."""
+    return query.with_hint(table, f"INDEXED BY {index}", "sqlite")
 
 
 def insert_or_ignore(connection: Connection, table: Table) -> Any:

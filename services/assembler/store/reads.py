@@ -24,6 +24,7 @@ from services.assembler.store.tables import (
     audit,
     fences,
     from_micros,
+    is_open,
     meta,
     results,
     row_changes,
@@ -217,7 +218,7 @@ def count_failed_phones(connection: Connection) -> int:
     failed = (
         select(rows.c.upload_no, rows.c.phone)
         .join(uploads, uploads.c.no == rows.c.upload_no)
-        .where(rows.c.state == int(State.failed), uploads.c.deleted_at.is_(None))
+        .where(rows.c.state == int(State.failed), is_open(), uploads.c.deleted_at.is_(None))
         .distinct()
         .subquery()
     )

@@ -5,9 +5,9 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Executable, bindparam, select, tuple_, update
 
-from services.assembler.store.dialect import compiled, insert_or_ignore
+from services.assembler.store.dialect import by_index, compiled, insert_or_ignore
 from services.assembler.store.result_writes import PHONES_PER_QUERY
-from services.assembler.store.tables import State, results, rows
+from services.assembler.store.tables import State, is_open, results, rows
 
 CHUNK = 5000
 
@@ -86,7 +86,7 @@ def open_rows_of_phones(connection: Connection, phones: Collection[str]) -> list
     distinct = list(phones)
     for start in range(0, len(distinct), PHONES_PER_QUERY):
         part = distinct[start : start + PHONES_PER_QUERY]
-        query = select(*_HELD).where(rows.c.phone.in_(part), _is_open())
+        query = select(*_HELD).where(rows.c.phone.in_(part), is_open())
         found.extend(HeldRow._make(values) for values in connection.execute(query))
     return found
 
@@ -97,11 +97,12 @@ def open_rows_of_upload(
     """The next rows of an upload in these open states, by row number."""
     query = (
         select(*_HELD)
-        .where(rows.c.upload_no == upload_no, rows.c.state.in_([int(state) for state in states]), _is_open())
+        .where(rows.c.upload_no == upload_no, rows.c.state.in_([int(state) for state in states]), is_open())
         .where(rows.c.row > after_row)
         .order_by(rows.c.row)
         .limit(CHUNK)
     )
+    query = by_index(query, rows, "rows_open_by_upload")
     return [HeldRow._make(values) for values in connection.execute(query)]
 
 
@@ -116,15 +117,6 @@ def rows_answered_after(connection: Connection, upload_no: int, micros: int, *, 
         .limit(CHUNK)
     )
     return [HeldRow._make(values) for values in connection.execute(query)]
-
-
-def _is_open() -> Any:
-    # Literals, so that the planner sees that the partial indexes fit.
-    return rows.c.state.in_([_literal(State.waiting), _literal(State.failed)])
-
-
-def _literal(state: State) -> Any:
-    return bindparam(None, int(state), literal_execute=True)
 
 
 _MOVE = (

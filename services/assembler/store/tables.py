@@ -12,6 +12,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    ColumnElement,
     Dialect,
     Index,
     Integer,
@@ -21,6 +22,7 @@ from sqlalchemy import (
     Table,
     Text,
     TypeDecorator,
+    bindparam,
     false,
     text,
 )
@@ -49,6 +51,11 @@ def to_micros(moment: datetime) -> int:
 
 def from_micros(micros: int) -> datetime:
     return EPOCH + micros * MICROSECOND
+
+
+def is_open() -> ColumnElement[bool]:
+    """The condition of the partial indexes on open rows, word for word: only then SQLite sees that they fit."""
+    return rows.c.state.in_([bindparam(None, int(state), literal_execute=True) for state in OPEN_STATES])
 
 
 def result_id(partition: int, offset: int) -> int:
@@ -166,7 +173,9 @@ uploads = Table(
 )
 """One row per upload. `version` grows with each transaction that changes the upload (`seq` of its progress)."""
 
-_OPEN = text(f"state IN ({int(State.waiting)}, {int(State.failed)})")
+OPEN_STATES = (State.waiting, State.failed)
+"""States that a result may still change."""
+_OPEN = text(f"state IN ({', '.join(str(int(state)) for state in OPEN_STATES)})")
 
 rows = Table(
     "rows",
@@ -249,7 +258,7 @@ outbox = Table(
     Column("at", Instant, nullable=False),
     Column("value", LargeBinary, nullable=False),
     Column("published", Boolean, nullable=False, server_default=false()),
-    Index("outbox_unpublished", "id", sqlite_where=text("NOT published"), postgresql_where=text("NOT published")),
+    Index("outbox_unpublished", "id", sqlite_where=text("published = 0"), postgresql_where=text("NOT published")),
 )
 """Completion events: written with the change that completed the upload, published afterwards. `id` is `ce_id`."""
 

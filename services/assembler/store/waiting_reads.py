@@ -5,9 +5,10 @@ from typing import NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, select
 
+from services.assembler.store.dialect import by_index
 from services.assembler.store.fences import Offsets
 from services.assembler.store.records import UploadRecord
-from services.assembler.store.tables import State, fences, rows, uploads
+from services.assembler.store.tables import State, fences, is_open, rows, uploads
 
 _ALIVE = (uploads.c.created_at.is_not(None), uploads.c.deleted_at.is_(None), uploads.c.refused.is_(None))
 _WAITING = (uploads.c.waiting > 0, uploads.c.wanted_at.is_not(None), uploads.c.cancelled_at.is_(None))
@@ -57,10 +58,11 @@ def waiting_rows(
     query = (
         select(rows.c.row, rows.c.line, rows.c.phone, rows.c.cells)
         .where(rows.c.upload_no == upload_no, rows.c.row > after_row)
-        .where(rows.c.state == int(State.waiting), rows.c.round < below_round)
+        .where(rows.c.state == int(State.waiting), is_open(), rows.c.round < below_round)
         .order_by(rows.c.row)
         .limit(limit)
     )
+    query = by_index(query, rows, "rows_open_by_upload")
     return [WaitingRow._make(row) for row in connection.execute(query)]
 
 
