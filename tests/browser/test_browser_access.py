@@ -65,8 +65,7 @@ def violations(page: Page) -> list[str]:
 @pytest.mark.parametrize("kind", ["list", "done", "plan", "checked", "refused", "admin", "docs", "problem"])
 def test_nobody_is_kept_out(open_page: OpenPage, paths: dict[str, str], kind: str, look: dict[str, Any]) -> None:
     page = open_page(paths[kind], reduced_motion="reduce", **look)
-    for closed in page.locator("main details:not([open]) > summary").all()[:3]:
-        closed.click()
+    page.evaluate("() => document.querySelectorAll('details').forEach((one) => { one.open = true; })")
     assert violations(page) == []
 
 

@@ -130,10 +130,10 @@ def test_everything_works_without_scripts(open_page: OpenPage, area: int, tmp_pa
         page.get_by_role("link", name="Look again").click()
     page.get_by_role("button", name="Start 5 calls").click()
     for _ in range(200):
-        if page.get_by_text("All 5 rows have answers.").count():
+        if page.get_by_text("All 5 rows have their answers.").count():
             break
         page.reload()
-    expect(page.get_by_text("All 5 rows have answers.")).to_be_visible()
+    expect(page.get_by_text("All 5 rows have their answers.")).to_be_visible()
     assert len(saved_rows(page, tmp_path)) == 5
 
 
