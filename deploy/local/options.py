@@ -45,7 +45,9 @@ class StackOptions:
 
     @property
     def url(self) -> str:
-        return f"http://{self.settings.host}:{self.settings.port}"
+        """Where the pages are, seen from this machine."""
+        host = {"0.0.0.0": HOST, "::": "::1"}.get(self.settings.host, self.settings.host)
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.settings.port}"
 
     def environment(self) -> dict[str, str]:
         """What every role is told beside what this process was told itself."""

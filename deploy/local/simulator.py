@@ -158,16 +158,16 @@ def render(reply: Reply) -> bytes:
     return "\r\n".join(lines).encode() + _HEAD_END + reply.body
 
 
-async def serve(api: Api, *, port: int, stop: asyncio.Event) -> None:
-    """Serves on the loopback address until `stop` is set.
+async def serve(api: Api, *, host: str, port: int, stop: asyncio.Event) -> None:
+    """Serves until `stop` is set.
 
     Raises:
-        OSError: the port is not free.
+        OSError: the address is not there, or the port not free.
     """
-    with socket.create_server(("127.0.0.1", port), backlog=512) as listener:
+    with socket.create_server((host, port), backlog=512) as listener:
         listener.setblocking(False)
         ask_for_stamps(listener)
-        host, bound = listener.getsockname()[:2]
+        bound = listener.getsockname()[1]
         print(f"the simulated lookup API listens on http://{host}:{bound}/lookup", flush=True)
         accepting = asyncio.create_task(_accept(api, listener))
         await stop.wait()
@@ -190,6 +190,7 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     made.add_argument("--port", type=int, default=8900, help="8900 unless set; 0: a free one, which is printed")
+    made.add_argument("--host", default="127.0.0.1", help="address to bind; 0.0.0.0 in a container (default loopback)")
     made.add_argument("--log", type=Path, required=True, help="file that gets one JSON line an arrival; appended to")
     made.add_argument("--limit", type=_count, default=10, help="calls in any sliding window; 0: no limit (default 10)")
     made.add_argument("--window-seconds", type=_seconds, default=1.0, help="length of the window (default 1)")
@@ -226,7 +227,7 @@ async def _serve_until_signal(flags: argparse.Namespace, log: TextIO) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    await serve(api, port=flags.port, stop=stop)
+    await serve(api, host=flags.host, port=flags.port, stop=stop)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -236,7 +237,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with flags.log.open("a", encoding="utf-8") as log:
             asyncio.run(_serve_until_signal(flags, log))
     except OSError as error:
-        what = f"The log {flags.log}" if error.filename else f"Port {flags.port} on 127.0.0.1"
+        what = f"The log {flags.log}" if error.filename else f"Port {flags.port} on {flags.host}"
         print(f"{what} cannot be used ({error.strerror}): choose another.", file=sys.stderr)
         return 1
     return 0

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 import httpx
 import psutil
 
+from tests.fixtures.broker import PARTITIONS
 from tests.fixtures.stack import StackFactory, wait_until
 
 PARTS = {"kafka-1", "simulator-1", "web-1", "feeder-1", "gate-1", "worker-1", "join-1"}
@@ -46,3 +47,12 @@ def test_the_life_of_a_stack(start_stack: StackFactory) -> None:
     assert not alive(second_life)
     assert not ready.exists()
     assert stack.pids() == {}
+
+
+def test_a_stack_on_a_given_cluster_starts_no_broker(start_stack: StackFactory, broker: str, topics: str) -> None:
+    stack = start_stack(env={"SCRUB_KAFKA": broker, "SCRUB_TOPIC_PREFIX": topics, "SCRUB_PARTITIONS": str(PARTITIONS)})
+    said = json.loads((stack.data / "run" / "ready.json").read_text(encoding="utf-8"))
+    assert said["kafka"] == broker
+    assert set(said["pids"]) == PARTS - {"kafka-1"}
+    assert stack.stop() == 0
+    assert not alive(said["pids"])

@@ -52,6 +52,15 @@ def test_the_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
     assert chosen.settings.lookup_url == f"http://127.0.0.1:{chosen.simulator_port}/lookup"
 
 
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [("127.0.0.1", "http://127.0.0.1:8000"), ("0.0.0.0", "http://127.0.0.1:8000"), ("::", "http://[::1]:8000")],
+)
+def test_the_address_can_be_opened_on_this_machine(monkeypatch: pytest.MonkeyPatch, host: str, url: str) -> None:
+    monkeypatch.setenv("SCRUB_HOST", host)
+    assert options(Flags(), monkeypatch).url == url
+
+
 def test_no_broker_is_started_beside_a_given_one(monkeypatch: pytest.MonkeyPatch) -> None:
     chosen = options(Flags(kafka_port=9999), monkeypatch, kafka="kafka:9092")
     assert chosen.kafka_port is None
