@@ -12,7 +12,7 @@ _DATE = re.compile(
     r"|(?:0?[1-9]|[12]\d|3[01])([-/.])(?:0?[1-9]|[12]\d|3[01])\2(?:19|20)?\d\d)"
     r"(?:[T ]\d{1,2}:\d\d(?::\d\d)?(?:\.\d+)?Z?)?"
 ).fullmatch
-_COORDINATE = re.compile(r"[+-]?\d{1,3}[.,]\d{3,}(?:[eE][+-]?\d+)?").fullmatch
+_COORDINATE = re.compile(r"[+-]?\d{1,3}[.,]\d{3,}(?:[eE]-\d+)?").fullmatch
 _BUSINESS_ID = re.compile(r"\d{2}\.\d{3}\.\d{3}/\d{4}-\d{2}|\d{3}\.\d{3}\.\d{3}-\d{2}|\d{3}-\d{2}-\d{4}").fullmatch
 _LOCAL_PHONE = re.compile(r"[+(]{0,2}\d(?:[\s()./-]{0,3}\d){4,14}(?!\d)").match
 _FORMATTED = re.compile(r"^\s*[+(]|\d[)\s]\s*\(?\d|\d-\d")

@@ -29,6 +29,6 @@ def find_phone(cells: Sequence[str], detected: Detected) -> Found | Unusable:
             return Found(phone, column, False)
         if reason == "not_a_phone" and (inside := search(cell, detected.region)) is not None:
             return Found(inside, column, True)
-        if reason is not None and (first_problem is None or first_problem.code == "no_phone"):
+        if reason is not None and (first_problem is None or (first_problem.code == "no_phone" != reason)):
             first_problem = Unusable(reason, column, cell, DETAILS[reason].format(region=detected.region))
     return first_problem or Unusable("no_phone", 0, "", DETAILS["no_phone"])

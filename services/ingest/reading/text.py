@@ -11,15 +11,15 @@ from services.ingest.reading.model import Limits
 KEEP_BYTES = "phone-scrubber-keep-bytes"
 FIRST_KEPT_BYTE = 0xEF00
 """A byte that its encoding cannot explain becomes U+EF00 + byte, in the private use area (the range that MirBSD's OPTU
-encodings use for raw bytes). Code pages of single bytes leave some undefined (cp1252 five): these become the C1 controls
-of the same number, as in browsers. Both can be stored as UTF-8 and turned back."""
+encodings use for raw bytes). Code pages of single bytes leave some undefined (cp1252 five): these become the C1
+controls of the same number, as in browsers. Both can be stored as UTF-8 and turned back."""
 
 
 def keep_bytes(error: UnicodeError) -> tuple[str, int]:
     """The codec error handler: one character for each byte that could not be decoded."""
     if not isinstance(error, UnicodeDecodeError):
         raise error
-    base = 0 if error.encoding in ("charmap",) else FIRST_KEPT_BYTE
+    base = 0 if error.encoding == "charmap" else FIRST_KEPT_BYTE
     return "".join(chr(base + byte) for byte in error.object[error.start : error.end]), error.end
 
 
