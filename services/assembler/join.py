@@ -28,6 +28,7 @@ from services.assembler.joining.transaction import Joiner
 from services.assembler.positions import LogLost
 from services.assembler.progress import ProgressPublisher
 from services.assembler.republishing import Republisher, RoundPublisher
+from services.assembler.retention import Retention
 from services.assembler.store.dialect import connect
 from services.assembler.store.fences import FenceLost, Offsets
 from services.assembler.store.lock import DatabaseInUse, only_writer
@@ -98,6 +99,7 @@ class JoinProcess:
         republisher = Republisher(database, producer, settings)
         self._rounds = RoundPublisher(database, republisher, partitions=owned, caught_up=lambda: self._intake.caught_up)
         self._sweeper = Sweeper(database, republisher, settings, partitions=owned, completed=self._completions.wake)
+        self._retention = Retention(database, settings, partitions=owned)
         self._problem: str | None = None
 
     @property
@@ -108,7 +110,7 @@ class JoinProcess:
     async def run(self, stop: asyncio.Event) -> None:
         """Joins and publishes until `stop`; ends with an error if one of its loops does."""
         async with _consuming(self._intake):
-            loops = (self._progress, self._completions, self._rounds, self._sweeper)
+            loops = (self._progress, self._completions, self._rounds, self._sweeper, self._retention)
             await _until_one_ends(self._join_until(stop), *(loop.run() for loop in loops))
 
     async def _join_until(self, stop: asyncio.Event) -> None:

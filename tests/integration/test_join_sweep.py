@@ -11,7 +11,7 @@ from aiokafka import TopicPartition
 from schemas import topics as registry
 from schemas.codec import decode
 from schemas.interface import Sweep, Upload
-from schemas.lookups import LaneStatus, LookupRequest, LookupStatus
+from schemas.lookups import LookupRequest
 from schemas.rows import UploadRow
 from services.assembler.store.dialect import connect, for_writing
 from services.assembler.store.records import SweepRecord
@@ -19,6 +19,7 @@ from services.assembler.store.sweeps import get_sweep, request_sweep
 from services.assembler.surroundings import WORKER_GROUP
 from services.runtime.kafka import make_consumer, partitions_of, started, topic_name
 from tests.integration.join_stage import Stage, on_stage, phone, running_join, until
+from tests.unit.assembler.join_log import gate_status
 
 
 class Others:
@@ -36,41 +37,8 @@ class Others:
             await consumer.commit(ends)
 
     async def gate_holds(self, *upload_ids: str, folded_offset: int = 0) -> None:
-        lanes = tuple(
-            LaneStatus(
-                upload_id=upload_id,
-                owner="jane",
-                pending=1,
-                in_backoff=0,
-                in_flight=0,
-                position=1,
-                share=1.0,
-                calls=0,
-                retries=0,
-                why="waiting_turn",
-                oldest_wanted_at=None,
-            )
-            for upload_id in upload_ids
-        )
-        status = LookupStatus(
-            instance="1",
-            state="running",
-            at=datetime.now(UTC),
-            limit_calls=10,
-            limit_window_seconds=1.0,
-            pace_per_second=10.0,
-            used_last_window=0,
-            calls_last_minute=0,
-            pending=len(lanes),
-            in_flight=0,
-            in_backoff=0,
-            retries=0,
-            dead_letters=0,
-            oldest_wanted_at=None,
-            folded_offset=folded_offset,
-            lanes=lanes,
-            next=(),
-        )
+        lanes = [(upload_id, 1, 0, 0) for upload_id in upload_ids]
+        status = gate_status(*lanes, at=datetime.now(UTC), folded_offset=folded_offset)
         await self.stage.write(registry.LOOKUP_STATUS, "0", status)
 
 

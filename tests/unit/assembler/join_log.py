@@ -10,7 +10,7 @@ from sqlalchemy import Engine, select
 from schemas.answers import Want, first_answer
 from schemas.base import Message
 from schemas.codec import encode
-from schemas.lookups import Answered, LookupResult, Outcome, PaidCalls, PhoneData
+from schemas.lookups import Answered, LaneStatus, LookupResult, LookupStatus, Outcome, PaidCalls, PhoneData
 from schemas.settings import Settings
 from services.assembler.decoding import PartitionBatch, decode_partition
 from services.assembler.joining.transaction import Joiner
@@ -191,3 +191,42 @@ class Truth:
 
 def tally(states: dict[int, str]) -> Counter[str]:
     return Counter(states.values())
+
+
+def gate_status(*lanes: tuple[str, int, int, int], at: datetime = START, folded_offset: int = 0) -> LookupStatus:
+    """A running gate's status; each lane: upload, pending, in flight, in backoff."""
+    described = tuple(
+        LaneStatus(
+            upload_id=upload_id,
+            owner="jane",
+            pending=pending,
+            in_backoff=in_backoff,
+            in_flight=in_flight,
+            position=position,
+            share=1.0,
+            calls=0,
+            retries=0,
+            why="waiting_turn",
+            oldest_wanted_at=None,
+        )
+        for position, (upload_id, pending, in_flight, in_backoff) in enumerate(lanes, 1)
+    )
+    return LookupStatus(
+        instance="1",
+        state="running",
+        at=at,
+        limit_calls=10,
+        limit_window_seconds=1.0,
+        pace_per_second=10.0,
+        used_last_window=0,
+        calls_last_minute=0,
+        pending=sum(pending for _, pending, _, _ in lanes),
+        in_flight=0,
+        in_backoff=0,
+        retries=0,
+        dead_letters=0,
+        oldest_wanted_at=None,
+        folded_offset=folded_offset,
+        lanes=described,
+        next=(),
+    )

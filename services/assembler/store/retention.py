@@ -1,0 +1,62 @@
+"""Owns what is dropped: rows of deleted and of expired uploads.
+
+Results stay, as they do on the compacted topic: the lookup worker counts on the join to have whatever it has itself.
+"""
+
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection, and_, delete, func, or_, select, update
+
+from services.assembler.store.tables import (
+    outbox,
+    plan_answers,
+    row_changes,
+    rows,
+    sweeps,
+    tallies,
+    uploads,
+)
+
+CHUNK_ROWS = 10_000
+ASKED_DAYS = 1
+
+
+def expire_uploads(connection: Connection, *, before: datetime) -> int:
+    """Marks uploads opened before then as deleted; returns how many."""
+    statement = (
+        update(uploads)
+        .where(uploads.c.created_at < before, uploads.c.deleted_at.is_(None))
+        .values(deleted_at=uploads.c.created_at, version=uploads.c.version + 1)
+    )
+    return connection.execute(statement).rowcount
+
+
+def drop_rows(connection: Connection) -> int:
+    """Drops some rows of one deleted upload, and with the last of them all else; returns how many rows.
+
+    The upload's own row stays: it keeps records that come late from bringing the upload back.
+    """
+    upload_no, upload_id = _deleted_upload(connection)
+    if upload_no is None:
+        return 0
+    first = connection.execute(select(func.min(rows.c.row)).where(rows.c.upload_no == upload_no)).scalar()
+    if first is not None:
+        chunk = and_(rows.c.upload_no == upload_no, rows.c.row < first + CHUNK_ROWS)
+        return connection.execute(delete(rows).where(chunk)).rowcount
+    for table in (tallies, row_changes, plan_answers):
+        connection.execute(delete(table).where(table.c.upload_no == upload_no))
+    connection.execute(delete(outbox).where(outbox.c.upload_id == upload_id, outbox.c.published))
+    return 0
+
+
+def _deleted_upload(connection: Connection) -> tuple[int | None, str | None]:
+    has_rows = select(rows.c.row).where(rows.c.upload_no == uploads.c.no).exists()
+    has_tallies = select(tallies.c.n).where(tallies.c.upload_no == uploads.c.no).exists()
+    query = select(uploads.c.no, uploads.c.id).where(uploads.c.deleted_at.is_not(None), or_(has_rows, has_tallies))
+    found = connection.execute(query.limit(1)).first()
+    return (None, None) if found is None else (found[0], found[1])
+
+
+def drop_sweeps(connection: Connection, *, now: datetime) -> None:
+    """Drops what was asked of the sweep more than a day ago."""
+    connection.execute(delete(sweeps).where(sweeps.c.requested_at < now - timedelta(days=ASKED_DAYS)))

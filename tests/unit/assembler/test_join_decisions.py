@@ -1,0 +1,122 @@
+"""Where the join goes on, what it reads first, when it is stuck, which topics it refuses, what the sweep takes up."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from schemas.settings import Settings
+from services.assembler.cluster import OTHERS, TOGETHER, Cluster, check_topics
+from services.assembler.positions import Goals, LogLost, first_reads, held_back
+from services.assembler.stall import PATIENCE_SECONDS, Stall, Stalled
+from services.assembler.store.fences import Offsets
+from services.assembler.store.records import UploadRecord
+from services.assembler.zombies import PATIENCE, figures, joined_up_to, lacking_for_good, zombie_uploads
+from services.runtime.process import RefusedToStart
+from tests.unit.assembler.join_log import PHONES, START, Log, Reader, gate_status
+from tests.unit.assembler.test_joining import World
+
+ENDS = {(topic, 0): 50 for topic in Offsets._fields}
+STARTS = dict.fromkeys(ENDS, 10)
+
+
+def test_a_partition_that_was_never_read_begins_where_its_log_begins() -> None:
+    assert first_reads({0: Offsets()}, STARTS, ENDS) == STARTS
+
+
+def test_a_partition_that_was_read_goes_on_where_it_was_left() -> None:
+    assert set(first_reads({0: Offsets(20, 20, 20, 20, 20)}, STARTS, ENDS).values()) == {20}
+
+
+@pytest.mark.parametrize(
+    ("offsets", "sentence"),
+    [
+        (Offsets(5, 20, 20, 20, 20), "Partition 0 of upload-rows begins at 10, after 5"),
+        (Offsets(20, 20, 51, 20, 20), "Partition 0 of lookup-results ends at 50, before 51"),
+    ],
+)
+def test_a_log_that_lost_what_is_yet_to_be_read_is_refused(offsets: Offsets, sentence: str) -> None:
+    with pytest.raises(LogLost, match=sentence):
+        first_reads({0: offsets}, STARTS, ENDS)
+
+
+def test_plan_questions_may_expire_unread() -> None:
+    reads = first_reads({0: Offsets(20, 20, 20, 20, 5)}, STARTS, ENDS)
+    assert reads["plan_questions", 0] == 10
+
+
+def test_events_are_read_first_and_questions_when_all_results_are_there() -> None:
+    goals = Goals(ENDS)
+    positions = dict.fromkeys(ENDS, 0)
+    assert "upload_events" not in held_back(goals, positions)
+    assert len(held_back(goals, positions)) == 4
+    positions["upload_events", 0] = 50
+    assert held_back(goals, positions) == {"plan_questions"}
+    positions["lookup_results", 0] = 50
+    assert held_back(goals, positions) == frozenset()
+
+
+def test_getting_nothing_for_a_minute_although_something_is_there_is_a_stall() -> None:
+    stall = Stall()
+    behind = {("upload_rows", 0): 49}
+    stall.check(behind, ENDS, now=0)
+    stall.check(behind, ENDS, now=PATIENCE_SECONDS - 1)
+    with pytest.raises(Stalled):
+        stall.check(behind, ENDS, now=PATIENCE_SECONDS)
+    stall.got_something()
+    stall.check(behind, ENDS, now=PATIENCE_SECONDS + 1)
+
+
+def test_an_idle_join_is_not_stalled() -> None:
+    stall = Stall()
+    for now in (0, 2 * PATIENCE_SECONDS):
+        stall.check(dict.fromkeys(ENDS, 50), ENDS, now=now)
+
+
+def test_topics_that_are_read_together_must_be_partitioned_alike() -> None:
+    counts = {topic.name: 8 for topic in TOGETHER + OTHERS}
+    check_topics(Cluster("c", counts), Settings())
+    with pytest.raises(RefusedToStart, match="upload-rows 6"):
+        check_topics(Cluster("c", counts | {"upload-rows": 6}), Settings())
+
+
+@pytest.fixture
+def waiting() -> UploadRecord:
+    world = World(Reader(Log()))
+    world.open()
+    world.row(1, PHONES[0])
+    world.fed(2)
+    world.reader.read_all()
+    return world.reader.upload("upload-1")
+
+
+def test_what_waits_and_is_not_held_by_the_gate_is_a_zombie(waiting: UploadRecord) -> None:
+    assert zombie_uploads([waiting], [waiting], gate_status(("upload-2", 9, 0, 0))) == [waiting]
+    assert zombie_uploads([waiting], [waiting], gate_status(("upload-1", 0, 0, 0))) == [waiting]
+
+
+@pytest.mark.parametrize("lane", [("upload-1", 1, 0, 0), ("upload-1", 0, 1, 0), ("upload-1", 0, 0, 1)])
+def test_what_the_gate_holds_in_any_way_is_none(waiting: UploadRecord, lane: tuple[str, int, int, int]) -> None:
+    assert zombie_uploads([waiting], [waiting], gate_status(lane)) == []
+
+
+def test_what_moved_while_the_sweep_looked_is_left_for_the_next(waiting: UploadRecord) -> None:
+    fed_more, asked_again = replace(waiting, waiting=2), replace(waiting, round=1)
+    settled = replace(waiting, waiting=0, answered=1)
+    for after in (fed_more, asked_again, settled):
+        assert zombie_uploads([waiting], [after], gate_status()) == []
+    assert zombie_uploads([], [waiting], gate_status()) == []
+    assert figures([waiting], {"upload-1": settled}, republished=0).completed == 1
+
+
+def test_a_producer_gets_some_seconds_for_the_rows_that_it_announced(waiting: UploadRecord) -> None:
+    assert lacking_for_good([waiting], [waiting], now=START + PATIENCE + timedelta(seconds=9)) == [waiting]
+    assert lacking_for_good([waiting], [waiting], now=START + PATIENCE - timedelta(seconds=1)) == []
+    assert lacking_for_good([waiting], [], now=START + PATIENCE * 2) == []
+
+
+def test_joined_means_joined_on_every_partition() -> None:
+    fences = {0: Offsets(upload_rows=5), 1: Offsets(upload_rows=4)}
+    assert joined_up_to(fences, {0: 5, 1: 4, 2: 0}, "upload_rows")
+    assert not joined_up_to(fences, {0: 5, 1: 5}, "upload_rows")
+    assert not joined_up_to(fences, {2: 1}, "upload_rows")

@@ -1,0 +1,79 @@
+"""What is deleted or expired leaves the database, in small pieces, and does not come back with late records."""
+
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import func, select
+
+from schemas.codec import encode
+from schemas.rows import UploadRow
+from schemas.uploads import DeleteUpload, UploadFed, UploadOpened, UploadOptions
+from services.assembler.store import retention
+from services.assembler.store.dialect import for_writing
+from services.assembler.store.tables import outbox, rows, tallies
+from tests.unit.assembler.join_log import PHONES, START, Log, Reader, lookup_result
+
+KEPT, GONE = "kept", "gone"
+
+
+@pytest.fixture
+def reader() -> Reader:
+    """Two uploads of seven answered rows each."""
+    log = Log()
+    log.append("lookup_results", PHONES[0], lookup_result(PHONES[0], "ok", at=START), at=START)
+    for upload_id, days in ((KEPT, 2), (GONE, 0)):
+        at = START + timedelta(days=days)
+        any_age = UploadOptions(max_age_seconds=10**9)
+        opened = UploadOpened(upload_id=upload_id, at=at, name="a", owner="jane", options=any_age)
+        log.append("upload_events", upload_id, opened, at=at)
+        for number in range(1, 8):
+            log.append("upload_rows", PHONES[0], encode(_row(upload_id, number)), at=at)
+        log.append("upload_events", upload_id, UploadFed(upload_id=upload_id, at=at, rows=7, rejected=0), at=at)
+    reader = Reader(log)
+    reader.read_all()
+    return reader
+
+
+def _row(upload_id: str, number: int) -> UploadRow:
+    return UploadRow(
+        upload_id=upload_id, row=number, phone=PHONES[0], owner="jane", wanted_at=START, accept_since=START
+    )
+
+
+def drop_all(reader: Reader) -> int:
+    """Returns how many transactions it took."""
+    transactions = 0
+    while True:
+        with for_writing(reader.engine).begin() as connection:
+            transactions += 1
+            if not retention.drop_rows(connection):
+                return transactions
+
+
+def left(reader: Reader) -> list[int]:
+    counts = [select(func.count()).select_from(table) for table in (rows, tallies, outbox)]
+    with reader.engine.connect() as connection:
+        return [connection.execute(count).scalar_one() for count in counts]
+
+
+def test_an_expired_upload_is_dropped_in_pieces_and_others_stay(
+    reader: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention, "CHUNK_ROWS", 3)
+    with for_writing(reader.engine).begin() as connection:
+        retention.expire_uploads(connection, before=START + timedelta(days=1))
+    assert drop_all(reader) == 4
+    assert [upload.id for upload in reader.opened_uploads()] == [KEPT]
+    assert len(reader.rows(KEPT)) == 7
+    assert left(reader) == [7, 1, 2], "a completion event that is yet to be published stays"
+
+
+def test_a_deleted_upload_does_not_come_back(reader: Reader) -> None:
+    deleted = DeleteUpload(upload_id=GONE, at=START, by="jane")
+    reader.log.append("upload_events", GONE, deleted, at=START)
+    reader.read_all()
+    drop_all(reader)
+    reader.log.append("upload_rows", PHONES[0], encode(_row(GONE, 8)), at=START)
+    reader.read_all()
+    assert reader.rows(GONE) == {}
+    assert [upload.id for upload in reader.opened_uploads()] == [KEPT]
