@@ -1,5 +1,6 @@
 """A real Chromium and a stack of real processes for it, shared by all browser tests."""
 
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,10 +17,11 @@ _QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "-
 
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Browser]:
-    """Debian's Chromium. Without one the tests fail: nothing is skipped."""
+    """The machine's Chromium. Without one CI fails; elsewhere the tests are skipped, and the report says so."""
     path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if path is None:
-        pytest.fail("no Chromium for the browser tests: install the package `chromium`")
+        give_up = pytest.fail if os.environ.get("CI") else pytest.skip
+        give_up("no Chromium for the browser tests: install the package `chromium`")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=_QUIET)
         yield browser
