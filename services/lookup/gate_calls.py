@@ -18,6 +18,7 @@ from services.lookup.retries import LONGEST_RETRY_AFTER_SECONDS
 
 LEAD_SECONDS = 0.25
 """How long before its permit a call is decided on: time to connect. Later commands still withdraw it at the socket."""
+MOST_AHEAD = 8
 _LONGEST_WAIT_SECONDS = 1.0
 log = logging.getLogger(__name__)
 
@@ -82,7 +83,7 @@ class Dispatcher:
             task.add_done_callback(self._ended)
 
     def _has_room(self) -> bool:
-        ahead = max(1, math.ceil(LEAD_SECONDS * self._limiter.calls_per_second))
+        ahead = min(MOST_AHEAD, max(1, math.ceil(LEAD_SECONDS * self._limiter.calls_per_second)))
         return (
             not self._is_stopping
             and self._may_write()
