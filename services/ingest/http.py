@@ -92,7 +92,8 @@ async def create_upload(request: Request) -> Response:
             503,
             "storage-not-available",
             "The file could not be stored",
-            "The message log does not answer at the moment. Nothing was begun; send the file again.",
+            "The message log does not answer at the moment. Send the file again; with an Idempotency-Key that is safe "
+            "even if it was stored after all.",
             headers={"Retry-After": "10"},
         ) from None
     except ClientDisconnect:

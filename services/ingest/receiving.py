@@ -1,5 +1,6 @@
 """Takes one upload in: body to Kafka, options checked, `UploadOpened` written last, a repeated key recognised."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -17,7 +18,7 @@ from services.ingest.bodies import BodyEvent, FieldRead, FileBegan, FileData, Un
 from services.ingest.choices import WrongOptions, read_options
 from services.ingest.filenames import NAMELESS, name_in_disposition
 from services.ingest.repeats import OpenedLog
-from services.ingest.storing import FileWriter, Shelf, StoredFile, too_large
+from services.ingest.storing import PATIENCE_SECONDS, FileWriter, Shelf, StoredFile, too_large
 from services.runtime.kafka import topic_name
 from services.runtime.problems import ProblemError
 
@@ -93,7 +94,8 @@ class Intake:
             stored = await writer.finish()
         opened = _opened(upload_id, owner, parts.name, options, stored)
         topic = topic_name(topics.UPLOAD_EVENTS, self.settings)
-        await self.shelf.producer.send_and_wait(topic, encode(opened), key=upload_id.encode())
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await self.shelf.producer.send_and_wait(topic, encode(opened), key=upload_id.encode())
         return opened
 
     async def _repeat(self, request: Request, query: list[tuple[str, str]], earlier: UploadOpened) -> Received:

@@ -21,6 +21,10 @@ UNACKNOWLEDGED_CHUNKS = 4
 """Of one file: more would not be faster, and each is held in memory until Kafka has it."""
 
 
+PATIENCE_SECONDS = 20.0
+"""How long Kafka may take for one record; an idempotent producer would itself wait without end."""
+
+
 @dataclass(frozen=True, slots=True)
 class StoredFile:
     location: FileLocation
@@ -45,7 +49,7 @@ class Shelf:
 class FileWriter:
     """Cuts one file into records, in order, under one attempt's name. Use as `async with`.
 
-    Leaving the block waits for what was sent, so that no acknowledgement outlives its request.
+    Leaving the block does not wait: what is still on its way belongs to a file that nobody will open.
     """
 
     def __init__(self, shelf: Shelf, upload_id: str) -> None:
@@ -67,14 +71,15 @@ class FileWriter:
     async def __aexit__(
         self, _type: type[BaseException] | None, _error: BaseException | None, _traceback: TracebackType | None
     ) -> None:
-        await asyncio.gather(*self._unacknowledged, return_exceptions=True)
+        for future in self._unacknowledged:
+            future.add_done_callback(_forget)
 
     async def write(self, data: bytes) -> None:
         """Takes more of the file; returns when there is room for yet more.
 
         Raises:
             ProblemError: 413 over the size limit, 415 plainly binary.
-            KafkaError: Kafka did not take it.
+            KafkaError, TimeoutError: Kafka did not take it.
         """
         self._bytes += len(data)
         if self._bytes > self._shelf.max_file_bytes:
@@ -92,7 +97,7 @@ class FileWriter:
 
         Raises:
             ProblemError: 422 empty, 415 plainly binary.
-            KafkaError: Kafka did not take it.
+            KafkaError, TimeoutError: Kafka did not take it.
         """
         if not self._bytes:
             raise ProblemError(422, "empty-file", "The file is empty", "The file holds no bytes. Upload another one.")
@@ -118,19 +123,21 @@ class FileWriter:
         while len(self._unacknowledged) >= UNACKNOWLEDGED_CHUNKS:
             await self._await_oldest()
         headers = [("attempt", self._attempt.encode()), ("seq", str(self._sent).encode())]
-        await self._shelf.permits.acquire()
-        try:
-            future = await self._shelf.producer.send(self._shelf.topic, chunk, key=self._key, headers=headers)
-        except BaseException:
-            self._shelf.permits.release()
-            raise
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await self._shelf.permits.acquire()
+            try:
+                future = await self._shelf.producer.send(self._shelf.topic, chunk, key=self._key, headers=headers)
+            except BaseException:
+                self._shelf.permits.release()
+                raise
         future.add_done_callback(lambda _: self._shelf.permits.release())
         self._unacknowledged.append(future)
         self._sent += 1
 
     async def _await_oldest(self) -> None:
         # Peek first: cancelled here, it stays in the queue for `__aexit__`.
-        metadata = await asyncio.shield(self._unacknowledged[0])
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            metadata = await asyncio.shield(self._unacknowledged[0])
         self._unacknowledged.popleft()
         self._first = self._first or metadata
         self._last = metadata
@@ -141,6 +148,12 @@ class FileWriter:
         if kind is not None:
             advice = ADVICE.get(kind, "Upload CSV, XLSX or JSON Lines, plain or gzipped or zipped.")
             raise ProblemError(415, "not-a-table", "This file cannot hold rows", f"The file is {kind}. {advice}")
+
+
+def _forget(acknowledgement: "asyncio.Future[RecordMetadata]") -> None:
+    """Takes note of a failure that nobody waits for any more, so that it is not reported as forgotten."""
+    if not acknowledgement.cancelled():
+        acknowledgement.exception()
 
 
 def too_large(max_file_bytes: int) -> ProblemError:

@@ -55,11 +55,21 @@ async def started(
     client: AIOKafkaConsumer | AIOKafkaProducer,
 ) -> AsyncIterator[AIOKafkaConsumer | AIOKafkaProducer]:
     """Starts a client and stops it at the end of the block, whatever happens in it."""
-    await client.start()
     try:
+        await client.start()
         yield client
     finally:
+        await _stopped(client)
+
+
+async def _stopped(client: AIOKafkaConsumer | AIOKafkaProducer) -> None:
+    """Stops a client. aiokafka lets the cancellation of its own tasks escape; it would hide why the block ended."""
+    try:
         await client.stop()
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
 
 
 async def partitions_of(consumer: AIOKafkaConsumer, topic: str) -> list[TopicPartition]:

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 import uvloop
 
 from schemas.settings import Settings
+from services.runtime.quiet import RepeatFilter
 
 EXIT_REFUSED = 1
 EXIT_CRASHED = 70
@@ -30,6 +31,8 @@ def configure_logging(settings: Settings) -> None:
     )
     for chatty in ("aiokafka", "faust", "mode", "httpx", "httpcore", "uvicorn.access"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(RepeatFilter("aiokafka", "faust", "mode"))
 
 
 def run(role: str, main: RoleMain, settings: Settings) -> int:
