@@ -79,10 +79,11 @@ class World:
         name: str = "contacts.csv",
         operation: Operation = "kafka",
         options: UploadOptions | None = None,
+        upload_id: str | None = None,
     ) -> str:
         """Opens an upload whose rows the test sends; returns its id."""
         now = datetime.now(UTC)
-        upload_id = new_upload_id(now_ms=int(now.timestamp() * 1000))
+        upload_id = upload_id or new_upload_id(now_ms=int(now.timestamp() * 1000))
         self.opened.append(upload_id)
         await self.event(
             UploadOpened(

@@ -4,12 +4,13 @@ import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Final, TypeVar
 from uuid import UUID
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
+from aiokafka.partitioner import DefaultPartitioner
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import OperationalError
 
@@ -21,18 +22,18 @@ from schemas.topics import Topic
 from schemas.uploads import UploadEventBase, UploadState
 from services.assembler.eta import Feeding, eta_of, feeding_of
 from services.assembler.store import reads
+from services.assembler.store.fences import Offsets, load_fences
 from services.assembler.store.records import UploadRecord
 from services.assembler.views import upload_view
 from services.assembler.web.live import LiveHub
-from services.assembler.why import is_alive, why_of
+from services.assembler.why import why_of
 from services.runtime.identity import Identity
 from services.runtime.kafka import topic_name
 from services.runtime.problems import ProblemError
 
 T = TypeVar("T")
-YOUNG: Final = timedelta(seconds=60)
-"""An id made so recently may be unknown only because its record is still on the way."""
-YOUNG_WAIT_SECONDS: Final = 2.0
+JOINED_WAIT_SECONDS: Final = 2.0
+"""An upload that was made a moment ago is waited for so long before the client is asked to come again."""
 ACK_SECONDS: Final = 10.0
 FEEDINGS_SECONDS: Final = 1.0
 _MOVING: Final[tuple[UploadState, ...]] = ("in_progress",)
@@ -78,16 +79,8 @@ class Backend:
             ProblemError: 404 when there is none for this identity, 503 when it is too early to say so.
         """
         record = await self.read(lambda connection: reads.upload(connection, upload_id))
-        if record is None and self._may_be_on_its_way(upload_id):
-            record = await self.wait_for(upload_id, lambda found: found is not None, YOUNG_WAIT_SECONDS)
-            if record is None:
-                raise ProblemError(
-                    503,
-                    "not-there-yet",
-                    "The upload is not there yet",
-                    "It was made a moment ago and has not been recorded. Ask again in a second.",
-                    headers={"Retry-After": "1"},
-                )
+        if record is None and _is_uuid(upload_id):
+            record = await self._once_joined(upload_id)
         if record is None or not identity.may_see(record.owner or ""):
             raise ProblemError(404, "no-such-upload", "No such upload", "There is no upload with this id.")
         return record
@@ -103,22 +96,38 @@ class Backend:
                 left = deadline - time.monotonic()
                 if good(record) or left <= 0:
                     return record
-                await watcher.wait(min(left, 0.1 if seconds <= YOUNG_WAIT_SECONDS else 1.0))
+                # News may be missed while the live connection is made anew, so now and then it looks by itself.
+                await watcher.wait(min(left, seconds / 20))
 
-    def _may_be_on_its_way(self, upload_id: str) -> bool:
-        try:
-            parsed = UUID(upload_id)
-        except ValueError:
-            return False
-        if parsed.version == 7:
-            made_at = datetime.fromtimestamp((parsed.int >> 80) / 1000, UTC)
-            if abs(datetime.now(UTC) - made_at) <= YOUNG:
-                return True
-        return parsed.version in (5, 7) and not self._is_join_alive()
+    async def _once_joined(self, upload_id: str) -> UploadRecord | None:
+        """The upload as of everything that was in the log when it was asked for: None means that it does not exist.
 
-    def _is_join_alive(self) -> bool:
-        now = datetime.now(UTC)
-        return any(part.role == "join" and is_alive(part, now) for part in self.hub.surroundings().parts)
+        Raises:
+            ProblemError: 503 when the join is not that far in time, or Kafka does not say how far the log goes.
+        """
+        end = await self.hub.end_of_events(upload_id)
+        deadline = time.monotonic() + JOINED_WAIT_SECONDS
+        with self.hub.watch(upload_id) as watcher:
+            while end is not None:
+                record, joined = await self.read(
+                    lambda connection: (
+                        reads.upload(connection, upload_id),
+                        load_fences(connection, [end.partition]).get(end.partition, Offsets()).upload_events,
+                    )
+                )
+                if record is not None or joined >= end.offset:
+                    return record
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    break
+                await watcher.wait(min(left, 0.1))
+        raise ProblemError(
+            503,
+            "not-there-yet",
+            "The upload is not there yet",
+            "It may have been made a moment ago and not be recorded yet. Ask again in a second.",
+            headers={"Retry-After": "1"},
+        )
 
     async def view(self, record: UploadRecord) -> Upload:
         """The upload as people see it, with its place in the queue, its time left and why it waits."""
@@ -181,3 +190,16 @@ class Backend:
                 "The message log does not answer at the moment. Send the command again; repeating it does no harm.",
                 headers={"Retry-After": "5"},
             ) from None
+
+    async def partition_of(self, topic: Topic, key: str) -> int:
+        """The partition that a key belongs to, by the partitioner that all writers of the topic share."""
+        partitions = sorted(await self.producer.partitions_for(topic_name(topic, self.settings)))
+        return int(DefaultPartitioner()(key.encode(), partitions, partitions))
+
+
+def _is_uuid(upload_id: str) -> bool:
+    try:
+        UUID(upload_id)
+    except ValueError:
+        return False
+    return True

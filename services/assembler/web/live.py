@@ -4,9 +4,11 @@ import asyncio
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import NamedTuple
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
+from aiokafka.partitioner import DefaultPartitioner
 
 from schemas import topics
 from schemas.codec import UndecodableRecord, decode
@@ -17,6 +19,7 @@ from services.assembler.why import Surroundings
 from services.runtime.kafka import make_consumer, partitions_of, topic_name
 
 RECONNECT_SECONDS = 2.0
+LOG_END_SECONDS = 2.0
 log = logging.getLogger(__name__)
 
 
@@ -39,6 +42,13 @@ class Watcher:
         return had_news
 
 
+class LogEnd(NamedTuple):
+    """Where a partition's log ended when it was asked for: the next record gets this offset."""
+
+    partition: int
+    offset: int
+
+
 class LiveHub:
     """Follows progress, completions, the gate and the parts, without a consumer group: every replica sees all.
 
@@ -53,6 +63,7 @@ class LiveHub:
         self._lookups: dict[bytes, LookupStatus] = {}
         self.command: LookupCommand | None = None
         self.caught_up = asyncio.Event()
+        self._consumer: AIOKafkaConsumer | None = None
         self._names = {
             topic: topic_name(topic, settings)
             for topic in (
@@ -85,16 +96,30 @@ class LiveHub:
             if not self._watchers[upload_id]:
                 del self._watchers[upload_id]
 
+    async def end_of_events(self, upload_id: str) -> LogEnd | None:
+        """The present end of the log that holds all events of an upload; None if Kafka does not say."""
+        if self._consumer is None:
+            return None
+        try:
+            partitions = await partitions_of(self._consumer, topic_name(topics.UPLOAD_EVENTS, self._settings))
+            of_upload = DefaultPartitioner()(upload_id.encode(), partitions, partitions)
+            ends = await asyncio.wait_for(self._consumer.end_offsets([of_upload]), LOG_END_SECONDS)
+        except (KafkaError, LookupError, TimeoutError):
+            return None
+        return LogEnd(of_upload.partition, ends[of_upload])
+
     async def run(self) -> None:
         """Follows the topics until cancelled; a broken connection is made anew."""
         while True:
             consumer = make_consumer(self._settings)
             try:
                 await consumer.start()
+                self._consumer = consumer
                 await self._follow(consumer)
             except (KafkaError, LookupError) as error:
                 log.warning("live news stopped, trying again: %s: %s", type(error).__name__, error)
             finally:
+                self._consumer = None
                 await consumer.stop()
             await asyncio.sleep(RECONNECT_SECONDS)
 
