@@ -129,9 +129,7 @@ class _Attempt:
 
     def _tell_written(self, permit: Permit) -> None:
         self._is_told = True
-        now = monotonic_ns()
-        self._limiter.delayed(now - permit.taken_at)
-        self._limiter.written(permit, now)
+        self._limiter.written(permit, monotonic_ns())
         self._on_written()
 
 

@@ -42,7 +42,6 @@ class Pacer:
             Withdrawn: `judge` says so, at the latest in the instant in which the permit would have been given.
         """
         async with self._turn:
-            due_at: int | None = None
             while True:
                 verdict = judge()
                 if verdict is Verdict.DROP:
@@ -50,14 +49,10 @@ class Pacer:
                 now = monotonic_ns()
                 free_at = self._limiter.next_free_at(now)
                 if verdict is Verdict.HOLD or free_at is None:
-                    due_at = None
                     await asyncio.sleep(0.002)
                 elif free_at <= now:
-                    if due_at is not None:
-                        self._limiter.delayed(now - due_at)
                     return self._limiter.take(now)
                 else:
-                    due_at = free_at
                     await self._approach(free_at - now)
 
     async def _approach(self, distance_ns: int) -> None:

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 
 MARGIN_NS = 7_000_000
 """Kept between a slot's window and its next use: what network and scheduling may add between write and arrival."""
-ORDINARY_DELAY_NS = 2_000_000
-LARGEST_STRAIN_NS = 100_000_000
 MINUTE_NS = 60_000_000_000
 
 
@@ -24,7 +22,7 @@ class Permit:
 
 
 class Limiter:
-    """`rate` slots. One is free again a window and a margin after its request was written; see `delayed`.
+    """`rate` slots. One is free again a window and a margin after its request was written.
 
     In strict mode it is free a window after the *response*, for a provider that counts calls in progress. A narrowed
     limiter uses fewer slots and wins one back per window. Writes are spread: at least window / (2 x slots) apart.
@@ -42,7 +40,6 @@ class Limiter:
         self._throttled_at: int | None = None
         self._held = 0
         self._window_ends: list[int] = []
-        self._strain_ns = 0
         self._last_write_at: int | None = None
         self._closed_until: int | None = None
         self._writes: deque[int] = deque()
@@ -55,7 +52,7 @@ class Limiter:
             return None
         at = now
         if excess > 0:
-            at = max(at, heapq.nsmallest(excess, self._window_ends)[-1] + self._margin_ns())
+            at = max(at, heapq.nsmallest(excess, self._window_ends)[-1] + MARGIN_NS)
         if self._last_write_at is not None:
             at = max(at, self._last_write_at + self._spacing_ns())
         if self._closed_until is not None:
@@ -86,14 +83,6 @@ class Limiter:
         """The call of `permit` is over: answered, failed or given up."""
         self._release(permit, now)
 
-    def delayed(self, delay_ns: int) -> None:
-        """A call came so much later than it was meant to: the machine is busy, so arrivals are uneven too.
-
-        The margin grows by what is more than ordinary, and shrinks again by an eighth with each call on time.
-        """
-        strain_ns = min(LARGEST_STRAIN_NS, delay_ns - ORDINARY_DELAY_NS)
-        self._strain_ns = max(0, strain_ns, self._strain_ns * 7 // 8)
-
     def throttled(self, now: int, *, closed_for_ns: int = 0) -> None:
         """The provider asked for less: half the slots, at most once a window; none at all for `closed_for_ns`."""
         self._advance(now)
@@ -114,7 +103,7 @@ class Limiter:
     @property
     def calls_per_second(self) -> float:
         """The pace now: what a queue that never runs dry gets."""
-        return self._width * 1e9 / (self.window_ns + self._margin_ns())
+        return self._width * 1e9 / (self.window_ns + MARGIN_NS)
 
     def writes_since(self, since: int) -> int:
         """How many permits were taken after `since`; looks back one minute or one window, whichever is longer."""
@@ -128,9 +117,6 @@ class Limiter:
     def _spacing_ns(self) -> int:
         return self.window_ns // (2 * self._width)
 
-    def _margin_ns(self) -> int:
-        return MARGIN_NS + self._strain_ns
-
     def _release(self, permit: Permit, now: int) -> None:
         if permit.released:
             return
@@ -139,7 +125,7 @@ class Limiter:
         heapq.heappush(self._window_ends, now + self.window_ns)
 
     def _advance(self, now: int) -> None:
-        while self._window_ends and self._window_ends[0] + self._margin_ns() <= now:
+        while self._window_ends and self._window_ends[0] + MARGIN_NS <= now:
             heapq.heappop(self._window_ends)
         oldest_kept = now - max(MINUTE_NS, self.window_ns)
         while self._writes and self._writes[0] <= oldest_kept:

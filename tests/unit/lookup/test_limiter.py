@@ -14,9 +14,7 @@ MS = 1_000_000
 limits = st.tuples(st.integers(1, 12), st.integers(10 * MS, 3 * SECOND))
 idle = st.integers(0, 2 * SECOND)
 write_delay = st.one_of(st.just(0), st.integers(0, 300 * MS))
-steps = st.lists(
-    st.tuples(idle, write_delay, st.sampled_from(["", "throttled", "closed", "delayed"])), min_size=1, max_size=60
-)
+steps = st.lists(st.tuples(idle, write_delay, st.sampled_from(["", "throttled", "closed"])), min_size=1, max_size=60)
 
 
 def most_in_any_window(writes: list[int], window_ns: int) -> int:
@@ -51,8 +49,6 @@ def test_no_window_ever_holds_more_writes_than_the_rate(
             limiter.throttled(now)
         elif event == "closed":
             limiter.throttled(now, closed_for_ns=delay)
-        elif event == "delayed":
-            limiter.delayed(delay)
     assert most_in_any_window(writes, window_ns + MARGIN_NS) <= rate
 
 
@@ -170,16 +166,6 @@ def test_silence_that_the_provider_asked_for_is_kept() -> None:
     assert limiter.next_free_at(1) == 30 * SECOND
     assert limiter.closed_until(1) == 30 * SECOND
     assert limiter.closed_until(30 * SECOND) is None
-
-
-def test_delays_widen_the_margin_for_a_while() -> None:
-    limiter = Limiter(rate=1, window_ns=SECOND)
-    limiter.written(limiter.take(0), 0)
-    limiter.delayed(22 * MS)
-    assert limiter.next_free_at(1) == SECOND + MARGIN_NS + 20 * MS
-    for _ in range(200):
-        limiter.delayed(0)
-    assert limiter.next_free_at(1) == SECOND + MARGIN_NS
 
 
 def test_it_counts_what_was_used() -> None:
