@@ -1,6 +1,5 @@
 """What is refused before it is stored: only what plainly is no table."""
 
-import os
 from pathlib import Path
 
 import pytest
@@ -50,11 +49,9 @@ def test_no_text_is_refused(text: str) -> None:
     assert binary_kind(f"name;phone\n{text}".encode()) is None
 
 
-def test_every_sample_passes() -> None:
-    folder = os.environ.get("SCRUB_SAMPLES")
-    if not folder:
-        pytest.skip("SCRUB_SAMPLES names no folder of sample files")
-    files = [path for path in Path(folder).rglob("*") if path.suffix in {".csv", ".xlsx"}]
+@pytest.mark.samples
+def test_every_sample_passes(samples: Path) -> None:
+    files = [path for path in samples.rglob("*") if path.suffix in {".csv", ".xlsx"}]
     assert files
     refused = {path.name: kind for path in files if (kind := binary_kind(path.read_bytes()[:HEAD_BYTES]))}
     assert refused == {}
