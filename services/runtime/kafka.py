@@ -55,21 +55,20 @@ async def started(
     client: AIOKafkaConsumer | AIOKafkaProducer,
 ) -> AsyncIterator[AIOKafkaConsumer | AIOKafkaProducer]:
     """Starts a client and stops it at the end of the block, whatever happens in it."""
+    failed = False
     try:
         await client.start()
         yield client
+    except Exception:
+        failed = True
+        raise
     finally:
-        await _stopped(client)
-
-
-async def _stopped(client: AIOKafkaConsumer | AIOKafkaProducer) -> None:
-    """Stops a client. aiokafka lets the cancellation of its own tasks escape; it would hide why the block ended."""
-    try:
-        await client.stop()
-    except asyncio.CancelledError:
-        task = asyncio.current_task()
-        if task is None or task.cancelling():
-            raise
+        try:
+            await client.stop()
+        except asyncio.CancelledError:
+            # aiokafka lets the cancellation of its own tasks escape; it must not hide why the block ended.
+            if not failed:
+                raise
 
 
 async def partitions_of(consumer: AIOKafkaConsumer, topic: str) -> list[TopicPartition]:
