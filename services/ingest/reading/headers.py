@@ -43,6 +43,8 @@ def _titles(records: Sequence[Sequence[str]]) -> int:
     most_filled = max(1, width // 3)
     for position, record in enumerate(records[: MOST_TITLES + 1]):
         filled = sum(1 for cell in record if cell.strip())
+        if _phone_named_above_data(record, records[position + 1 : position + _MOST_BODY_RECORDS]):
+            return position
         if width < 2 or filled > most_filled or (len(record) == width == 2 and filled == 2):
             return position
     return 0

@@ -47,8 +47,11 @@ class Limits:
     max_blank_sheet_bytes: int = 128 * MIB
     """XML of a sheet between two rows that hold something: styled blank rows."""
     child_memory_bytes: int = 256 * MIB
-    child_idle_seconds: float = 30.0
-    """How long a workbook's reader may give no row while one is awaited."""
+    child_sample_cpu_seconds: int = 30
+    child_cpu_seconds: int = 600
+    """Of a workbook's reader: a million rows take some twenty."""
+    child_idle_seconds: float = 120.0
+    """How long a workbook's reader may give no row while one is awaited, on however busy a machine."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,14 +33,18 @@ MAKERS: dict[str, Maker] = {
 }
 
 
+def any_phone(source: Random) -> str:
+    return phone(source.randrange(100))
+
+
 def table(headers: dict[str, str], count: int = 60) -> list[list[str]]:
     """Headers and what is in their columns: a maker's name, or `phone`."""
     source = Random(7)
-    row = [MAKERS.get(kind, lambda one: phone(one.randrange(100))) for kind in headers.values()]
+    row = [MAKERS.get(kind, any_phone) for kind in headers.values()]
     return [list(headers), *([make(source) for make in row] for _ in range(count))]
 
 
-DECOYS = {name: name for name in MAKERS}
+DECOYS = {name: name for name in MAKERS if name != "zip4"}
 
 
 @pytest.mark.parametrize("region", ["US", "GB", "DE", "AU", "JP", "BR", "FR"])
@@ -85,7 +89,8 @@ def test_local_numbers_are_a_phone_column_if_the_header_says_so(tmp_path: Path) 
 
 
 def test_phones_that_begin_far_down_are_found(tmp_path: Path) -> None:
-    rows = [["id", "contact"], *([str(n), ""] for n in range(40_000)), *([str(n), phone(n)] for n in range(9_000))]
+    rows = [["id", "contact"], *([str(n), ""] for n in range(40_000))]
+    rows += [[str(n), phone(n)] for n in range(9_000)]
     assert detected_in(tmp_path, written(rows).encode()).phone_columns == (1,)
 
 
@@ -95,9 +100,10 @@ def test_a_person_may_choose_the_column(tmp_path: Path, name: str | int) -> None
     assert detected.phone_columns == (2,)
 
 
-@pytest.mark.parametrize(
-    ("name", "code"), [("tel", "unknown-column"), (9, "unknown-column"), ("x", "ambiguous-column")]
-)
+WRONG_CHOICES = [("tel", "unknown-column"), (9, "unknown-column"), ("x", "ambiguous-column")]
+
+
+@pytest.mark.parametrize(("name", "code"), WRONG_CHOICES)
 def test_a_wrong_choice_is_refused_with_what_there_is(tmp_path: Path, name: str | int, code: str) -> None:
     rows = [["phone", "x", "x"], *([phone(n), "", ""] for n in range(9))]
     with pytest.raises(Refused) as refused:
@@ -107,7 +113,7 @@ def test_a_wrong_choice_is_refused_with_what_there_is(tmp_path: Path, name: str 
 
 
 def test_several_columns_are_tried_in_order(tmp_path: Path) -> None:
-    rows = [["a", "b"], [phone(1), phone(2)], ["", phone(3)], ["n/a", ""], ["", ""], ["x", f"or {phone(4)}"]]
+    rows = [["a", "b"], [phone(1), phone(2)], ["", phone(3)], ["n/a", ""], ["", ""], ["x", f"or {phone(4)} at noon"]]
     options = ReadOptions(phone_columns=("a", "b"))
     detected = detected_in(tmp_path, written(rows).encode(), options)
     found = [find_phone(cells, detected) for cells in cells_in(tmp_path, detected)]
@@ -167,7 +173,8 @@ def test_profiles_show_each_column(tmp_path: Path) -> None:
     [
         ("Phone", "phone"), ("telephoneNumber", "phone"), ("Full_Phone_No", "phone"), ("gentele", "phone"),
         ("TELÉFONOS", "phone"), ("Téléphone", "phone"), ("Celular", "phone"), ("mobile", "phone"), ("cell", "phone"),
-        ("施設電話番号", "phone"), ("전화번호", "phone"), ("手机", "phone"), ("Телефон", "phone"), ("WhatsApp", "phone"),
+        ("施設電話番号", "phone"), ("전화번호", "phone"), ("手机", "phone"), ("Телефон", "phone"),
+        ("WhatsApp", "phone"),
         ("Fax", "lesser_phone"), ("faxNumber", "lesser_phone"), ("TTY", "lesser_phone"), ("Telefax", "lesser_phone"),
         ("phone area code", "area_code"), ("Telefonvorwahl", "area_code"), ("市外局番", "area_code"),
         ("phone type", "other"), ("email", "other"), ("Date", "other"), ("ZIP Code", "other"), ("cellar", "none"),

@@ -23,7 +23,6 @@ from services.ingest.reading.workbook.parts import Relations, SharedTexts, Sheet
 from services.ingest.reading.workbook.sheet import SheetHandler, SheetRow, sheet_rows
 from services.ingest.reading.workbook.xml_events import Handler, parse_all
 
-CPU_SECONDS: Final = 600
 LEAST_SAMPLE_ROWS: Final = 20
 _BATCH_BYTES: Final = 32 * 1024
 PartHandler = TypeVar("PartHandler", bound=Handler)
@@ -47,7 +46,8 @@ def main(argument: str) -> None:
     task = Task(**orjson.loads(argument))
     limits = Limits(**task.limits)
     resource.setrlimit(resource.RLIMIT_AS, (limits.child_memory_bytes, limits.child_memory_bytes))
-    resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
+    cpu_seconds = limits.child_sample_cpu_seconds if task.sheet is None else limits.child_cpu_seconds
+    resource.setrlimit(resource.RLIMIT_CPU, (cpu_seconds, cpu_seconds))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     output = _Output()
     try:

@@ -54,7 +54,7 @@ def as_shown(written: str, shown: Shown, *, from_1904: bool = False) -> str:
         return written
     if shown.kind == "date" and 0 <= value < _LAST_DAY + 1:
         return _date(value, from_1904)
-    if shown.kind == "duration" and value >= 0:
+    if shown.kind == "duration" and 0 <= value < _LAST_DAY + 1:
         minutes, seconds = divmod(round(value * _SECONDS_A_DAY), 60)
         return f"{minutes // 60}:{minutes % 60:02d}:{seconds:02d}"
     plain = _number(written, value)

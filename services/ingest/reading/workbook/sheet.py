@@ -14,6 +14,7 @@ from services.ingest.reading.workbook.xml_events import Handler, local_name, par
 SheetRow = tuple[int, list[str]]
 """The number of the row in the sheet, from 1, and its cells up to the last that holds something."""
 
+DEEPEST_NESTING: Final = 100
 MOST_ROWS: Final = 1_048_576
 _TRUTH: Final = {"0": "FALSE", "1": "TRUE", "true": "TRUE", "false": "FALSE"}
 
@@ -54,6 +55,7 @@ class SheetHandler(Handler):
         self._piece_chars = 0
         self._taking = False
         self._in_reading_aid = False
+        self._others_open = 0
 
     def start(self, name: str, attributes: dict[str, str]) -> None:
         if ":" in name:
@@ -64,8 +66,8 @@ class SheetHandler(Handler):
             self._taking = not self._in_reading_aid
         elif name == "row":
             self._start_row(attributes.get("r", ""))
-        elif name == "rPh":
-            self._in_reading_aid = True
+        else:
+            self._start_other(name)
 
     def end(self, name: str) -> None:
         if ":" in name:
@@ -77,8 +79,10 @@ class SheetHandler(Handler):
             self._taking = False
         elif name == "row":
             self._end_row()
-        elif name == "rPh":
-            self._in_reading_aid = False
+        else:
+            self._others_open -= 1
+            if name == "rPh":
+                self._in_reading_aid = False
 
     def text(self, text: str) -> None:
         if self._taking:
@@ -88,6 +92,15 @@ class SheetHandler(Handler):
                 longest = self._limits.max_cell_chars
                 detail = f"A cell in row {self.row_number} is longer than {longest:,} characters. Shorten it."
                 raise Refused("cell-too-long", detail)
+
+    def _start_other(self, name: str) -> None:
+        self._others_open += 1
+        if self._others_open > DEEPEST_NESTING:
+            raise Refused(
+                "bad-workbook", f"The sheet nests its elements more than {DEEPEST_NESTING} deep. Save it again."
+            )
+        if name == "rPh":
+            self._in_reading_aid = True
 
     def _start_row(self, number: str) -> None:
         self._rows_seen += 1

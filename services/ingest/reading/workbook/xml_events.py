@@ -43,6 +43,8 @@ def parse(
             yield read_bytes
         parser.Parse(thinned(b""), True)
     except expat.ExpatError as error:
+        if error.code == expat.errors.codes[expat.errors.XML_ERROR_NO_MEMORY]:
+            raise MemoryError from error
         raise Refused("bad-workbook", f"{part} is damaged ({error}). Open the workbook and save it again.") from error
     yield read_bytes
 
