@@ -151,11 +151,10 @@ async def command(request: Request, backend: Backend, who: Identity, _renderer: 
 
 
 async def _clear(backend: Backend, who: Identity, days: str, *, dry_run: bool) -> str:
-    if not days.isdigit():
+    if not (days.isdigit() and len(days) <= 4):
         raise ProblemError(400, "wrong-input", "This is not a number of days", "Choose one from the list.")
     body = ClearBody(older_than_days=int(days), dry_run=dry_run)
-    before = datetime.now(UTC) - timedelta(days=int(days))
-    cleared = await clear(backend, who, owner=None, before=before, body=body)
+    cleared = await clear(backend, who, body)
     return f"{words.plural(cleared.uploads, 'upload')} {'would be' if dry_run else 'will be'} deleted."
 
 

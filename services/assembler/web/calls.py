@@ -1,6 +1,5 @@
 """Declares a JSON call once: path, models that validate it, answers; route and OpenAPI entry both come of it."""
 
-import json
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, TypeVar
@@ -77,19 +76,32 @@ class Call:
         return await self.handler(Ask(backend, identity, request, query, body))
 
 
+ELSEWHERE: Mapping[str, tuple[str, ...]] = {"/v1/uploads": ("POST",)}
+"""Methods that the ingest service answers on the same origin; a request for one that comes here was led wrong."""
+
+
 def routes_of(calls: Iterable[Call]) -> list[Route]:
     """One route a path, so that a wrong method is answered 405 with all the right ones."""
     by_path: dict[str, dict[str, Call]] = {}
     for call in calls:
         by_path.setdefault(call.path, {})[call.method] = call
+    # A fixed path goes before one with an id in the same place.
+    paths = sorted(by_path, key=lambda path: ("{" in path, path))
+    return [
+        Route(path, _endpoint_of(by_path[path]), methods=[*by_path[path], *ELSEWHERE.get(path, ())]) for path in paths
+    ]
 
-    def endpoint_of(methods: dict[str, Call]) -> Callable[[Request], Awaitable[Response]]:
-        async def endpoint(request: Request) -> Response:
-            return await methods["GET" if request.method == "HEAD" else request.method](request)
 
-        return endpoint
+def _endpoint_of(methods: Mapping[str, Call]) -> Callable[[Request], Awaitable[Response]]:
+    async def endpoint(request: Request) -> Response:
+        call = methods.get("GET" if request.method == "HEAD" else request.method)
+        if call is None:
+            raise ProblemError(
+                421, "misdirected", "Files are taken elsewhere", "The ingest service takes files; see the deployment."
+            )
+        return await call(request)
 
-    return [Route(path, endpoint_of(methods), methods=list(methods)) for path, methods in by_path.items()]
+    return endpoint
 
 
 def parse_query(model: type[Q], request: Request) -> Q:
@@ -105,10 +117,13 @@ def parse_query(model: type[Q], request: Request) -> Q:
         if wanted is not None and "tuple" in str(wanted.annotation):
             values[name] = [part for text in given for part in text.split(",") if part]
         elif len(given) > 1:
-            raise _wrong_input([ErrorItem(code="repeated", column=name, detail=f"`{name}` is given twice")])
+            raise _wrong_items((ErrorItem(code="repeated", column=name, detail=f"`{name}` is given twice"),))
         else:
             values[name] = given[0]
-    return _validated(model, values)
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise _wrong_input(error) from None
 
 
 def _aliased(model: type[BaseModel], name: str) -> Any:
@@ -126,31 +141,27 @@ async def parse_body(model: type[B], request: Request) -> B:
         raw += chunk
         if len(raw) > MOST_BODY_BYTES:
             raise ProblemError(413, "body-too-large", "The body is too large", f"Send at most {MOST_BODY_BYTES} bytes.")
-    if not raw.strip():
-        return _validated(model, {})
     try:
-        values = json.loads(raw)
-    except (ValueError, RecursionError):
-        raise ProblemError(400, "not-json", "The body is not JSON", "Send a JSON object, or no body.") from None
-    if not isinstance(values, dict):
-        raise ProblemError(400, "not-json", "The body is not a JSON object", "Send a JSON object, or no body.")
-    return _validated(model, values)
-
-
-def _validated(model: type[Q], values: dict[str, Any]) -> Q:
-    try:
-        return model.model_validate(values)
+        return model.model_validate_json(raw.strip() or b"{}", strict=True)
     except ValidationError as error:
-        items = [
-            ErrorItem(code=one["type"], column=".".join(str(part) for part in one["loc"]), detail=one["msg"])
-            for one in error.errors(include_url=False, include_context=False, include_input=False)
-        ]
-        raise _wrong_input(items) from None
+        if error.errors(include_url=False)[0]["type"] in ("json_invalid", "model_type"):
+            raise ProblemError(
+                400, "not-json", "The body is not a JSON object", "Send a JSON object, or no body."
+            ) from None
+        raise _wrong_input(error) from None
 
 
-def _wrong_input(items: list[ErrorItem]) -> ProblemError:
+def _wrong_input(error: ValidationError) -> ProblemError:
+    items = tuple(
+        ErrorItem(code=one["type"], column=".".join(str(part) for part in one["loc"]), detail=one["msg"])
+        for one in error.errors(include_url=False, include_context=False, include_input=False)
+    )
+    return _wrong_items(items)
+
+
+def _wrong_items(items: tuple[ErrorItem, ...]) -> ProblemError:
     sentence = "; ".join(f"{item.column}: {item.detail}" for item in items)
-    return ProblemError(400, "wrong-input", "Something in the request is wrong", sentence, errors=tuple(items))
+    return ProblemError(400, "wrong-input", "Something in the request is wrong", sentence, errors=items)
 
 
 def json_answer(message: BaseModel, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:

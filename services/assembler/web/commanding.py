@@ -1,7 +1,8 @@
 """The JSON calls that change uploads: each decides, writes events, and answers 202 with the upload as it becomes."""
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Annotated, Any
 
 from pydantic import BaseModel, Field
@@ -20,6 +21,7 @@ from services.assembler.web.calls import Ask, Call, Input, Nothing, json_answer
 from services.runtime.identity import Identity
 from services.runtime.problems import ProblemError
 
+PAGE_UPLOADS = 200
 VISIBLE_SECONDS = 2.0
 """How long an answer waits until SQL shows what the command did."""
 Decide = Callable[[Target, str, datetime], Decision]
@@ -45,7 +47,7 @@ class OptionsBody(UploadOptions):
 
 
 class ClearBody(Input):
-    older_than_days: Annotated[float, Field(ge=0, description="Created at least so many days ago")] = 0
+    older_than_days: Annotated[float, Field(ge=0, le=36_500, description="Created at least so many days ago")] = 0
     states: tuple[UploadState, ...] = Field(commands.FINISHED, description="Only uploads in these states")
     dry_run: bool = Field(False, description="Only say how many")
 
@@ -92,6 +94,42 @@ async def _as_it_becomes(backend: Backend, before: UploadRecord, decision: Accep
     if record.version > before.version or upload.state in decision.expect:
         return upload
     return upload.model_copy(update={"state": decision.expect[0]})
+
+
+async def carry_out_on(
+    backend: Backend, identity: Identity, records: Iterable[UploadRecord], decide: Decide
+) -> tuple[int, list[str]]:
+    """Decides for each upload and writes the events, without waiting for their effect.
+
+    Returns how many were accepted, and why the others were not.
+    """
+    accepted = 0
+    refusals: list[str] = []
+    for record in records:
+        decision = decide(target_of(record), identity.owner, datetime.now(UTC))
+        if isinstance(decision, Refused):
+            refusals.append(decision.detail)
+            continue
+        for event in decision.events:
+            await backend.publish_event(event)
+        accepted += 1
+    return accepted, refusals
+
+
+async def matching_uploads(
+    backend: Backend, identity: Identity, *, states: tuple[UploadState, ...] = ()
+) -> AsyncIterator[list[UploadRecord]]:
+    """All uploads in these states that the identity may see, some at a time, newest first."""
+    owner = None if identity.admin else identity.owner
+    after: UploadCursor | None = None
+    while True:
+        query = partial(reads.list_uploads, owner=owner, states=states, after=after, limit=PAGE_UPLOADS)
+        records = await backend.read(query)
+        yield records
+        if len(records) < PAGE_UPLOADS:
+            return
+        assert records[-1].created_at is not None
+        after = UploadCursor(to_micros(records[-1].created_at), records[-1].id)
 
 
 def _command(
@@ -198,39 +236,19 @@ async def _reprocess(ask: Ask[Nothing, OptionsBody]) -> Response:
 
 
 async def _clear(ask: Ask[Nothing, ClearBody]) -> Response:
-    owner = None if ask.identity.admin else ask.identity.owner
-    before = datetime.now(UTC) - timedelta(days=ask.body.older_than_days)
-    cleared = await clear(ask.backend, ask.identity, owner=owner, before=before, body=ask.body)
-    return json_answer(cleared, 202)
+    return json_answer(await clear(ask.backend, ask.identity, ask.body), 202)
 
 
-async def clear(
-    backend: Backend, identity: Identity, *, owner: str | None, before: datetime, body: ClearBody
-) -> Cleared:
-    """Deletes (or only counts) the uploads in these states that were created before that time."""
+async def clear(backend: Backend, identity: Identity, wanted: ClearBody) -> Cleared:
+    """Deletes (or only counts) the uploads that are old enough and in these states."""
+    before = datetime.now(UTC) - timedelta(days=wanted.older_than_days)
     count = 0
-    after: UploadCursor | None = None
-    while True:
-        records = await backend.read(
-            lambda connection, after=after: reads.list_uploads(  # type: ignore[misc]
-                connection, owner=owner, states=body.states, after=after, limit=200
-            )
-        )
-        for record in records:
-            assert record.created_at is not None
-            if record.created_at > before:
-                continue
-            count += 1
-            if not body.dry_run:
-                decision = commands.delete(target_of(record), by=identity.owner, now=datetime.now(UTC))
-                assert isinstance(decision, Accepted)
-                for event in decision.events:
-                    await backend.publish_event(event)
-        if len(records) < 200:
-            return Cleared(uploads=count, dry_run=body.dry_run)
-        last = records[-1]
-        assert last.created_at is not None
-        after = UploadCursor(to_micros(last.created_at), last.id)
+    async for records in matching_uploads(backend, identity, states=wanted.states):
+        old = [record for record in records if record.created_at is not None and record.created_at <= before]
+        count += len(old)
+        if not wanted.dry_run:
+            await carry_out_on(backend, identity, old, lambda target, by, now: commands.delete(target, by=by, now=now))
+    return Cleared(uploads=count, dry_run=wanted.dry_run)
 
 
 CALLS = (

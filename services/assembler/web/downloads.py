@@ -4,10 +4,12 @@ import asyncio
 import tempfile
 from collections.abc import AsyncIterator, Callable
 from email.utils import encode_rfc2231
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from pydantic import Field
+from sqlalchemy import Connection
 from starlette.responses import Response, StreamingResponse
 
 from schemas.interface import Row
@@ -23,6 +25,7 @@ from services.assembler.web.calls import Ask, Call, Input, Nothing
 from services.assembler.workbooks import Workbook
 from services.runtime.problems import ProblemError
 
+T = TypeVar("T")
 PAGE_ROWS: Final = 2000
 FILE_CHUNK_BYTES: Final = 256 * 1024
 CSV_TYPE: Final = "text/csv; charset=utf-8"
@@ -49,20 +52,25 @@ class ResultQuery(Input):
         return RowFilter(self.rows, self.verdict, self.line_type)
 
 
-async def row_chunks(backend: Backend, record: UploadRecord, wanted: RowFilter) -> AsyncIterator[list[Row]]:
-    """All wanted rows in order, some thousand at a time, each chunk by its own short read."""
+async def row_chunks(
+    backend: Backend, record: UploadRecord, wanted: RowFilter, use: Callable[[list[Row]], T]
+) -> AsyncIterator[T]:
+    """What `use` makes of all wanted rows in order, some thousand at a time, each chunk by its own short read.
+
+    `use` runs in the thread that reads: turning rows into text is most of the work, and sockets must not wait for it.
+    """
+    cancelled = record.cancelled_at is not None
+
+    def read_and_use(connection: Connection, after: int) -> tuple[T, int] | None:
+        stored = reads.rows_page(connection, record, wanted=wanted, after_row=after, limit=PAGE_ROWS)
+        if not stored:
+            return None
+        return use([row_view(row, cancelled=cancelled) for row in stored]), stored[-1].row
+
     after = 0
-    while True:
-        stored = await backend.read(
-            lambda connection, after=after: reads.rows_page(  # type: ignore[misc]
-                connection, record, wanted=wanted, after_row=after, limit=PAGE_ROWS
-            )
-        )
-        if stored:
-            yield [row_view(row, cancelled=record.cancelled_at is not None) for row in stored]
-            after = stored[-1].row
-        if len(stored) < PAGE_ROWS:
-            return
+    while (found := await backend.read(partial(read_and_use, after=after))) is not None:
+        made, after = found
+        yield made
 
 
 async def csv_file(ask: Ask[ResultQuery, Nothing]) -> Response:
@@ -93,8 +101,8 @@ def _streamed(
     async def body() -> AsyncIterator[bytes]:
         if head:
             yield head
-        async for rows in row_chunks(ask.backend, record, wanted):
-            yield to_bytes(rows)
+        async for chunk in row_chunks(ask.backend, record, wanted, to_bytes):
+            yield chunk
 
     return StreamingResponse(body(), 200, file_headers(record, extension), media_type)
 
@@ -126,8 +134,8 @@ async def xlsx_file(ask: Ask[ResultQuery, Nothing]) -> Response:
 async def _build(backend: Backend, record: UploadRecord, wanted: RowFilter, path: Path) -> None:
     layout = await _layout(backend, record, _detected(record))
     book = await asyncio.to_thread(Workbook, path, layout)
-    async for rows in row_chunks(backend, record, wanted):
-        await asyncio.to_thread(book.add, rows)
+    async for _ in row_chunks(backend, record, wanted, book.add):
+        pass
     await asyncio.to_thread(book.close)
 
 
@@ -136,9 +144,13 @@ async def _layout(backend: Backend, record: UploadRecord, detected: Detected | N
     if detected is not None and detected.width is not None:
         return layout_of(detected, width=detected.width)
     width = 0
-    async for rows in row_chunks(backend, record, RowFilter()):
-        width = max([width, *(len(row.cells) for row in rows)])
+    async for widest in row_chunks(backend, record, RowFilter(), _widest):
+        width = max(width, widest)
     return layout_of(detected, width=width)
+
+
+def _widest(rows: list[Row]) -> int:
+    return max(len(row.cells) for row in rows)
 
 
 def _detected(record: UploadRecord) -> Detected | None:
@@ -147,10 +159,10 @@ def _detected(record: UploadRecord) -> Detected | None:
 
 def file_headers(record: UploadRecord, extension: str) -> dict[str, str]:
     """Name and honesty: a file that lacks rows says so in its name and in a header."""
-    partial = record.state != "completed"
-    name = result_name(record.name or "", extension=extension, partial=partial)
+    is_partial = record.state != "completed"
+    name = result_name(record.name or "", extension=extension, partial=is_partial)
     headers = {"Content-Disposition": content_disposition(name), "Cache-Control": "no-store"}
-    return headers | {"Scrub-Partial": "true"} if partial else headers
+    return headers | {"Scrub-Partial": "true"} if is_partial else headers
 
 
 def content_disposition(name: str) -> str:

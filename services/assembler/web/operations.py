@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, Final
 
 import phonenumbers
-from pydantic import Field, JsonValue
+from pydantic import BeforeValidator, Field, JsonValue
 from starlette.responses import Response
 
 from schemas import topics
@@ -93,12 +93,22 @@ async def sweep(ask: Ask[Nothing, Nothing]) -> Response:
     return json_answer(await sweep_now(ask.backend, ask.identity), 202)
 
 
+def _written_out(value: object) -> object:
+    """Refuses a bare number, which would be taken for seconds since 1970."""
+    if isinstance(value, str) and "T" not in value.upper():
+        raise ValueError("should be a time in RFC 3339, as 2026-01-05T12:00:00Z")
+    return value
+
+
+Time = Annotated[Moment, BeforeValidator(_written_out)]
+
+
 class DeadLettersFilter(Input):
     upload_id: str | None = Field(None, description="Only of this upload")
     owner: str | None = Field(None, description="Only of this owner's uploads")
     error_code: str | None = Field(None, description="Only those given up for this reason")
-    before: Moment | None = Field(None, description="Only those given up before this time")
-    after: Moment | None = Field(None, description="Only those given up at this time or later")
+    before: Time | None = Field(None, description="Only those given up before this time")
+    after: Time | None = Field(None, description="Only those given up at this time or later")
 
     def resolved(self, identity: Identity) -> DeadLetterFilter:
         owner = self.owner if identity.admin else identity.owner
@@ -229,7 +239,9 @@ async def forget(ask: Ask[Nothing, ForgetBody]) -> Response:
             400, "not-a-phone", "This is not a phone number", "Send it in E.164: a plus, the country code, the number."
         ) from None
     phone = phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164)
-    await ask.backend.publish(topics.LOOKUP_RESULTS, phone, None)
+    partition = await ask.backend.partition_of(topics.LOOKUP_RESULTS, phone)
+    for key in (phone, f"{phone}|failed"):
+        await ask.backend.publish(topics.LOOKUP_RESULTS, key, None, partition=partition)
     return json_answer(Forgotten(phone_masked=masked(phone)), 202)
 
 

@@ -15,7 +15,7 @@ from schemas.uploads import UploadOptions, UploadState
 from services.assembler import commands, words
 from services.assembler.web.backend import Backend
 from services.assembler.web.calls import parse_query
-from services.assembler.web.commanding import Decide, carry_out, reprocess
+from services.assembler.web.commanding import Decide, carry_out, carry_out_on, matching_uploads, reprocess
 from services.assembler.web.queue_view import queue_of
 from services.assembler.web.rendering import Renderer
 from services.assembler.web.uploads import ListQuery, RowsQuery, rows_page, uploads_page
@@ -25,6 +25,7 @@ from services.runtime.web import refuse_foreign_origin
 
 MOST_COLUMNS: Final = 12
 """Columns of the input shown in the table; the download has them all."""
+MOST_SELECTED: Final = 200
 _SHOWS: Final[Mapping[str, tuple[str, tuple[UploadState, ...]]]] = {
     "all": ("All", ()),
     "active": ("Running", ("pending", "checking", "in_progress", "paused")),
@@ -80,6 +81,7 @@ async def uploads(request: Request, backend: Backend, who: Identity, renderer: R
         place="uploads",
         queue=await queue_of(backend, who),
         uploads=found,
+        said=request.query_params.get("said", "")[:200],
         many_owners=len({upload.owner for upload in found}) > 1,
         filters={key: title for key, (title, _) in _SHOWS.items()},
         filter=show,
@@ -173,11 +175,40 @@ def rows_link(shown: Upload, **chosen: str | None) -> str:
     return f"{shown.links.page}{'?' + query if query else ''}#rows"
 
 
+async def selected(request: Request, backend: Backend, who: Identity, _renderer: Renderer) -> Response:
+    """A button below the list: one command for the ticked uploads, or for all that the list's filter matches."""
+    form = await request.form()
+    show, name = str(form.get("show", "all")), str(form.get("action", ""))
+    if name not in _DECISIONS or show not in _SHOWS:
+        raise ProblemError(400, "wrong-input", "No such command", "Go back and press one of the buttons.")
+    decide = _DECISIONS["retry-failed-gently" if name == "retry-failed" else name]
+    done, refusals = 0, list[str]()
+    if "every" in form:
+        async for records in matching_uploads(backend, who, states=_SHOWS[show][1]):
+            accepted, refused = await carry_out_on(backend, who, records, decide)
+            done, refusals = done + accepted, refusals + refused
+    else:
+        chosen = [await backend.find(who, str(upload_id)) for upload_id in form.getlist("id")[:MOST_SELECTED]]
+        done, refusals = await carry_out_on(backend, who, chosen, decide)
+    said = f"{_DONE_WORDS[name]} {words.plural(done, 'upload')}."
+    if refusals:
+        said += f" {words.plural(len(refusals), 'upload')} left as before: {refusals[0]}"
+    return RedirectResponse(f"/?{urlencode({'show': show, 'said': said})}", 303)
+
+
+_DONE_WORDS: Final[Mapping[str, str]] = {
+    "pause": "Paused",
+    "resume": "Resumed",
+    "cancel": "Stopped",
+    "retry-failed": "Trying again the failed rows of",
+    "delete": "Deleted",
+}
 _DECISIONS: Final[Mapping[str, Decide]] = {
     "pause": lambda target, by, now: commands.pause(target, by=by, now=now),
     "resume": lambda target, by, now: commands.resume(target, by=by, now=now),
     "cancel": lambda target, by, now: commands.cancel(target, by=by, now=now),
     "retry-failed": lambda target, by, now: commands.retry_failed(target, by=by, now=now, force=True),
+    "retry-failed-gently": lambda target, by, now: commands.retry_failed(target, by=by, now=now, force=False),
     "delete": lambda target, by, now: commands.delete(target, by=by, now=now),
 }
 
@@ -199,6 +230,7 @@ async def command(request: Request, backend: Backend, who: Identity, _renderer: 
 
 ROUTES = [
     Route("/", page_endpoint(uploads), methods=["GET"]),
+    Route("/selected", page_endpoint(selected), methods=["POST"]),
     Route("/uploads/{upload_id}", page_endpoint(upload), methods=["GET"]),
     Route("/uploads/{upload_id}/{command}", page_endpoint(command), methods=["POST"]),
 ]

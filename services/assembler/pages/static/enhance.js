@@ -3,6 +3,6 @@
 document.documentElement.classList.add("js");
 
 document.addEventListener("submit", (event) => {
-  const question = event.target.querySelector("[data-confirm]")?.dataset.confirm;
+  const question = event.submitter?.dataset.confirm;
   if (question && !window.confirm(question)) event.preventDefault();
 });

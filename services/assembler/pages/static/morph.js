@@ -24,12 +24,27 @@ function copyAttributes(old, fresh) {
   }
 }
 
+// Children with an id are matched by it, so that a row stays itself (ticked, focused) when another comes before it.
 function morphChildren(old, fresh) {
-  const olds = [...old.childNodes];
-  const news = [...fresh.childNodes];
-  news.forEach((node, index) => {
-    if (index < olds.length) morph(olds[index], node);
-    else old.append(node);
-  });
-  olds.slice(news.length).forEach((node) => node.remove());
+  const keyed = new Map([...old.children].filter((node) => node.id).map((node) => [node.id, node]));
+  let place = old.firstChild;
+  for (const node of [...fresh.childNodes]) {
+    const same = node.id ? keyed.get(node.id) : undefined;
+    if (same) {
+      if (same === place) place = place.nextSibling;
+      else old.insertBefore(same, place);
+      morph(same, node);
+    } else if (place && !place.id && !node.id) {
+      const next = place.nextSibling;
+      morph(place, node);
+      place = next;
+    } else {
+      old.insertBefore(node, place);
+    }
+  }
+  while (place) {
+    const next = place.nextSibling;
+    place.remove();
+    place = next;
+  }
 }
