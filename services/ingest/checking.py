@@ -28,6 +28,14 @@ _READER_DIED = Refusal(
     title="The file could not be read",
     detail="The process that read the file was ended by the system (exit code {}). Split the file and try its parts.",
 )
+_TOOK_TOO_LONG = Refusal(
+    code="reading-failed",
+    title="The file could not be read",
+    detail="Reading the file took far longer than a file of its size should. Save it anew as CSV and upload that.",
+)
+_LEAST_PATIENCE_SECONDS = 600.0
+_BYTES_A_SECOND = 100_000
+"""A tenth of what the slowest files need on a busy machine; reading beyond that is taken for hanging."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +72,11 @@ async def read_file(case: Case, spool: Spool, *, settings: Settings, detected: D
         max_rows=settings.max_rows,
         detected=detected,
     )
-    exit_code = await run_in_child(run, encode(task))
+    try:
+        async with asyncio.timeout(patience_seconds(case)):
+            exit_code = await run_in_child(run, encode(task))
+    except TimeoutError:
+        return Reading(folder, Prepared(refusal=_TOOK_TOO_LONG))
     raw.unlink(missing_ok=True)
     if exit_code == EXIT_NO_ROOM:
         raise NoRoom
@@ -72,6 +84,11 @@ async def read_file(case: Case, spool: Spool, *, settings: Settings, detected: D
         died = _READER_DIED.model_copy(update={"detail": _READER_DIED.detail.format(exit_code)})
         return Reading(folder, Prepared(refusal=died))
     return Reading(folder, decode(Prepared, outcome_path(folder).read_bytes()))
+
+
+def patience_seconds(case: Case) -> float:
+    """How long the reading of an upload's file may take."""
+    return _LEAST_PATIENCE_SECONDS + (case.opened.bytes or 0) / _BYTES_A_SECOND
 
 
 async def ask_for_known(case: Case, folder: Path, *, outlet: Outlet) -> None:

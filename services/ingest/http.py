@@ -11,15 +11,16 @@ from aiokafka.errors import KafkaError
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from schemas import topics
 from schemas.codec import encode
 from schemas.settings import Settings
+from services.ingest.opened_log import following_opened_log
 from services.ingest.opening import fresh_upload
 from services.ingest.receiving import Intake, Received
-from services.ingest.repeats import following_opened_log
+from services.ingest.refusal_page import refusal_page
 from services.ingest.storing import Shelf
 from services.runtime.identity import identify
 from services.runtime.kafka import make_producer, started, topic_name
@@ -96,6 +97,10 @@ async def create_upload(request: Request) -> Response:
             "even if it was stored after all.",
             headers={"Retry-After": "10"},
         ) from None
+    except ProblemError as refusal:
+        if _wants_page(request):
+            return HTMLResponse(refusal_page(refusal.problem), refusal.problem.status, refusal.headers)
+        raise
     except ClientDisconnect:
         # Nobody is there to read it; what was stored expires without ever being opened.
         return Response(status_code=400)
@@ -105,13 +110,18 @@ async def create_upload(request: Request) -> Response:
 def _answer(request: Request, settings: Settings, received: Received) -> Response:
     opened = received.opened
     upload = fresh_upload(opened, keep_days=settings.keep_days)
-    if "text/html" in request.headers.get("accept", ""):
+    if _wants_page(request):
         page = upload.links.page if opened.options.start else f"{upload.links.page}/check"
         return RedirectResponse(page, 303)
     headers = {"Location": upload.links.self, "Retry-After": "1"}
     if received.repeated:
         headers["Idempotent-Replayed"] = "true"
     return Response(encode(upload), 202, headers, "application/json")
+
+
+def _wants_page(request: Request) -> bool:
+    """Whether a browser sent a form by itself: scripts and programs do not ask for HTML."""
+    return "text/html" in request.headers.get("accept", "")
 
 
 async def alive(_request: Request) -> Response:

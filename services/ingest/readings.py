@@ -14,7 +14,7 @@ from services.ingest.spool import NoRoom, Spool
 
 SMALL_FILE_BYTES = 2_000_000
 SMALL_AT_ONCE = 4
-LARGE_AT_ONCE = 1
+LARGE_AT_ONCE = 2
 """Files read at the same time. A small one never waits for a large one."""
 NO_ROOM_SECONDS = 15.0
 log = logging.getLogger(__name__)

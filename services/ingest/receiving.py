@@ -17,7 +17,7 @@ from schemas.uploads import UploadOpened, UploadOptions
 from services.ingest.bodies import BodyEvent, FieldRead, FileBegan, FileData, UnreadableBody, form_events, raw_events
 from services.ingest.choices import WrongOptions, read_options
 from services.ingest.filenames import NAMELESS, name_in_disposition
-from services.ingest.repeats import OpenedLog
+from services.ingest.opened_log import OpenedLog
 from services.ingest.storing import PATIENCE_SECONDS, FileWriter, Shelf, StoredFile, too_large
 from services.runtime.kafka import topic_name
 from services.runtime.problems import ProblemError
@@ -71,7 +71,12 @@ class Intake:
         if key is None:
             upload_id = new_upload_id(now_ms=int(datetime.now(UTC).timestamp() * 1000))
             return Received(await self._store_and_open(request, query, upload_id, owner), repeated=False)
-        upload_id = idempotent_upload_id(owner, key)
+        return await self._receive_once(request, query, idempotent_upload_id(owner, key), owner)
+
+    async def _receive_once(
+        self, request: Request, query: list[tuple[str, str]], upload_id: str, owner: str
+    ) -> Received:
+        """The file of a request with a key: stored unless the log says that it was."""
         partition = await self.shelf.partition_of(upload_id)
         earlier = await self.opened_log.first(upload_id, partition=partition)
         if earlier is not None:
@@ -86,6 +91,7 @@ class Intake:
     async def _store_and_open(
         self, request: Request, query: list[tuple[str, str]], upload_id: str, owner: str
     ) -> UploadOpened:
+        self._refuse_by_number(owner)
         parts = _Parts()
         async with FileWriter(self.shelf, upload_id) as writer:
             async for data in _file_data(request, parts):
@@ -115,6 +121,17 @@ class Intake:
         length = request.headers.get("content-length", "")
         if length.isdigit() and int(length) > self.settings.max_file_bytes + _FORM_OVERHEAD_BYTES:
             raise too_large(self.settings.max_file_bytes)
+
+    def _refuse_by_number(self, owner: str) -> None:
+        most = self.settings.max_open_uploads
+        if self.opened_log.unfinished(owner) >= most:
+            raise ProblemError(
+                429,
+                "too-many-open-uploads",
+                "Too many uploads are unfinished",
+                f"At most {most} unfinished uploads are accepted. Wait until one is finished, or stop or delete some.",
+                headers={"Retry-After": "60"},
+            )
 
 
 async def _file_data(request: Request, parts: _Parts) -> AsyncIterator[bytes]:

@@ -137,6 +137,42 @@ async def test_refusals_are_problem_documents_and_open_nothing(
     assert len(world.records[topic_name(registry.UPLOAD_EVENTS, settings)]) == 1
 
 
+async def test_a_browser_without_scripts_gets_refusals_as_a_page(client: httpx.AsyncClient) -> None:
+    form = {"files": {"file": ("a.csv", CSV)}, "data": {"<colour>": "red"}}
+    answer = await client.post(UPLOADS, headers={"Accept": "text/html"}, **form)  # type: ignore[arg-type]
+    assert answer.status_code == 422
+    assert answer.headers["content-type"].startswith("text/html")
+    assert "An option cannot be used" in answer.text
+    assert "&lt;colour&gt;" in answer.text
+    assert "<colour>" not in answer.text
+
+
+async def test_an_owner_has_so_many_unfinished_uploads_and_no_more(settings: Settings, world: World) -> None:
+    few = settings.model_copy(update={"max_open_uploads": 2, "tokens": {"A": "ann", "B": "bob"}})
+    ann, bob = ({"Authorization": f"Bearer {token}"} for token in "AB")
+    async with served(few) as client:
+        keyed = {**ann, "Idempotency-Key": "k"}
+        first = (await client.post(UPLOADS, content=CSV, headers=keyed)).json()["id"]
+        await client.post(UPLOADS, content=CSV, headers=ann)
+        refused = await post_until(client, 429, ann)
+        assert refused.json()["type"] == "/problems/too-many-open-uploads"
+        assert int(refused.headers["retry-after"]) > 0
+        assert (await client.post(UPLOADS, content=CSV, headers=keyed)).json()["id"] == first
+        assert (await client.post(UPLOADS, content=CSV, headers=bob)).status_code == 202
+        await world.report(first, state="completed")
+        await post_until(client, 202, ann)
+
+
+async def post_until(client: httpx.AsyncClient, status: int, headers: dict[str, str]) -> httpx.Response:
+    """Posts until the web part has read what the test has written."""
+    async with asyncio.timeout(30):
+        while True:
+            answer = await client.post(UPLOADS, content=CSV, headers=headers)
+            if answer.status_code == status:
+                return answer
+            await asyncio.sleep(0.05)
+
+
 async def test_a_client_that_goes_away_opens_nothing(
     client: httpx.AsyncClient, world: World, settings: Settings
 ) -> None:
