@@ -1,5 +1,6 @@
 """Decides how a text is to be read: its encoding, whether it is JSON Lines or delimited, its dialect and its table."""
 
+from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -95,14 +96,15 @@ def _detect_json_lines(
     path: Path, container: Container, encoding: str, text: _Text, options: ReadOptions, limits: Limits
 ) -> Detected:
     top = list(islice(values(_slices(text.head, limits), limits), TOP_RECORDS))
-    keyed = sum(isinstance(value, dict) for _, value in top) > len(top) / 2
+    kinds = Counter(type(value) for _, value in top)
+    keyed = kinds[dict] >= kinds[list]
     keys: tuple[str, ...] | None = None
     if keyed:
         with open_bytes(path, container, limits) as stream:
             keys = keys_of(values(text_chunks(stream, encoding, limits), limits), limits)
     further = [value for piece in text.pieces(encoding) for value in _json_values(piece, limits, keyed)]
     sample = Sample(
-        [(line, cells_of(value, keys or ())) for line, value in top if isinstance(value, dict) == keyed],
+        [(line, cells_of(value, keys or ())) for line, value in top if isinstance(value, dict if keyed else list)],
         [cells_of(value, keys or ()) for value in further],
     )
     table = table_of(sample, options, keys=keys)
