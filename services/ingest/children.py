@@ -10,9 +10,6 @@ from multiprocessing import forkserver
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 
-_NICENESS = 5
-"""Reading files gives way to the feeding, joining and looking up of others."""
-
 _context = multiprocessing.get_context("forkserver")
 
 
@@ -22,12 +19,12 @@ def warm_up(modules: list[str]) -> None:
     forkserver.ensure_running()
 
 
-async def run_in_child(work: Callable[[bytes], None], argument: bytes) -> int:
+async def run_in_child(work: Callable[[bytes], None], argument: bytes, *, niceness: int = 0) -> int:
     """Runs `work(argument)` in a child and returns its exit code; negative: the number of the signal that ended it.
 
-    Cancelling kills the child.
+    A nice child gives way to everything else on the machine. Cancelling kills the child.
     """
-    process = _context.Process(target=_child_main, args=(work, argument))
+    process = _context.Process(target=_child_main, args=(work, argument, niceness))
     process.start()
     try:
         await _ended(process)
@@ -55,10 +52,10 @@ async def _ended(process: BaseProcess) -> None:
         loop.remove_reader(process.sentinel)
 
 
-def _child_main(work: Callable[[bytes], None], argument: bytes) -> None:
+def _child_main(work: Callable[[bytes], None], argument: bytes, niceness: int) -> None:
     threading.Thread(target=_exit_with_parent, daemon=True).start()
     with contextlib.suppress(OSError):
-        os.nice(_NICENESS)
+        os.nice(niceness)
     work(argument)
 
 

@@ -8,11 +8,10 @@ from pathlib import Path
 
 from schemas.uploads import UploadChecking, UploadEvent
 from services.ingest.cases import Case
-from services.ingest.checking import Reading, ask_for_known, checked_event, read_file, refused_event
+from services.ingest.checking import Reading, ask_for_known, checked_event, is_small, read_file, refused_event
 from services.ingest.feeding import Outlet
 from services.ingest.spool import NoRoom, Spool
 
-SMALL_FILE_BYTES = 2_000_000
 SMALL_AT_ONCE = 4
 LARGE_AT_ONCE = 2
 """Files read at the same time. A small one never waits for a large one."""
@@ -110,4 +109,4 @@ class Readings:
         return reading
 
     def _turn_to_read(self, case: Case) -> asyncio.Semaphore:
-        return self._small if (case.opened.bytes or 0) <= SMALL_FILE_BYTES else self._large
+        return self._small if is_small(case) else self._large
