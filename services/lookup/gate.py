@@ -36,6 +36,8 @@ STUCK_SECONDS = 60.0
 STATUS_SECONDS = 0.5
 STATUS_AT_LEAST_SECONDS = 5.0
 DRAIN_SECONDS = 10.0
+LAST_WORD_SECONDS = 2.0
+LEAVE_SECONDS = 5.0
 GC_THRESHOLDS = (10_000, 50, 1_000)
 """Young objects are collected as usual, the whole heap practically never: see `Gate._take_over`."""
 log = logging.getLogger(__name__)
@@ -173,7 +175,7 @@ class Gate:
 
     async def publish(self, status: LookupStatus) -> None:
         topic = topic_name(topics.LOOKUP_STATUS, self._settings)
-        await self._outbox.producer.send_and_wait(topic, encode(status), key=b"0")
+        await self._outbox.send_and_wait(topic, encode(status), key=b"0")
 
 
 def _is_news(last: LookupStatus, status: LookupStatus) -> bool:
@@ -198,7 +200,7 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
         caller = HttpCaller(make_provider(settings), limiter, timeout_seconds=settings.lookup_timeout_seconds)
         async with caller:
             gate = Gate(settings, outbox, caller, limiter)
-            async with SignOfLife(outbox.producer, settings, role="gate", health=gate.health):
+            async with SignOfLife(outbox, settings, role="gate", health=gate.health):
                 await _run(gate, stop)
     finally:
         await outbox.stop()
@@ -224,8 +226,9 @@ async def _run(gate: Gate, stop: asyncio.Event) -> None:
         await gate.dispatcher.drain(DRAIN_SECONDS)
         await gate.recorder.drain(DRAIN_SECONDS)
         if gate.leads:
-            with suppress(KafkaError):
-                await gate.publish(gate.status().model_copy(update={"state": "no_gate", "next": ()}))
+            with suppress(KafkaError, TimeoutError):
+                async with asyncio.timeout(LAST_WORD_SECONDS):
+                    await gate.publish(gate.status().model_copy(update={"state": "no_gate", "next": ()}))
         for part in done - {stopping}:
             part.result()
     except NoSuchTopic as error:
@@ -233,4 +236,4 @@ async def _run(gate: Gate, stop: asyncio.Event) -> None:
     finally:
         for part in (stopping, *parts):
             part.cancel()
-        await asyncio.gather(*parts, return_exceptions=True)
+        await asyncio.wait(parts, timeout=LEAVE_SECONDS)

@@ -19,6 +19,8 @@ from services.lookup.retries import LONGEST_RETRY_AFTER_SECONDS
 LEAD_SECONDS = 0.25
 """How long before its permit a call is decided on: time to connect. Later commands still withdraw it at the socket."""
 MOST_AHEAD = 8
+MOST_IN_PROGRESS = 400
+"""Fewer than the files that a process may usually open, should a provider leave every call unanswered."""
 _LONGEST_WAIT_SECONDS = 1.0
 log = logging.getLogger(__name__)
 
@@ -88,6 +90,7 @@ class Dispatcher:
             not self._is_stopping
             and self._may_write()
             and self._unwritten < ahead
+            and len(self._tasks) < MOST_IN_PROGRESS
             and self._unacknowledged < self._most_unacknowledged
         )
 

@@ -51,10 +51,13 @@ class Outbox:
         with suppress(KafkaError):
             await self._producer.stop()
 
-    @property
-    def producer(self) -> AIOKafkaProducer:
-        """The producer of the moment, for records that may be lost."""
-        return self._producer
+    async def send_and_wait(self, topic: str, value: bytes, *, key: bytes) -> None:
+        """One try with the producer of the moment, for what may be lost: the status, the sign of life.
+
+        Raises:
+            KafkaError: it was not acknowledged.
+        """
+        await self._producer.send_and_wait(topic, value, key=key)
 
     async def send(self, *records: Outgoing) -> int:
         """Returns when Kafka has acknowledged all of them: the last one's timestamp, milliseconds since the epoch.
@@ -65,7 +68,7 @@ class Outbox:
         pause_seconds = FIRST_PAUSE_SECONDS
         timestamp_ms = 0
         while waiting:
-            producer = self.producer
+            producer = self._producer
             outcomes = await asyncio.gather(*(self._send(producer, each) for each in waiting), return_exceptions=True)
             failed = [each for each, outcome in zip(waiting, outcomes, strict=True) if not isinstance(outcome, int)]
             timestamp_ms = max((stamp for stamp in outcomes if isinstance(stamp, int)), default=timestamp_ms)

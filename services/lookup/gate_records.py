@@ -35,6 +35,7 @@ class Recorder:
         self._core = core
         self._may_record = may_record
         self._graves = asyncio.Event()
+        self._burying = asyncio.Lock()
 
     async def write(self, records: Records) -> None:
         """Returns when everything is acknowledged, tombstones of requests excepted."""
@@ -67,18 +68,23 @@ class Recorder:
         """Buries what is left, if it can be done in time; what is not, the next gate does."""
         try:
             async with asyncio.timeout(timeout_seconds):
-                while self._core.fold.graves and self._may_record():
+                while (self._burying.locked() or self._core.fold.graves) and self._may_record():
                     await self._bury()
         except TimeoutError:
             log.warning("%d tombstones are left to the next gate", len(self._core.fold.graves))
 
     async def _bury(self) -> None:
         graves = self._core.fold.graves
-        keys = list(islice(graves, _GRAVES_PER_BATCH))
-        if keys:
-            await self._outbox.send(*tombstones(keys))
+        async with self._burying:
+            keys = list(islice(graves, _GRAVES_PER_BATCH))
             for key in keys:
-                graves.pop(key, None)
+                # Taken out first: the same request can come again, and be settled again, while this is sent.
+                del graves[key]
+            try:
+                await self._outbox.send(*tombstones(keys))
+            except BaseException:
+                graves.update(dict.fromkeys(keys))
+                raise
 
     async def _account(self) -> None:
         while self._may_record() and (records := self._core.next_orphan(datetime.now(UTC))) is not None:

@@ -12,8 +12,10 @@ from services.lookup.limiter import MINUTE_NS, Limiter
 from services.lookup.queue import Queue
 
 NEXT_CALLS = 10
+MOST_LANES = 1_000
+"""About 300 kB; a record holds 1 MB."""
 _MOST_TURNS = 5_000
-"""How far ahead turns are played through to find positions; lanes beyond that share the last one."""
+"""How far ahead turns are played through to find positions."""
 
 
 def compose_status(
@@ -64,7 +66,7 @@ def _until(core: GateCore, limiter: Limiter, state: GateState, now: datetime, no
 
 def _lanes(core: GateCore, state: GateState) -> Iterator[LaneStatus]:
     queue = core.fold.queue
-    for position, lane in enumerate(_by_turn(queue), start=1):
+    for position, lane in enumerate(_by_turn(queue)[:MOST_LANES], start=1):
         yield LaneStatus(
             upload_id=lane.upload_id,
             owner=lane.owner,
