@@ -64,11 +64,13 @@ def normalise(cell: str, region: str) -> Reading:
         text = float_text[1]
     if _SCIENTIFIC(text):
         return _LOST_DIGITS
-    if (phone := _north_american(text, region)) is not None:
-        return Reading(phone, None)
-    if not _THREE_DIGITS(text) or len(text) > LONGEST_CELL_CHARS:
-        return _NOT_A_PHONE
-    phone = _parsed(text, region)
+    shape = _NORTH_AMERICAN(text)
+    if shape is not None and (region in _NORTH_AMERICAN_REGIONS or text[0] == "+"):
+        phone = _north_american(shape)
+    elif _THREE_DIGITS(text) and len(text) <= LONGEST_CELL_CHARS:
+        phone = _parsed(text, region)
+    else:
+        phone = None
     return Reading(phone, None) if phone else _NOT_A_PHONE
 
 
@@ -79,7 +81,7 @@ def search(cell: str, region: str) -> str | None:
     if not _THREE_DIGITS(text) or _SCIENTIFIC(text):
         return None
     if region in _NORTH_AMERICAN_REGIONS and (shape := _NORTH_AMERICAN(text)) and shape[4] not in _SHORT_NUMBERS:
-        return _north_american(text, region)
+        return _north_american(shape)
     matches: Iterator[phonenumbers.PhoneNumberMatch] = iter(
         phonenumbers.PhoneNumberMatcher(text, region, phonenumbers.Leniency.VALID, MOST_SEARCH_TRIES)
     )
@@ -113,14 +115,9 @@ def _parsed(text: str, region: str) -> str | None:
     return f"+{number.country_code}{national}" if valid else None
 
 
-def _north_american(text: str, region: str) -> str | None:
+def _north_american(shape: re.Match[str]) -> str | None:
     """A shortcut for the commonest shapes, ten times as fast as `phonenumbers` and, as tests show, equal to it."""
-    found = _NORTH_AMERICAN(text)
-    if found is None:
-        return None
-    prefix, bracketed_area, area, exchange, line = found.groups()
-    if region not in _NORTH_AMERICAN_REGIONS and not (prefix and prefix[0] == "+"):
-        return None
+    _prefix, bracketed_area, area, exchange, line = shape.groups()
     national = f"{bracketed_area or area}{exchange}{line}"
     return f"+1{national}" if _valid_numbers(1).fullmatch(national) else None
 
