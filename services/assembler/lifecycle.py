@@ -13,6 +13,7 @@ from schemas.uploads import (
     CancelUpload,
     DeleteUpload,
     Detected,
+    DismissFailed,
     PauseUpload,
     ResumeUpload,
     RetryFailed,
@@ -62,6 +63,8 @@ def fold(record: UploadRecord, event: UploadEvent, *, max_age_seconds: int) -> U
             return record if record.cancelled_at or record.refused else replace(record, cancelled_at=event.at)
         case RetryFailed():
             return _retried(record, event)
+        case DismissFailed():
+            return replace(record, dismissed_round=max(record.dismissed_round, event.round))
         case DeleteUpload():
             return replace(record, deleted_at=record.deleted_at or event.at)
 
@@ -183,7 +186,8 @@ def standing_of(record: UploadRecord) -> Standing:
     everything_stored = record.fed_rows is not None and record.stored_rows >= record.fed_rows
     end = latest(record.last_settled_at, record.fed_at, record.cancelled_at, record.created_at)
     if record.cancelled_at is not None:
-        never_fed = record.wanted_at is None
+        # The feeder sends a cancelled file's rows all the same; another system that was never told to start does not.
+        never_fed = record.wanted_at is None and record.operation == "kafka"
         return Standing("cancelled", end if everything_stored or never_fed or record.lacks_rows else None)
     if everything_stored and record.waiting == 0:
         return Standing("completed", end)
