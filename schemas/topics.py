@@ -81,7 +81,7 @@ UPLOAD_EVENTS = Topic(
     "upload id",
     KeptDays(),
     ("http", "feeder", "status", "producers"),
-    ("feeder", "gate", "join"),
+    ("feeder", "gate", "join", "http"),
     _EVENTS,
 )
 FEED_CHECKPOINTS = Topic(
@@ -135,7 +135,7 @@ LOOKUP_COMMANDS = Topic(
     "lookup-commands", "lookups", Compacted(), ("status",), ("gate",), (lookups.LookupCommand,), partitions=1
 )
 UPLOAD_PROGRESS = Topic(
-    "upload-progress", "upload id", Compacted(), ("join",), ("status", "feeder"), (uploads.UploadProgress,)
+    "upload-progress", "upload id", Compacted(), ("join",), ("status", "feeder", "http"), (uploads.UploadProgress,)
 )
 UPLOAD_COMPLETIONS = Topic(
     "upload-completions", "upload id", KeptDays(), ("join",), ("status", "other systems"), (Upload,)
