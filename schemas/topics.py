@@ -71,6 +71,7 @@ _EVENTS: tuple[type[BaseModel], ...] = (
     uploads.ResumeUpload,
     uploads.CancelUpload,
     uploads.RetryFailed,
+    uploads.DismissFailed,
     uploads.SetPriority,
     uploads.DeleteUpload,
 )

@@ -209,6 +209,13 @@ class RetryFailed(UploadEventBase):
     round: int = Field(ge=1)
 
 
+class DismissFailed(UploadEventBase):
+    """Take the rows that failed up to this round off the dead letters; they stay failed and can still be retried."""
+
+    type: Literal["dismiss_failed"] = "dismiss_failed"
+    round: int = Field(ge=0)
+
+
 class SetPriority(UploadEventBase):
     type: Literal["set_priority"] = "set_priority"
     priority: int = Field(ge=1, le=5)
@@ -230,6 +237,7 @@ UploadEvent = Annotated[
     | ResumeUpload
     | CancelUpload
     | RetryFailed
+    | DismissFailed
     | SetPriority
     | DeleteUpload,
     Field(discriminator="type"),

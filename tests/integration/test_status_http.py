@@ -144,13 +144,28 @@ async def test_failed_rows_are_listed_and_tried_again(world: World) -> None:
     dry = (await world.client.post("/v1/dead-letters/redrive", json={"dry_run": True, "upload_id": upload_id})).json()
     assert (dry["uploads"], dry["rows"], dry["calls"], dry["reasons"]) == (1, 3, 3, {"timeout": 3})
     assert (await world.upload(upload_id))["round"] == 0
+    assert (await world.client.delete(f"/v1/dead-letters?upload_id={upload_id}&dry_run=true")).json()["rows"] == 3
+    gone = await world.client.delete(f"/v1/dead-letters?upload_id={upload_id}")
+    assert (gone.status_code, gone.json()["rows"]) == (202, 3)
+    await wait_until(lambda: _has_no_letters(world, upload_id), what="the letters to be off the list")
+    assert (await world.upload(upload_id))["counts"]["failed"] == 3
+    await world.client.post(f"/v1/uploads/{upload_id}/retry-failed")
+    await world.until_state(upload_id, "in_progress")
+    await world.answer(upload_id, range(1, 4), failed=True, round_=1)
+    await world.until_state(upload_id, "completed")
+    assert not await _has_no_letters(world, upload_id)
     real = (await world.client.post("/v1/dead-letters/redrive", json={"upload_id": upload_id})).json()
     assert (real["dry_run"], real["calls"]) == (False, 3)
     again = await world.until_state(upload_id, "in_progress")
-    assert again["round"] == 1
-    await world.answer(upload_id, range(1, 4), round_=1)
+    assert again["round"] == 2
+    await world.answer(upload_id, range(1, 4), round_=2)
     done = await world.until_state(upload_id, "completed")
     assert (done["outcome"], done["counts"]["answered"]) == ("success", 3)
+
+
+async def _has_no_letters(world: World, upload_id: str) -> bool:
+    letters = (await world.client.get(f"/v1/dead-letters?upload_id={upload_id}")).json()
+    return bool(letters["items"] == [])
 
 
 async def test_a_long_poll_ends_with_the_upload(world: World) -> None:

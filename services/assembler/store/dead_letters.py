@@ -5,7 +5,16 @@ from typing import Any
 from sqlalchemy import Connection, Select, and_, distinct, func, or_, select
 
 from services.assembler.store.records import DeadLetterFilter, DeadLetterGroup, StoredDeadLetter
-from services.assembler.store.tables import State, from_micros, is_open, results, rows, to_micros, uploads
+from services.assembler.store.tables import (
+    State,
+    from_micros,
+    is_open,
+    not_dismissed,
+    results,
+    rows,
+    to_micros,
+    uploads,
+)
 
 _FAILED = rows.join(uploads, uploads.c.no == rows.c.upload_no).join(results, results.c.id == rows.c.result_id)
 
@@ -53,7 +62,7 @@ def group_dead_letters(connection: Connection, wanted: DeadLetterFilter) -> list
 
 
 def _filtered(query: Select[Any], wanted: DeadLetterFilter) -> Select[Any]:
-    query = query.where(rows.c.state == int(State.failed), is_open(), uploads.c.deleted_at.is_(None))
+    query = query.where(rows.c.state == int(State.failed), is_open(), uploads.c.deleted_at.is_(None), not_dismissed())
     if wanted.owner is not None:
         query = query.where(uploads.c.owner == wanted.owner)
     if wanted.upload_id is not None:

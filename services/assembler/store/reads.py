@@ -26,6 +26,7 @@ from services.assembler.store.tables import (
     from_micros,
     is_open,
     meta,
+    not_dismissed,
     results,
     row_changes,
     rows,
@@ -214,11 +215,11 @@ def queue_totals(connection: Connection) -> QueueTotals:
 
 
 def count_failed_phones(connection: Connection) -> int:
-    """Distinct failed phones per upload, of uploads that are there."""
+    """Distinct failed phones per upload, of uploads that are there and were not dismissed."""
     failed = (
         select(rows.c.upload_no, rows.c.phone)
         .join(uploads, uploads.c.no == rows.c.upload_no)
-        .where(rows.c.state == int(State.failed), is_open(), uploads.c.deleted_at.is_(None))
+        .where(rows.c.state == int(State.failed), is_open(), uploads.c.deleted_at.is_(None), not_dismissed())
         .distinct()
         .subquery()
     )

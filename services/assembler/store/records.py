@@ -42,6 +42,7 @@ class UploadRecord:
     cancelled_at: datetime | None
     deleted_at: datetime | None
     round: int
+    dismissed_round: int
     fed_at: datetime | None
     fed_rows: int | None
     rows_missing: bool
@@ -149,7 +150,10 @@ class RowChanges:
 
 @dataclass(frozen=True, slots=True)
 class QueueTotals:
-    """Over everything in the database. `dead_letters`: distinct failed phones, per upload, not asked again since."""
+    """Over everything in the database.
+
+    `dead_letters`: distinct failed phones, per upload, neither asked again since nor dismissed.
+    """
 
     answered: int
     failed: int

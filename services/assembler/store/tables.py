@@ -27,7 +27,7 @@ from sqlalchemy import (
     text,
 )
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 OFFSET_BITS = 40
 """Bits of an offset in a result's id: a partition of 10^12 records."""
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -56,6 +56,11 @@ def from_micros(micros: int) -> datetime:
 def is_open() -> ColumnElement[bool]:
     """The condition of the partial indexes on open rows, word for word: only then SQLite sees that they fit."""
     return rows.c.state.in_([bindparam(None, int(state), literal_execute=True) for state in OPEN_STATES])
+
+
+def not_dismissed() -> ColumnElement[bool]:
+    """Whether an upload's failed rows are still on the list of dead letters."""
+    return uploads.c.round > uploads.c.dismissed_round
 
 
 def result_id(partition: int, offset: int) -> int:
@@ -144,6 +149,8 @@ uploads = Table(
     Column("cancelled_at", Instant),
     Column("deleted_at", Instant),
     Column("round", Integer, nullable=False, server_default=text("0")),
+    # The newest round whose failed rows were taken off the dead letters; -1: none.
+    Column("dismissed_round", Integer, nullable=False, server_default=text("-1")),
     Column("fed_at", Instant),
     Column("fed_rows", BigInteger),
     Column("rows_missing", Boolean, nullable=False, server_default=false()),

@@ -20,8 +20,10 @@ from services.assembler.web.commanding import ClearBody, clear
 from services.assembler.web.operations import (
     AuditItem,
     AuditQuery,
+    DismissQuery,
     RedriveBody,
     audit_page,
+    dismiss_now,
     redrive_now,
     set_paused,
     sweep_now,
@@ -58,6 +60,7 @@ _ACTIONS: Final[Mapping[str, str]] = {
     "resume_upload": "resumed",
     "cancel_upload": "stopped",
     "retry_failed": "tried the failed rows of again",
+    "dismiss_failed": "dismissed the dead letters of",
     "set_priority": "changed the priority of",
     "delete_upload": "deleted",
 }
@@ -143,6 +146,10 @@ async def command(request: Request, backend: Backend, who: Identity, _renderer: 
         said = f"{words.plural(done.rows, 'row')} will be tried again, with {words.plural(done.calls, 'call')}."
         if done.refused:
             said += f" {words.plural(len(done.refused), 'upload')} left alone: {done.refused[0].detail}"
+    elif name == "dismiss":
+        upload_id = str(given.get("upload_id", "")) or None
+        gone = await dismiss_now(backend, who, DismissQuery(upload_id=upload_id))
+        said = f"{words.plural(gone.rows, 'row')} taken off the list; the uploads keep them as failed."
     elif name == "clear":
         said = await _clear(backend, who, str(given.get("older_than_days", "30")), dry_run="dry_run" in given)
     else:

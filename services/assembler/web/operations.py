@@ -15,6 +15,7 @@ from schemas.base import Message, Moment
 from schemas.codec import encode
 from schemas.interface import Page, Queue, Sweep
 from schemas.lookups import AttemptError, LookupCommand
+from schemas.uploads import DismissFailed
 from services.assembler import commands
 from services.assembler.commands import Refused
 from services.assembler.store import dead_letters, reads, sweeps
@@ -209,6 +210,40 @@ async def redrive_now(backend: Backend, identity: Identity, wanted: RedriveBody)
     )
 
 
+class DismissQuery(DeadLettersFilter):
+    dry_run: bool = Field(False, description="Only say what would go")
+
+
+class Dismissed(Message):
+    """What was, or would be, taken off the list; the rows stay failed in their uploads."""
+
+    dry_run: bool
+    uploads: int
+    rows: int
+    reasons: dict[str, int]
+
+
+async def dismiss(ask: Ask[DismissQuery, Nothing]) -> Response:
+    return json_answer(await dismiss_now(ask.backend, ask.identity, ask.query), 202)
+
+
+async def dismiss_now(backend: Backend, identity: Identity, wanted: DismissQuery) -> Dismissed:
+    """Takes the failed rows of every upload that the filter touches off the list, until they fail again."""
+    where = wanted.resolved(identity)
+    groups = await backend.read(lambda connection: dead_letters.group_dead_letters(connection, where))
+    rounds = {group.upload_id: group.upload_round for group in groups}
+    reasons: dict[str, int] = {}
+    for group in groups:
+        reasons[group.error_code] = reasons.get(group.error_code, 0) + group.rows
+    for upload_id, round_ in {} if wanted.dry_run else rounds.items():
+        await backend.publish_event(
+            DismissFailed(upload_id=upload_id, at=datetime.now(UTC), by=identity.owner, round=round_)
+        )
+    return Dismissed(
+        dry_run=wanted.dry_run, uploads=len(rounds), rows=sum(group.rows for group in groups), reasons=reasons
+    )
+
+
 async def _retry(backend: Backend, identity: Identity, upload_id: str, wanted: RedriveBody) -> str | None:
     """Writes the upload's `RetryFailed` unless only asked; returns why not, if not."""
     record = await backend.read(lambda connection: reads.upload(connection, upload_id))
@@ -333,6 +368,16 @@ CALLS = (
         {200: ("A page of dead letters", Page[DeadLetterItem])},
         query=DeadLettersQuery,
         problems=(400,),
+    ),
+    Call(
+        "DELETE",
+        "/v1/dead-letters",
+        dismiss,
+        "Take them off the list, by filter; the rows stay failed",
+        {202: ("What went, or would go", Dismissed)},
+        query=DismissQuery,
+        admin=True,
+        problems=(400, 403, 503),
     ),
     Call(
         "POST",
