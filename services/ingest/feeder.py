@@ -3,29 +3,25 @@
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.errors import KafkaError
-from aiokafka.structs import OffsetAndMetadata
 
 from schemas import topics
 from schemas.settings import Settings
 from services.ingest.assignment import Assignment
 from services.ingest.children import warm_up
 from services.ingest.feeding import Outlet
+from services.ingest.lag import measuring_lag
 from services.ingest.membership import Membership
 from services.ingest.spool import Spool
 from services.ingest.watchdog import Watchdog
 from services.ingest.window import Pace
-from services.runtime.kafka import group_name, make_consumer, make_producer, partitions_of, started, topic_name
+from services.runtime.kafka import make_consumer, make_producer, started, topic_name
 from services.runtime.parts import Health, SignOfLife
 
-LOOKUP_GROUP = "lookup"
-"""The lookup worker's consumer group: its lag on `upload-rows` sets the pace."""
 WATCH_SECONDS = 1.0
 SAVE_AT_STOP_SECONDS = 5.0
 log = logging.getLogger(__name__)
@@ -139,27 +135,13 @@ class Feeder:
 
     async def _watch(self) -> None:
         """Measures the worker's lag, commits our own position for operators, and barks when nothing is consumed."""
-        settings = self._settings
-        rows = await partitions_of(self._asker, topic_name(topics.UPLOAD_ROWS, settings))
-        admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka)
-        await admin.start()
-        try:
+        async with measuring_lag(self._settings, asker=self._asker) as lag:
             while True:
                 with suppress(KafkaError, TimeoutError):
                     if self._assignment is not None and self._assignment.is_busy:
-                        self._pace.lag_rows = await self._lag(admin, rows)
+                        self._pace.lag_rows = await lag.rows()
                     await self._look_after_ourselves()
                 await asyncio.sleep(WATCH_SECONDS)
-        finally:
-            await admin.close()
-
-    async def _lag(self, admin: AIOKafkaAdminClient, rows: list[TopicPartition]) -> int:
-        """Rows that the worker group has not yet committed."""
-        group = group_name(LOOKUP_GROUP, self._settings)
-        committed = await admin.list_consumer_group_offsets(group, partitions=rows)
-        ends = await self._asker.end_offsets(rows)
-        begins = await self._asker.beginning_offsets(rows)
-        return sum(lag_of(tp, committed, begins=begins, ends=ends) for tp in rows)
 
     async def _look_after_ourselves(self) -> None:
         assignment = self._assignment
@@ -172,16 +154,3 @@ class Feeder:
         if self._watchdog.is_stuck(positions, ends, now=time.monotonic()):
             raise ConsumesNothing("upload-events has unread records and none was read for a minute")
         await self._membership.commit(positions)
-
-
-def lag_of(
-    tp: TopicPartition,
-    committed: Mapping[TopicPartition, OffsetAndMetadata],
-    *,
-    begins: Mapping[TopicPartition, int],
-    ends: Mapping[TopicPartition, int],
-) -> int:
-    """Records of a partition behind its end; a group that never committed there has all of them before it."""
-    found = committed.get(tp)
-    position = begins[tp] if found is None or found.offset < 0 else max(begins[tp], found.offset)
-    return max(0, ends[tp] - position)

@@ -45,15 +45,15 @@ class PreparedWriter:
         self._position = 0
         self.rows = 0
 
-    def usable(self, *, row: int, line: int | None, cells: tuple[str, ...], phone: str) -> None:
+    def usable(self, *, row: int, line: int, cells: tuple[str, ...], phone: str) -> None:
         """Adds a row with a phone. Raises RowTooLong."""
         key = phone.encode()
-        self._put(key, partition_hash(key), b'"row":%d,"line":%d,"cells":%b}' % (row, line or 0, orjson.dumps(cells)))
+        self._put(key, partition_hash(key), b'"row":%d,"line":%d,"cells":%b}' % (row, line, orjson.dumps(cells)))
 
-    def rejected(self, *, row: int, line: int | None, cells: tuple[str, ...], error: dict[str, str | None]) -> None:
+    def rejected(self, *, row: int, line: int, cells: tuple[str, ...], error: dict[str, str | None]) -> None:
         """Adds a row without one. Raises RowTooLong."""
         tail = b'"row":%d,"line":%d,"cells":%b,"error":%b}'
-        self._put(b"", 0, tail % (row, line or 0, orjson.dumps(cells), orjson.dumps(error)))
+        self._put(b"", 0, tail % (row, line, orjson.dumps(cells), orjson.dumps(error)))
 
     def close(self) -> None:
         self._file.close()

@@ -28,7 +28,7 @@ from schemas.uploads import (
     UploadProgress,
     UploadState,
 )
-from services.ingest.feeder import LOOKUP_GROUP
+from services.ingest.lag import LOOKUP_GROUP
 from services.ingest.storing import FileWriter, Shelf
 from services.runtime.kafka import make_consumer, make_producer, partitions_of, started, topic_name
 
@@ -55,6 +55,7 @@ class World:
     records: dict[str, list[ConsumerRecord]] = field(default_factory=dict)
     rows: defaultdict[tuple[str, str], list[int]] = field(default_factory=lambda: defaultdict(list))
     moved: asyncio.Condition = field(default_factory=asyncio.Condition)
+    following: "asyncio.Task[None] | None" = None
 
     async def store(self, content: bytes, upload_id: str = "stored") -> FileLocation:
         """Puts a file on `upload-files` as the web part does."""
@@ -141,6 +142,13 @@ class World:
         )
         return fed
 
+    async def stop_following(self) -> None:
+        """Reads and commits nothing any more."""
+        if self.following is not None:
+            self.following.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self.following
+
     async def follow(self) -> None:
         row_topics = {topic_name(topic, self.settings) for topic in (topics.UPLOAD_ROWS, topics.REJECTED_ROWS)}
         async with started(make_consumer(self.settings, group=LOOKUP_GROUP)) as consumer:
@@ -163,13 +171,11 @@ class World:
 async def world_of(settings: Settings) -> AsyncIterator[World]:
     async with started(make_producer(settings)) as producer:
         world = World(settings, producer)
-        following = asyncio.create_task(world.follow())
+        world.following = asyncio.create_task(world.follow())
         try:
             yield world
         finally:
-            following.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await following
+            await world.stop_following()
 
 
 @contextlib.asynccontextmanager

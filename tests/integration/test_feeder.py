@@ -1,12 +1,15 @@
 """The feeder on a real broker: from a stored file to its rows, through checks, starts, cancels and windows."""
 
+import asyncio
 import gzip
 import io
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import orjson
 import pytest
+from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.partitioner import murmur2
 from openpyxl import Workbook
 
@@ -26,9 +29,12 @@ from schemas.uploads import (
     UploadOptions,
     UploadRefused,
 )
+from services.ingest.checking import PHONES_PER_QUESTION
 from services.ingest.feeder import main
+from services.ingest.lag import measuring_lag
+from services.ingest.membership import FEEDER_GROUP
 from services.ingest.window import TRANSIT_ROWS, WINDOW_ROWS
-from services.runtime.kafka import topic_name
+from services.runtime.kafka import group_name, make_consumer, partitions_of, started, topic_name
 from tests.integration.ingest_world import World, now, numbers_file, running, world_of
 
 PARTITIONS = 4
@@ -224,6 +230,55 @@ async def test_a_deleted_upload_stops_and_leaves_no_checkpoint(world: World, set
         await world.fed(other)
     assert len(world.row_numbers(upload)[0]) == TRANSIT_ROWS
     assert not world.events(upload, UploadFed)
+
+
+async def test_many_phones_are_asked_about_in_numbered_batches(world: World, settings: Settings) -> None:
+    rows = 2 * PHONES_PER_QUESTION + 1
+    async with running(main, settings):
+        upload = await world.open(numbers_file(rows), start=False)
+        await world.until(lambda: bool(world.events(upload, UploadChecked)), "checked")
+    questions = world.of(registry.PLAN_QUESTIONS, upload, PlanQuestion)
+    assert [(question.batch, question.last) for question in questions] == [(0, False), (1, False), (2, True)]
+    asked = [phone for question in questions for phone in question.phones]
+    (checked,) = world.events(upload, UploadChecked)
+    assert len(asked) == len(set(asked)) == checked.counts.distinct == rows
+
+
+async def test_operators_see_no_lag_of_an_idle_feeder(world: World, settings: Settings) -> None:
+    async with running(main, settings), started(make_consumer(settings)) as asker:
+        await world.fed(await world.open(numbers_file(3)))
+        events = await partitions_of(asker, topic_name(registry.UPLOAD_EVENTS, settings))
+        async with admin_of(settings) as admin, asyncio.timeout(30):
+            while True:
+                found = await admin.list_consumer_group_offsets(group_name(FEEDER_GROUP, settings), partitions=events)
+                if {tp: offset.offset for tp, offset in found.items()} == await asker.end_offsets(events):
+                    return
+                await asyncio.sleep(0.1)
+
+
+async def test_the_workers_lag_is_what_it_has_not_committed(world: World, settings: Settings) -> None:
+    async with running(main, settings):
+        upload = await world.open(numbers_file(50))
+        await world.fed(upload)
+    async with started(make_consumer(settings)) as asker, measuring_lag(settings, asker=asker) as lag:
+        async with asyncio.timeout(30):
+            while await lag.rows() != 0:
+                await asyncio.sleep(0.1)
+        row = world.of(registry.UPLOAD_ROWS, upload, UploadRow)[0]
+        await world.stop_following()
+        for _ in range(7):
+            await world.send(registry.UPLOAD_ROWS, row.phone, row)
+        assert await lag.rows() == 7
+
+
+@asynccontextmanager
+async def admin_of(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient]:
+    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka)
+    await admin.start()
+    try:
+        yield admin
+    finally:
+        await admin.close()
 
 
 async def test_rows_of_other_systems_are_none_of_its_business(world: World, settings: Settings) -> None:

@@ -1,0 +1,53 @@
+"""Measures how far the lookup worker is behind on `upload-rows`."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.structs import OffsetAndMetadata
+
+from schemas import topics
+from schemas.settings import Settings
+from services.runtime.kafka import group_name, partitions_of, topic_name
+
+LOOKUP_GROUP = "lookup"
+"""The lookup worker's consumer group."""
+
+
+class WorkerLag:
+    """Asks Kafka what the group has committed. `asker` only answers questions about offsets."""
+
+    def __init__(
+        self, group: str, partitions: list[TopicPartition], *, admin: AIOKafkaAdminClient, asker: AIOKafkaConsumer
+    ) -> None:
+        self._group = group
+        self._partitions = partitions
+        self._admin = admin
+        self._asker = asker
+
+    async def rows(self) -> int:
+        """Rows that the group has not yet committed. Raises KafkaError when Kafka does not tell."""
+        committed = await self._admin.list_consumer_group_offsets(self._group, partitions=self._partitions)
+        begins = await self._asker.beginning_offsets(self._partitions)
+        ends = await self._asker.end_offsets(self._partitions)
+        return sum(lag_of(tp, committed, begin=begins[tp], end=ends[tp]) for tp in self._partitions)
+
+
+def lag_of(tp: TopicPartition, committed: Mapping[TopicPartition, OffsetAndMetadata], *, begin: int, end: int) -> int:
+    """Records of a partition that are yet to be read; a group that never committed there has all of them before it."""
+    found = committed.get(tp)
+    position = begin if found is None else max(begin, found.offset)
+    return max(0, end - position)
+
+
+@asynccontextmanager
+async def measuring_lag(settings: Settings, *, asker: AIOKafkaConsumer) -> AsyncIterator[WorkerLag]:
+    """A `WorkerLag` for as long as the block lasts."""
+    rows = await partitions_of(asker, topic_name(topics.UPLOAD_ROWS, settings))
+    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka)
+    await admin.start()
+    try:
+        yield WorkerLag(group_name(LOOKUP_GROUP, settings), rows, admin=admin, asker=asker)
+    finally:
+        await admin.close()
