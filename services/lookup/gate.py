@@ -25,7 +25,7 @@ from services.lookup.gate_records import Recorder
 from services.lookup.gate_status import compose_status
 from services.lookup.lease import Lease
 from services.lookup.limiter import Limiter
-from services.lookup.providers import make_provider
+from services.lookup.providers import UnusableUrl, make_provider
 from services.runtime.kafka import topic_name
 from services.runtime.parts import Health as PartHealth
 from services.runtime.parts import SignOfLife
@@ -188,6 +188,10 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
     """Runs one candidate until told to stop, or until a part of it fails in a way that only a new start can mend."""
     gc.set_threshold(*GC_THRESHOLDS)
     limiter = Limiter(rate=settings.rate, window_ns=round(settings.window_seconds * 1e9), strict=settings.strict_window)
+    try:
+        provider = make_provider(settings)
+    except UnusableUrl as error:
+        raise RefusedToStart(str(error)) from error
     outbox = Outbox(settings)
     try:
         await outbox.start()
@@ -197,7 +201,7 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
             f"Kafka does not answer at {settings.kafka} ({type(error).__name__}): is it running, is SCRUB_KAFKA right?"
         ) from error
     try:
-        caller = HttpCaller(make_provider(settings), limiter, timeout_seconds=settings.lookup_timeout_seconds)
+        caller = HttpCaller(provider, limiter, timeout_seconds=settings.lookup_timeout_seconds)
         async with caller:
             gate = Gate(settings, outbox, caller, limiter)
             async with SignOfLife(outbox, settings, role="gate", health=gate.health):

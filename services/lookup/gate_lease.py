@@ -20,12 +20,14 @@ SESSION_MS = 6_000
 HEARTBEAT_MS = 500
 _NEVER_MS = 10**10
 _RESTART_SECONDS = 1.0
+_CLOCK: int = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+"""Only Linux has CLOCK_BOOTTIME; on macOS CLOCK_MONOTONIC goes on during sleep."""
 log = logging.getLogger(__name__)
 
 
 def boot_time() -> float:
     """Seconds since boot, those in which the machine or this process slept included."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
+    return time.clock_gettime(_CLOCK)
 
 
 class LeaseKeeper(ConsumerRebalanceListener):  # type: ignore[misc]

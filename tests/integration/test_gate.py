@@ -43,9 +43,27 @@ async def test_every_phone_is_called_once_within_the_limit_and_answers_all_who_a
         named = {each.phone: {answer.upload_id for answer in each.answers} for each in await stand.results()}
         assert all(named[phone(number)] == {"u1", "u2"} for number in range(20, 40))
         assert (await paid_calls(stand)).total() == 60
-        status = await stand.wait_for_state("running")
-        assert (status.pending, status.in_flight, status.lanes) == (0, 0, ())
-        assert status.folded_offset >= 80
+
+
+async def test_the_status_follows_the_queue_until_it_is_empty(broker: str, topics: str, tmp_path: Path) -> None:
+    async with on_stand(broker, topics, tmp_path, "--latency-ms", "50") as stand:
+        await stand.want([phone(number) for number in range(30)], "u1")
+        stand.start_gate()
+
+        async def tells_the_lane() -> bool:
+            told = await stand.status()
+            return told is not None and [lane.upload_id for lane in told.lanes] == ["u1"] and len(told.next) == 10
+
+        async def tells_that_it_is_done() -> bool:
+            told = await stand.status()
+            return told is not None and (told.pending, told.in_flight, told.lanes) == (0, 0, ())
+
+        await wait_until(tells_the_lane, what="the status to tell the lane and what is next")
+        await wait_until(tells_that_it_is_done, what="the status to tell an empty queue")
+        status = await stand.status()
+        assert status is not None
+        assert status.state == "running"
+        assert status.folded_offset >= 30
 
 
 async def test_failures_are_tried_again_and_given_up_with_their_history(
@@ -89,11 +107,11 @@ async def test_a_dead_letter_has_its_history_and_a_failure_lies_on_its_phones_pa
 
 async def test_being_throttled_narrows_the_pace_and_loses_nothing(broker: str, topics: str, tmp_path: Path) -> None:
     async with on_stand(broker, topics, tmp_path, "--latency-ms", "10", "--limit", "4") as stand:
-        await stand.want([phone(number) for number in range(25)])
+        await stand.want([phone(number) for number in range(15)])
         stand.start_gate()
         status = await stand.wait_for_state("throttled")
         assert status.pace_per_second < 9
-        await stand.wait_for_results(25)
+        await stand.wait_for_results(15)
         assert {each.outcome for each in await stand.results()} <= {"ok", "not_valid"}
         assert (await paid_calls(stand)).total() == len(stand.api.arrivals())
 
@@ -153,13 +171,13 @@ async def test_a_stopped_gate_finishes_its_calls_and_the_next_one_goes_on(
     broker: str, topics: str, tmp_path: Path
 ) -> None:
     async with on_stand(broker, topics, tmp_path, "--latency-ms", "300") as stand:
-        await stand.want([phone(number) for number in range(40)])
+        await stand.want([phone(number) for number in range(25)])
         first = stand.start_gate()
-        await stand.wait_for_calls(10)
+        await stand.wait_for_calls(5)
         assert first.stop() == 0
         made = len(stand.api.arrivals())
         assert len(await stand.results()) == made
         stand.start_gate()
-        await stand.wait_for_results(40)
-        assert Counter(each.phone for each in stand.api.arrivals()) == Counter(phone(number) for number in range(40))
+        await stand.wait_for_results(25)
+        assert Counter(each.phone for each in stand.api.arrivals()) == Counter(phone(number) for number in range(25))
         await stand.wait_for_no_requests()

@@ -40,13 +40,13 @@ def repeated_calls(stand: GateStand) -> int:
 async def test_a_standby_takes_over_from_a_killed_gate(broker: str, topics: str, tmp_path: Path) -> None:
     async with on_stand(broker, topics, tmp_path, "--latency-ms", "200") as stand:
         gates = [stand.start_gate() for _ in range(3)]
-        await stand.want([phone(number) for number in range(60)])
+        await stand.want([phone(number) for number in range(45)])
         await stand.wait_for_calls(15)
         active = await wait_for_active(stand, gates)
         active.kill()
-        await stand.wait_for_results(60)
+        await stand.wait_for_results(45)
         await stand.wait_for_no_requests()
-        assert {each.phone for each in stand.api.arrivals()} == {phone(number) for number in range(60)}
+        assert {each.phone for each in stand.api.arrivals()} == {phone(number) for number in range(45)}
         assert stand.api.most_in_any_second() <= RATE
         assert {each.status for each in stand.api.arrivals()} == {200}
         # 200 ms at 10 calls a second: two on their way, and as many whose result Kafka had not acknowledged.
@@ -88,12 +88,12 @@ async def wait_for_active_among(stand: GateStand, gates: list[GateProcess]) -> N
 async def test_a_planned_handover_repeats_no_call(broker: str, topics: str, tmp_path: Path) -> None:
     async with on_stand(broker, topics, tmp_path, "--latency-ms", "200") as stand:
         gates = [stand.start_gate() for _ in range(2)]
-        await stand.want([phone(number) for number in range(60)])
+        await stand.want([phone(number) for number in range(45)])
         await stand.wait_for_calls(15)
         active = await wait_for_active(stand, gates)
         assert active.stop() == 0
-        await stand.wait_for_results(60)
-        assert Counter(each.phone for each in stand.api.arrivals()) == Counter(phone(number) for number in range(60))
+        await stand.wait_for_results(45)
+        assert Counter(each.phone for each in stand.api.arrivals()) == Counter(phone(number) for number in range(45))
         assert stand.api.most_in_any_second() <= RATE
 
 

@@ -9,6 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.lookups import PhoneData
+from schemas.settings import Settings
+from services.lookup.providers import UnusableUrl, make_provider
 from services.lookup.providers.generic import GenericProvider
 from services.lookup.providers.protocol import AccountProblem, Found, HttpResponse, NotValid, Wait
 
@@ -31,6 +33,16 @@ def response(body: Any, *, status: int = 200, headers: dict[str, str] | None = N
 )
 def test_the_phone_is_percent_encoded(url: str, expected: str) -> None:
     assert GenericProvider(url=url, key=None).build_request("+14155550100").url == expected
+
+
+@pytest.mark.parametrize("url", ["", "api.test/lookup", "ftp://api.test", "http://", "http://api.test:x", "http://[::"])
+def test_an_address_that_cannot_be_called_is_refused_at_the_start(url: str) -> None:
+    with pytest.raises(UnusableUrl, match="SCRUB_LOOKUP_URL"):
+        make_provider(Settings(lookup_url=url))
+
+
+def test_the_settings_choose_the_adapter() -> None:
+    assert make_provider(Settings(lookup_url="https://api.test/{phone}")).name == "generic"
 
 
 def test_the_key_is_a_bearer_token() -> None:
