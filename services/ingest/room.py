@@ -27,12 +27,15 @@ def room_rows(case: Case, settled: Settled, *, fed_rows: int, active: int, share
 
 
 def left_out_reason(case: Case, settled: Settled, *, fed_rows: int) -> str | None:
-    """Why the rows after `fed_rows` are not looked up, as a sentence for people; None if they are."""
+    """Why the rows after `fed_rows` are not looked up, as a sentence for people; None if they are.
+
+    Each reason stays once it is there, also over a restart: rows that were left out are settled by nobody, so nothing
+    here may wait for them.
+    """
     if case.cancelled:
         return _CANCELLED
     if case.sample_rows is not None and fed_rows >= case.sample_rows:
         return _BEYOND_SAMPLE.format(case.sample_rows)
-    nothing_open = settled.rows >= fed_rows
-    if case.max_calls is not None and settled.calls >= case.max_calls and nothing_open:
+    if case.max_calls is not None and settled.calls >= case.max_calls:
         return _BEYOND_CAP.format(case.max_calls)
     return None

@@ -33,7 +33,7 @@ from services.ingest.checking import PHONES_PER_QUESTION
 from services.ingest.feeder import main
 from services.ingest.lag import measuring_lag
 from services.ingest.membership import FEEDER_GROUP
-from services.ingest.window import TRANSIT_ROWS, WINDOW_ROWS
+from services.ingest.window import TRANSIT_ROWS, TURN_ROWS, WINDOW_ROWS
 from services.runtime.kafka import group_name, make_consumer, partitions_of, started, topic_name
 from tests.integration.ingest_world import World, now, numbers_file, running, world_of
 
@@ -202,14 +202,15 @@ async def test_a_sample_looks_up_its_first_rows_only(world: World, settings: Set
 
 
 async def test_a_cap_on_calls_is_never_passed_and_known_phones_do_not_count(world: World, settings: Settings) -> None:
+    rows = 3 * TURN_ROWS
     async with running(main, settings):
-        upload = await world.open(numbers_file(10), max_calls=3)
+        upload = await world.open(numbers_file(rows), max_calls=3)
         await world.until(lambda: len(world.row_numbers(upload)[0]) == 3, "as many rows as calls")
         await world.report(upload, answered=3, calls=1)
         await world.until(lambda: len(world.row_numbers(upload)[0]) == 5, "two calls are left")
         await world.report(upload, answered=5, calls=3)
         await world.fed(upload)
-    assert world.row_numbers(upload) == ([1, 2, 3, 4, 5], [6, 7, 8, 9, 10])
+    assert world.row_numbers(upload) == ([1, 2, 3, 4, 5], list(range(6, rows + 1)))
 
 
 async def test_a_deleted_upload_stops_and_leaves_no_checkpoint(world: World, settings: Settings) -> None:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 
+import pytest
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -24,13 +25,21 @@ def test_a_sample_ends_after_its_rows() -> None:
     assert "first 5 rows" in (left_out_reason(case, Settled(), fed_rows=5) or "")
 
 
-def test_a_cap_on_calls_leaves_rows_out_only_when_nothing_is_open_any_more() -> None:
+def test_a_cap_on_calls_leaves_rows_out_once_it_is_used_up() -> None:
     case = open_case(opened(max_calls=4), offset=0)
     assert room_rows(case, Settled(), fed_rows=0, active=1, share=1.0) == 4
     assert room_rows(case, Settled(rows=4, stored=4, calls=0), fed_rows=4, active=1, share=1.0) == 4
     assert room_rows(case, Settled(rows=3, stored=4, calls=3), fed_rows=4, active=1, share=1.0) == 0
-    assert left_out_reason(case, Settled(rows=3, stored=4, calls=4), fed_rows=4) is None
+    assert left_out_reason(case, Settled(rows=3, stored=4, calls=3), fed_rows=4) is None
     assert "4 calls" in (left_out_reason(case, Settled(rows=4, stored=4, calls=4), fed_rows=4) or "")
+
+
+@pytest.mark.parametrize("left_out", [1, TURN_ROWS, 50 * TURN_ROWS])
+def test_rows_that_were_left_out_hold_up_none_of_the_rest(left_out: int) -> None:
+    case = open_case(opened(max_calls=4), offset=0)
+    used_up = Settled(rows=4, stored=4, calls=4)
+    assert left_out_reason(case, used_up, fed_rows=4 + left_out) is not None
+    assert room_rows(case, used_up, fed_rows=4 + left_out, active=1, share=1.0) == TURN_ROWS
 
 
 @dataclass(slots=True)
