@@ -9,10 +9,10 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Coroutine, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import IllegalStateError
+from aiokafka.errors import IllegalStateError, KafkaError
 from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError
 
@@ -40,6 +40,8 @@ from services.runtime.parts import Health, SignOfLife
 from services.runtime.process import RefusedToStart
 
 RETRY_SECONDS = 1.0
+LEAVE_SECONDS = 8.0
+CANCEL_SECONDS = 1.0
 log = logging.getLogger(__name__)
 
 
@@ -50,16 +52,35 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
         RefusedToStart: the database is in use, belongs to another cluster, or Kafka lost what it has yet to read.
     """
     with _refusals():
-        async with AsyncExitStack() as stack:
-            stack.enter_context(only_writer(settings.database_url))
-            database = Database(connect(settings.database_url))
-            stack.callback(database.close)
-            epoch = await database.run(prepare, database.engine)
-            await _bind(database, settings)
-            producer = await stack.enter_async_context(started(make_producer(settings)))
-            process = JoinProcess(settings, database, producer, epoch=epoch)
-            await stack.enter_async_context(SignOfLife(producer, settings, role="join", health=lambda: process.health))
-            await process.run(stop)
+        await _ending_in_time(asyncio.create_task(_work(settings, stop)), stop)
+
+
+async def _work(settings: Settings, stop: asyncio.Event) -> None:
+    async with AsyncExitStack() as stack:
+        stack.enter_context(only_writer(settings.database_url))
+        database = Database(connect(settings.database_url))
+        stack.callback(database.close)
+        epoch = await database.run(prepare, database.engine)
+        await _bind(database, settings)
+        producer = await stack.enter_async_context(started(make_producer(settings)))
+        process = JoinProcess(settings, database, producer, epoch=epoch)
+        await stack.enter_async_context(SignOfLife(producer, settings, role="join", health=lambda: process.health))
+        await process.run(stop)
+
+
+async def _ending_in_time(work: asyncio.Task[None], stop: asyncio.Event) -> None:
+    """Waits for the work, but not for ever once it is to stop: each client waits for a broker that is away."""
+    stopped = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait({work, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({work}, timeout=LEAVE_SECONDS)
+    finally:
+        stopped.cancel()
+        while not work.done():
+            work.cancel()
+            await asyncio.wait({work}, timeout=CANCEL_SECONDS)
+    if not work.cancelled():
+        work.result()
 
 
 @contextmanager
@@ -117,11 +138,17 @@ class JoinProcess:
         while not stop.is_set():
             generation, records = await self._intake.records()
             if not records:
-                # A partition that is taken from us while we look at it is no error.
-                with suppress(IllegalStateError):
-                    await self._intake.look_around()
+                await self._look_around()
             elif self._intake.is_current(generation):
                 await self._join(generation, records)
+
+    async def _look_around(self) -> None:
+        try:
+            await self._intake.look_around()
+        except IllegalStateError:
+            log.debug("partitions were taken from us while we looked at them")
+        except KafkaError as error:
+            log.warning("Kafka does not answer (%s); waiting for it", type(error).__name__)
 
     async def _join(self, generation: int, records: Records) -> None:
         fences = dict(self._intake.fences)
