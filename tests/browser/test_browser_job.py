@@ -119,6 +119,25 @@ def test_an_operator_pauses_all_calls(open_page: OpenPage) -> None:
     expect(page.locator("#parts")).to_contain_text("gate 1")
 
 
+def test_ticked_uploads_stay_ticked_and_go_together(open_page: OpenPage, area: int, tmp_path: Path) -> None:
+    page = open_page("/")
+    files = [write_file(tmp_path, area, 3), write_file(tmp_path, area + 1, 3)]
+    for file in files:
+        choose_file(page, file)
+        page.goto("/?show=checked")
+    for file in files:
+        page.get_by_role("checkbox", name=f"Select {file.name}").check()
+    page.evaluate("() => { document.getElementById('list').dataset.seen = 'before'; }")
+    expect(page.locator("#list")).not_to_have_attribute("data-seen", "before")  # drawn anew by the poll
+    for file in files:
+        expect(page.get_by_role("checkbox", name=f"Select {file.name}")).to_be_checked()
+    page.once("dialog", lambda dialog: dialog.accept())
+    page.get_by_role("button", name="Delete").click()
+    expect(page.get_by_role("status").first).to_have_text("Deleted 2 uploads.")
+    for file in files:
+        expect(page.get_by_text(file.name)).to_have_count(0)
+
+
 def test_everything_works_without_scripts(open_page: OpenPage, area: int, tmp_path: Path) -> None:
     page = open_page("/", java_script_enabled=False)
     page.locator("#file").set_input_files(write_file(tmp_path, area, 5))
@@ -142,6 +161,7 @@ def test_the_keyboard_alone_is_enough(open_page: OpenPage, area: int, tmp_path: 
     page.keyboard.press("Tab")
     expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
     page.keyboard.press("Enter")
+    expect(page.locator("#main")).to_be_focused()
     for _ in range(5):
         page.keyboard.press("Tab")
         if page.evaluate("() => document.activeElement.id") == "choose":
