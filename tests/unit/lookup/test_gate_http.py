@@ -1,0 +1,160 @@
+"""One call over a real socket: what the provider may do to it, and that nothing is written without a permit."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+
+import pytest
+
+from deploy.local.broker import free_port
+from schemas.lookups import PhoneData
+from services.lookup.core import Call, GateCore
+from services.lookup.gate_http import HttpCaller, Withdrawn
+from services.lookup.gate_pacer import Verdict
+from services.lookup.limiter import Limiter
+from services.lookup.providers.generic import GenericProvider
+from services.lookup.providers.protocol import Found, Reply, Wait
+from tests.unit.lookup.requests import request
+
+SECOND = 1_000_000_000
+Answer = Callable[[asyncio.StreamWriter], Awaitable[None]]
+
+
+class Server:
+    """Answers every request with the same bytes; counts requests."""
+
+    def __init__(self, answer: Answer) -> None:
+        self.port = 0
+        self.heads: list[bytes] = []
+        self._answer = answer
+        self._connections: set[asyncio.Task[None]] = set()
+
+    def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.create_task(self._serve(reader, writer))
+        self._connections.add(task)
+
+    async def end(self) -> None:
+        for task in self._connections:
+            task.cancel()
+        await asyncio.gather(*self._connections, return_exceptions=True)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while True:
+                self.heads.append(await reader.readuntil(b"\r\n\r\n"))
+                await self._answer(writer)
+        except (asyncio.IncompleteReadError, ConnectionError):
+            return
+        finally:
+            writer.close()
+            with suppress(ConnectionError):
+                await writer.wait_closed()
+
+
+@asynccontextmanager
+async def serving(answer: Answer) -> AsyncIterator[Server]:
+    server = Server(answer)
+    listening = await asyncio.start_server(server.connected, "127.0.0.1", 0)
+    server.port = listening.sockets[0].getsockname()[1]
+    try:
+        yield server
+    finally:
+        listening.close()
+        await server.end()
+        await listening.wait_closed()
+
+
+def saying(raw: bytes) -> Answer:
+    async def answer(writer: asyncio.StreamWriter) -> None:
+        writer.write(raw)
+        await writer.drain()
+
+    return answer
+
+
+def http(body: bytes, *, status: str = "200 OK", headers: str = "") -> bytes:
+    return f"HTTP/1.1 {status}\r\ncontent-length: {len(body)}\r\n{headers}\r\n".encode() + body
+
+
+def a_call() -> Call:
+    core = GateCore(provider="generic", max_attempts=1, random=lambda: 0.0)
+    entry = core.fold.queue.want(request(1), offset=0, priority=3, paused=False)
+    assert core.fold.queue.take() is not None
+    return Call(entry=entry, payer="u1", probe=False)
+
+
+async def call_once(port: int, *, verdict: Verdict = Verdict.GO) -> tuple[Reply, Call, Limiter]:
+    limiter = Limiter(rate=10, window_ns=SECOND)
+    provider = GenericProvider(url=f"http://127.0.0.1:{port}/lookup", key=None)
+    made = a_call()
+    async with HttpCaller(provider, limiter, timeout_seconds=0.5) as caller:
+        reply = await caller.call(made, lambda: verdict, on_written=lambda: None)
+    return reply, made, limiter
+
+
+async def test_an_answer() -> None:
+    async with serving(saying(http(b'{"valid":true,"line_type":"mobile"}'))) as server:
+        reply, made, _ = await call_once(server.port)
+    assert reply == Found(PhoneData(line_type="mobile"))
+    assert made.written
+    assert len(server.heads) == 1
+    assert server.heads[0].startswith(b"GET /lookup?phone=%2B")
+
+
+@pytest.mark.parametrize(
+    ("raw", "code"),
+    [
+        (http(b"x" * 70_000), "too_large"),
+        (http(b"", status="302 Found", headers="location: /elsewhere\r\n"), "http_302"),
+        (http(b"\x1f\x8b\x08\x00", headers="content-encoding: gzip\r\n"), "garbage"),
+        (b"not http at all\r\n\r\n", "no_connection"),
+        (b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nshort", "timeout"),
+    ],
+)
+async def test_what_is_no_answer_is_tried_again_and_costs_one_request(raw: bytes, code: str) -> None:
+    async with serving(saying(raw)) as server:
+        reply, made, limiter = await call_once(server.port)
+    assert isinstance(reply, Wait)
+    assert reply.code == code
+    assert made.written
+    assert len(server.heads) == 1
+    assert limiter.writes_since(-1) == 1
+
+
+async def test_a_provider_that_hangs_up() -> None:
+    async def hang_up(_writer: asyncio.StreamWriter) -> None:
+        raise ConnectionResetError
+
+    async with serving(hang_up) as server:
+        reply, made, _ = await call_once(server.port)
+    assert isinstance(reply, Wait)
+    assert (reply.code, made.written) == ("no_connection", True)
+
+
+@pytest.mark.parametrize("drip", [b"", b"HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\n"])
+async def test_a_whole_answer_has_to_come_in_time(drip: bytes) -> None:
+    async def trickle(writer: asyncio.StreamWriter) -> None:
+        writer.write(drip)
+        while drip:
+            writer.write(b" ")
+            await writer.drain()
+            await asyncio.sleep(0.05)
+
+    async with serving(trickle) as server:
+        reply, made, _ = await call_once(server.port)
+    assert isinstance(reply, Wait)
+    assert (reply.code, made.written) == ("timeout", True)
+
+
+async def test_a_provider_that_cannot_be_reached_was_not_called() -> None:
+    reply, made, limiter = await call_once(free_port())
+    assert isinstance(reply, Wait)
+    assert (reply.code, made.written) == ("no_connection", False)
+    assert limiter.writes_since(-1) == 0
+
+
+async def test_a_call_withdrawn_at_the_socket_writes_nothing() -> None:
+    async with serving(saying(http(b"{}"))) as server:
+        with pytest.raises(Withdrawn):
+            await call_once(server.port, verdict=Verdict.DROP)
+    assert server.heads == []
