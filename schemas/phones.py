@@ -24,6 +24,9 @@ Reason = Literal["no_phone", "not_a_phone", "lost_digits"]
 CACHED_CELLS = 65_536
 """About 20 MB. Uploads repeat their phones; an answer from the cache costs 0.1 µs instead of 20 to 60."""
 
+LONGEST_CACHED_CHARS = 100
+"""Longer cells are read anew each time: 65,536 cells of 100 kB would fill any memory."""
+
 LONGEST_CELL_CHARS = 250
 """`phonenumbers` itself refuses to parse more (MAX_INPUT_STRING_LENGTH)."""
 
@@ -54,9 +57,18 @@ _NOT_A_PHONE = Reading(None, "not_a_phone")
 _LOST_DIGITS = Reading(None, "lost_digits")
 
 
-@functools.lru_cache(maxsize=CACHED_CELLS)
 def normalise(cell: str, region: str) -> Reading:
     """Read a whole cell as one phone; `region` (ISO 3166, two letters) is for those without a country code."""
+    return _read(cell, region) if len(cell) <= LONGEST_CACHED_CHARS else _read.__wrapped__(cell, region)
+
+
+def search(cell: str, region: str) -> str | None:
+    """The first valid phone inside a cell that is more than a phone (several numbers, labels, text), in E.164."""
+    return _search(cell, region) if len(cell) <= LONGEST_CACHED_CHARS else _search.__wrapped__(cell, region)
+
+
+@functools.lru_cache(maxsize=CACHED_CELLS)
+def _read(cell: str, region: str) -> Reading:
     text = cell.strip()
     if not text:
         return _BLANK
@@ -75,8 +87,7 @@ def normalise(cell: str, region: str) -> Reading:
 
 
 @functools.lru_cache(maxsize=CACHED_CELLS)
-def search(cell: str, region: str) -> str | None:
-    """The first valid phone inside a cell that is more than a phone (several numbers, labels, text), in E.164."""
+def _search(cell: str, region: str) -> str | None:
     text = cell.strip()[:LONGEST_SEARCH_CHARS]
     if not _THREE_DIGITS(text) or _SCIENTIFIC(text):
         return None

@@ -141,7 +141,7 @@ def test_every_cell_comes_as_another_reader_decodes_it(samples: Path, name: str,
 def test_torture_text(samples: Path, name: str, expected: Expected) -> None:
     path = samples / name
     with open_bytes(path, "plain", LIMITS) as stream:
-        seen = survey(stream)
+        seen = survey(stream, LIMITS)
     encoding = encoding_of(seen, "US", None)
     dialect = dialect_of(decoded(seen.head, encoding))
     with open_bytes(path, "plain", LIMITS) as stream:

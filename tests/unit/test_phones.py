@@ -1,6 +1,7 @@
 """Cells become phones exactly as `phonenumbers` says, only faster; what is shown of a phone does not give it away."""
 
 import re
+import tracemalloc
 
 import phonenumbers
 import pytest
@@ -109,6 +110,17 @@ def test_other_cells_are_not_phones(cell: str) -> None:
 )
 def test_phones_within_text(cell: str, phone: str | None) -> None:
     assert search(cell, "US") == phone
+
+
+def test_long_cells_are_not_kept_in_memory() -> None:
+    tracemalloc.start()
+    for number in range(300):
+        cell = f"{number} " + "x" * 100_000
+        assert normalise(cell, "US").phone is None
+        assert search(cell, "US") is None
+    held_bytes = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert held_bytes < 1_000_000
 
 
 def test_only_the_beginning_of_a_huge_cell_is_searched() -> None:

@@ -5,11 +5,13 @@ import re
 from dataclasses import dataclass, field
 
 from services.ingest.reading.containers import CHUNK_BYTES, ByteStream
+from services.ingest.reading.model import Limits
 
 HEAD_BYTES = 512 * 1024
 PIECE_BYTES = 16 * 1024
 MOST_PIECES = 32
 EVIDENCE_BYTES = 64 * 1024
+MOST_BYTES_OF_CHARACTER = 4
 
 LONGEST_ODD_LINE_BYTES = 4 * 1024
 _LINE_ENDS = re.compile(rb"[\r\n]+")
@@ -29,17 +31,24 @@ class Survey:
     utf8_errors: int = 0
     cut_off: bool = False
     """The last character is an incomplete UTF-8 sequence, as in the first part of a bigger file."""
+    endless: bool = False
+    """No line ends for longer than a line may be: nothing was read beyond `total_bytes`."""
 
 
-def survey(stream: ByteStream) -> Survey:
-    """Read everything; memory stays below 2 MiB."""
+def survey(stream: ByteStream, limits: Limits) -> Survey:
+    """Read everything, or up to where line ends stay away for too long; memory stays below 2 MiB."""
     result = Survey()
+    bytes_without_end = 0
     spread = _Spread()
     decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
     while chunk := _whole_chunk(stream):
         if len(result.head) < HEAD_BYTES:
             result.head += chunk[: HEAD_BYTES - len(result.head)]
         spread.add(chunk)
+        bytes_without_end = 0 if b"\n" in chunk or b"\r" in chunk else bytes_without_end + len(chunk)
+        if bytes_without_end > MOST_BYTES_OF_CHARACTER * limits.max_line_chars:
+            result.endless = True
+            break
         result.total_bytes += len(chunk)
         if chunk.isascii() and not decoder.getstate()[0]:
             continue

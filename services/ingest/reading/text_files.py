@@ -20,20 +20,28 @@ from services.ingest.reading.text import decoded, text_chunks
 
 TOP_RECORDS: Final = 500
 RECORDS_OF_PIECE: Final = 30
+_NO_LINE_ENDS: Final = (
+    "Before byte {:,} no line ends within {:,} characters. Perhaps line ends are missing there, or it is no table."
+)
 _SIDES: Final = {b"\xff\xfe": "utf-16-le", b"\xfe\xff": "utf-16-be"}
 
 
 def detect_text(path: Path, container: Container, options: ReadOptions, limits: Limits) -> Detected:
     """Detect a file that is text within its container. Raises Refused."""
     with open_bytes(path, container, limits) as stream:
-        seen = survey(stream)
+        seen = survey(stream, limits)
     encoding = encoding_of(seen, options.region, options.encoding)
     head = _whole_lines(decoded(seen.head, encoding), seen, limits)
     if not head.strip("\r\n"):
         raise Refused("empty", "The file holds nothing but line ends. Choose the file again; perhaps it was not saved.")
+    text = _Text(seen, head)
     if looks_like_json_lines(head[:65_536]):
-        return _detect_json_lines(path, container, encoding, _Text(seen, head), options, limits)
-    return _detect_delimited(container, encoding, _Text(seen, head), options, limits)
+        detected = _detect_json_lines(path, container, encoding, text, options, limits)
+    else:
+        detected = _detect_delimited(container, encoding, text, options, limits)
+    if seen.endless:
+        raise Refused("line-too-long", _NO_LINE_ENDS.format(seen.total_bytes, limits.max_line_chars))
+    return detected
 
 
 class _Text:
@@ -47,8 +55,7 @@ class _Text:
         """Each begins and ends with whole lines, though perhaps within a record."""
         if encoding == "utf-16":
             encoding = _SIDES.get(self._seen.head[:2], "utf-16-le")
-        if encoding in ("utf-32", "utf-8-sig") or len(self._seen.pieces) < 2:
-            encoding = encoding.removesuffix("-sig")
+        encoding = encoding.removesuffix("-sig")
         for piece in self._seen.pieces[1:]:
             lines = decoded(piece, encoding).splitlines(keepends=True)
             yield "".join(lines[1:-1])

@@ -107,6 +107,7 @@ def test_a_lying_bigger_size_does_no_harm(tmp_path: Path) -> None:
         (b"", b"4155550100,", "too-many-columns"),
         (b"", b'"\n",', "too-many-columns"),
         (b"", b"4155550100 ", "line-too-long"),
+        (b"name,phone\n" + b"ann,4155550100\n" * 100_000, b"x" * 1000, "line-too-long"),
     ],
 )
 def test_endless_cells_and_lines_are_never_held(tmp_path: Path, begin: bytes, piece: bytes, code: str) -> None:

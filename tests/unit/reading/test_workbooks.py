@@ -71,8 +71,9 @@ def test_rows_agree_with_another_reader(tmp_path: Path) -> None:
     detected = detect(path, ReadOptions(), LIMITS)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        theirs = openpyxl.load_workbook(path.rename(tmp_path / "book.xlsx"), read_only=True)["A"]
-        values = [[str(value) for value in row] for row in theirs.iter_rows(min_row=2, values_only=True)]
+        theirs = openpyxl.load_workbook(path.rename(tmp_path / "book.xlsx"), read_only=True)
+        values = [[str(value) for value in row] for row in theirs["A"].iter_rows(min_row=2, values_only=True)]
+        theirs.close()
     (tmp_path / "book.xlsx").rename(path)
     assert [[*map(str, row)] for row in cells_in(tmp_path, detected)] == values
 
