@@ -33,7 +33,7 @@ log = logging.getLogger("worker")
 class Progress:
     """How far each assigned partition is processed, against where it ends, as of the present assignment."""
 
-    def __init__(self, app: faust.App, settings: Settings) -> None:
+    def __init__(self, app: faust.App, settings: Settings, *, patience_seconds: float = PATIENCE_SECONDS) -> None:
         self._app = app
         self._settings = settings
         self._rows = topic_name(topics.UPLOAD_ROWS, settings)
@@ -42,7 +42,7 @@ class Progress:
         self._reading: Reading | None = None
         self._processed: dict[Partition, int] = {}
         self._ends: dict[TopicPartition, int] = {}
-        self._watchdog = Watchdog(PATIENCE_SECONDS)
+        self._watchdog = Watchdog(patience_seconds)
         self._stuck = False
 
     def processed(self, batch: Batch) -> None:
@@ -64,7 +64,7 @@ class Progress:
     def health(self) -> Health:
         """What this worker says of itself on `part-status`."""
         if self._stuck:
-            return Health("stuck", active=False, error=f"no progress for {PATIENCE_SECONDS:.0f} s")
+            return Health("stuck", active=False, error=f"no progress for {self._watchdog.patience_seconds:.0f} s")
         if not self.remembers_enough():
             return Health("starting", active=False)
         return Health("running", active=bool(self._reading and self._reading.positions))
@@ -123,7 +123,8 @@ class Progress:
         work_left = reading is None or reading.lag(self._ends) > 0
         self._stuck = self._watchdog.is_stuck(now=monotonic(), work_left=work_left, progress=self._done())
         if self._stuck:
-            log.error("there is work but none was done for %.0f s: ending, to be started again", PATIENCE_SECONDS)
+            patience_seconds = self._watchdog.patience_seconds
+            log.error("there is work but none was done for %.0f s: ending, to be started again", patience_seconds)
             os._exit(EXIT_CRASHED)
 
     def _done(self) -> Hashable:

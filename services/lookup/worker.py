@@ -22,7 +22,7 @@ from services.lookup.inbox import Inbox
 from services.lookup.look_up import LookUp
 from services.lookup.outputs import Outputs
 from services.lookup.phones import Phones
-from services.lookup.progress import Progress
+from services.lookup.progress import PATIENCE_SECONDS, Progress
 from services.lookup.remember import Remember
 from services.lookup.table_folder import folder_of, locked_folder, wipe_data_of_other_cluster
 from services.runtime.kafka import make_producer, started, topic_name
@@ -50,11 +50,18 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
 class Worker:
     """Wires app, table and agents together and runs them as long as the process is wanted."""
 
-    def __init__(self, settings: Settings, producer: AIOKafkaProducer, *, folder: Path) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        producer: AIOKafkaProducer,
+        *,
+        folder: Path,
+        patience_seconds: float = PATIENCE_SECONDS,
+    ) -> None:
         self._settings = settings
         self._producer = producer
         self._app = app = build_app(settings, folder=folder)
-        self._progress = progress = Progress(app, settings)
+        self._progress = progress = Progress(app, settings, patience_seconds=patience_seconds)
         phones = Phones(app, producer, settings)
         outputs = Outputs(producer, settings)
         rows = topic_name(topics.UPLOAD_ROWS, settings)

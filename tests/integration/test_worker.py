@@ -11,6 +11,7 @@ from schemas.codec import decode
 from schemas.rows import BadRecord
 from schemas.settings import Settings
 from schemas.topics import BAD_RECORDS, LOOKUP_REQUESTS, LOOKUP_RESULTS, UPLOAD_ROWS
+from services.runtime.process import EXIT_CRASHED
 from tests.integration.worker_process import (
     NOW,
     UPLOAD,
@@ -38,8 +39,9 @@ def start_worker(cluster: Cluster, tmp_path: Path) -> Iterator[StartWorker]:
     """Starts workers; the log of each is shown when the test fails, and each is ended with the test."""
     workers: list[WorkerProcess] = []
 
-    def start(instance: str = "1") -> WorkerProcess:
+    def start(instance: str = "1", *command: str) -> WorkerProcess:
         worker = WorkerProcess(cluster.settings, tmp_path, instance)
+        worker.command = command or worker.command
         workers.append(worker)
         worker.start()
         return worker
@@ -69,6 +71,17 @@ async def test_rows_wait_until_all_results_of_the_start_are_remembered(
     await cluster.add_rows(a_row(number + 1, phone(9_999 - number)) for number in range(1_000))
     await cluster.add_results(a_result(phone(number)) for number in range(10_000))
     start_worker()
+    await all_read(cluster)
+    assert await cluster.end(LOOKUP_REQUESTS) == 0
+
+
+async def test_rows_also_wait_when_partitions_move_before_the_results_are_remembered(
+    cluster: Cluster, start_worker: StartWorker
+) -> None:
+    await cluster.add_rows(a_row(number + 1, phone(9_999 - number)) for number in range(10_000))
+    await cluster.add_results(a_result(phone(number)) for number in range(10_000))
+    start_worker("1")
+    start_worker("2")
     await all_read(cluster)
     assert await cluster.end(LOOKUP_REQUESTS) == 0
 
@@ -183,7 +196,7 @@ async def test_a_lost_folder_is_rebuilt_from_the_changelog(
     await cluster.add_results(a_result(phone(number)) for number in range(3_000))
     worker = start_worker()
     await all_read(cluster)
-    worker.kill()
+    assert worker.stop() == 0
     shutil.rmtree(tmp_path / "worker-1")
     worker.start()
     await cluster.add_rows(a_row(number + 1, phone(number)) for number in range(3_001))
@@ -230,3 +243,19 @@ async def test_a_worker_told_to_stop_ends_soon_and_leaves_nothing_undone(
     worker.start()
     await all_read(cluster)
     assert {request.phone for request in await cluster.requests()} == set(unknown)
+
+
+async def test_a_worker_that_gets_nothing_done_ends_itself_and_its_rows_are_not_lost(
+    cluster: Cluster, start_worker: StartWorker
+) -> None:
+    await cluster.add_rows([a_row(1, phone(1))])
+    stuck = start_worker("1", "tests.integration.stuck_worker")
+
+    async def has_ended() -> bool:
+        return stuck.process is not None and stuck.process.poll() == EXIT_CRASHED
+
+    await wait_until(has_ended, what="the watchdog to end the worker")
+    assert "began 1 rows" in stuck.log.read_text()
+    start_worker("2")
+    await all_read(cluster)
+    assert [request.phone for request in await cluster.requests()] == [phone(1)]

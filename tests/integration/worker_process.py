@@ -162,6 +162,7 @@ class WorkerProcess:
     settings: Settings
     folder: Path
     instance: str = "1"
+    command: tuple[str, ...] = ("services.lookup", "worker")
     process: "subprocess.Popen[bytes] | None" = field(default=None)
 
     def start(self) -> None:
@@ -176,7 +177,7 @@ class WorkerProcess:
         self.folder.mkdir(exist_ok=True)
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "services.lookup", "worker"],
+                [sys.executable, "-m", *self.command],
                 cwd=CHECKOUT,
                 env=environment,
                 stdout=log,

@@ -1,0 +1,28 @@
+"""A lookup worker whose rows never get done, with a watchdog that is patient for ten seconds only."""
+
+import asyncio
+import sys
+
+from schemas.settings import Settings
+from services.lookup.inbox import Batch
+from services.lookup.look_up import LookUp
+from services.lookup.table_folder import folder_of, locked_folder
+from services.lookup.worker import Worker
+from services.runtime.kafka import make_producer, started
+from services.runtime.process import run
+
+
+async def never_done(self: LookUp, batch: Batch) -> None:  # noqa: ARG001
+    print(f"began {len(batch)} rows", flush=True)
+    await asyncio.Event().wait()
+
+
+async def main(settings: Settings, stop: asyncio.Event) -> None:
+    with locked_folder(folder_of(settings)) as folder:
+        async with started(make_producer(settings)) as producer:
+            await Worker(settings, producer, folder=folder, patience_seconds=10.0).run(stop)
+
+
+if __name__ == "__main__":
+    LookUp.work = never_done  # type: ignore[method-assign]
+    sys.exit(run("worker", main, Settings()))
