@@ -33,7 +33,7 @@ def connect(url: str) -> Engine:
         return _connect_sqlite(parsed)
     if parsed.drivername in ("postgresql", "postgres"):
         parsed = parsed.set(drivername="postgresql+psycopg")
-    return create_engine(parsed, pool_pre_ping=True, paramstyle="format")
+    return create_engine(parsed, pool_pre_ping=True, paramstyle="format", hide_parameters=True)
 
 
 def sqlite_file(url: str) -> Path | None:
@@ -52,7 +52,7 @@ class _CompilerWithHints(SQLiteCompiler):
 
 
 def _connect_sqlite(url: URL) -> Engine:
-    engine = create_engine(url)
+    engine = create_engine(url, hide_parameters=True)
     engine.dialect.statement_compiler = _CompilerWithHints
 
     @event.listens_for(engine, "connect")
