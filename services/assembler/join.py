@@ -7,6 +7,7 @@
 """
 
 import asyncio
+import gc
 import logging
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
@@ -42,6 +43,8 @@ from services.runtime.process import RefusedToStart
 RETRY_SECONDS = 1.0
 LEAVE_SECONDS = 8.0
 CANCEL_SECONDS = 1.0
+NEW_OBJECTS_PER_COLLECTION = 50_000
+"""A batch makes thousands of tuples and no cycles: looking for cycles as often as usual took a quarter of the time."""
 log = logging.getLogger(__name__)
 
 
@@ -51,6 +54,7 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
     Raises:
         RefusedToStart: the database is in use, belongs to another cluster, or Kafka lost what it has yet to read.
     """
+    gc.set_threshold(NEW_OBJECTS_PER_COLLECTION, 10, 10)
     with _refusals():
         await _ending_in_time(asyncio.create_task(_work(settings, stop)), stop)
 

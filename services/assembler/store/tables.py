@@ -154,12 +154,8 @@ uploads = Table(
     Column("fed_at", Instant),
     Column("fed_rows", BigInteger),
     Column("rows_missing", Boolean, nullable=False, server_default=false()),
-    # Counted.
-    _count("waiting"),
-    _count("answered"),
-    _count("failed"),
-    _count("rejected"),
-    _count("unprocessed"),
+    # Counted: rows by state first.
+    *(_count(state.name) for state in State),
     _count("calls"),
     _count("retries"),
     Column("distinct_phones", BigInteger),
