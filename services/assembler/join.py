@@ -15,7 +15,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import IllegalStateError, KafkaError
 from sqlalchemy import Connection
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from schemas.parts import PartState
 from schemas.settings import Settings
@@ -61,10 +61,11 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
 
 async def _work(settings: Settings, stop: asyncio.Event) -> None:
     async with AsyncExitStack() as stack:
-        stack.enter_context(only_writer(settings.database_url))
-        database = Database(connect(settings.database_url))
-        stack.callback(database.close)
-        epoch = await database.run(prepare, database.engine)
+        with _database_refusals():
+            stack.enter_context(only_writer(settings.database_url))
+            database = Database(connect(settings.database_url))
+            stack.callback(database.close)
+            epoch = await database.run(prepare, database.engine)
         await _bind(database, settings)
         producer = await stack.enter_async_context(started(make_producer(settings)))
         process = JoinProcess(settings, database, producer, epoch=epoch)
@@ -93,6 +94,18 @@ def _refusals() -> Iterator[None]:
         yield
     except (DatabaseInUse, WrongDatabase, LogLost) as refusal:
         raise RefusedToStart(str(refusal)) from refusal
+
+
+@contextmanager
+def _database_refusals() -> Iterator[None]:
+    try:
+        yield
+    except (OSError, SQLAlchemyError) as error:
+        reason = getattr(error, "orig", None) or error
+        raise RefusedToStart(
+            f"The database cannot be opened ({str(reason).strip().splitlines()[0]}): check SCRUB_DATABASE, or the"
+            " folder SCRUB_DATA if it is not set."
+        ) from error
 
 
 async def _bind(database: Database, settings: Settings) -> None:
@@ -130,6 +143,8 @@ class JoinProcess:
     @property
     def health(self) -> Health:
         state: PartState = "running" if self._intake.caught_up else "starting"
+        if self._problem is not None:
+            state = "stuck"
         return Health(state=state, active=bool(self._intake.partitions), error=self._problem)
 
     async def run(self, stop: asyncio.Event) -> None:

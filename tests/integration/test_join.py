@@ -165,3 +165,14 @@ async def test_without_topics_it_says_how_to_make_them(broker: str, tmp_path: Pa
     async with on_stage(broker, "no-such-", tmp_path) as stage:
         with pytest.raises(RefusedToStart, match=r"no topic no-such-upload-rows, .*deploy\.topics"):
             await join.main(stage.settings, asyncio.Event())
+
+
+@pytest.mark.parametrize(
+    "database", ["sqlite:////dev/null/scrub.sqlite", "nosuch://host/name", "no url", "postgresql://u@127.0.0.1:1/d"]
+)
+async def test_a_database_that_cannot_be_opened_is_named_in_a_sentence(
+    broker: str, tmp_path: Path, database: str
+) -> None:
+    async with on_stage(broker, "", tmp_path, database=database) as stage:
+        with pytest.raises(RefusedToStart, match=r"The database cannot be opened \(.+\): check SCRUB_DATABASE"):
+            await join.main(stage.settings, asyncio.Event())

@@ -1,5 +1,6 @@
 """Joins rows: stores each with the result that answers it by now, counting each row once however often it comes."""
 
+import logging
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -18,6 +19,7 @@ from services.assembler.store.row_writes import (
 from services.assembler.store.tables import State, to_micros
 
 _Key = tuple[int, int]
+log = logging.getLogger(__name__)
 _UNPROCESSED = State.unprocessed.value
 
 
@@ -107,6 +109,8 @@ def _store_some_again(work: Work, placed: list[_Placed]) -> None:
             fresh[key] = _of_two(fresh[key], entry)
         elif _stands_over(new, known):
             instead[key] = _of_two(instead[key], entry) if key in instead else entry
+        elif new.phone is not None and known.phone not in (None, new.phone):
+            log.warning("upload number %d: row %d came again with another phone; the stored one stands", *key)
         elif new.phone is not None and new.round > max(known.round, rounds.get(key, 0)):
             rounds[key] = new.round
     if not insert_rows(work.connection, [entry.new for entry in fresh.values()]):

@@ -27,7 +27,10 @@ _PRAGMAS = (
 
 
 def connect(url: str) -> Engine:
-    """The engine for a database URL: `sqlite:///file`, `sqlite://` (in memory) or `postgresql://…` (psycopg 3)."""
+    """The engine for a database URL: `sqlite:///file`, `sqlite://` (in memory) or `postgresql://…` (psycopg 3).
+
+    Its errors hide parameters: they may be phones, and errors are logged.
+    """
     parsed = make_url(url)
     if parsed.get_backend_name() == "sqlite":
         return _connect_sqlite(parsed)

@@ -5,6 +5,7 @@ from contextlib import nullcontext
 from datetime import timedelta
 
 import pytest
+from sqlalchemy.exc import DatabaseError
 
 from schemas.base import Message
 from schemas.ids import completion_id
@@ -359,3 +360,14 @@ def test_who_asked_for_what_is_remembered(world: World) -> None:
             ("joe", "cancel_upload"),
             ("jane", "upload_opened"),
         ]
+
+
+def test_errors_of_the_database_show_no_phone(world: World) -> None:
+    world.reader.joiner.join([])
+    with world.reader.engine.begin() as connection:
+        connection.exec_driver_sql("DROP TABLE rows")
+    world.open()
+    world.row(1, PHONES[0])
+    with pytest.raises(DatabaseError) as failure:
+        world.reader.read_all()
+    assert PHONES[0] not in str(failure.value)
