@@ -16,8 +16,9 @@ run: setup ## start everything and print the page's address; FILE=contacts.csv s
 	@if [ -z "$(FILE)" ]; then exec $(PY) -m deploy.local up $(ARGS); fi; \
 	$(PY) -m deploy.local scrub "$(FILE)" $(ARGS) || [ $$? -eq 3 ] # 3: done, some rows have no answer
 
-test: dev ## run all tests, on a real broker and with the real processes
-	@$(PY) -m pytest $(ARGS)
+# Tests wait more than they compute; each of the three workers has a broker and stacks of its own.
+test: dev ## run all tests, on real brokers and with the real processes
+	@$(PY) -m pytest -n 3 --dist loadfile $(ARGS)
 
 lint: dev ## check style
 	@$(PY) -m ruff check . && $(PY) -m ruff format --check --quiet .

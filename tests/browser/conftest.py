@@ -15,9 +15,12 @@ OpenPage = Callable[..., Page]
 _QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    """The machine's Chromium. Without one CI fails; elsewhere the tests are skipped, and the report says so."""
+    """The machine's Chromium. Without one CI fails; elsewhere the tests are skipped, and the report says so.
+
+    It ends with its module: while Playwright's blocking interface is open, no other test can run an event loop.
+    """
     path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if path is None:
         give_up = pytest.fail if os.environ.get("CI") else pytest.skip
@@ -28,7 +31,7 @@ def chromium() -> Iterator[Browser]:
         browser.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
     """A stack that gives a phone up after two attempts, so that failures come soon."""
     with stacks(tmp_path_factory.mktemp("browser-stack")) as start:
