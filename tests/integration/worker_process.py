@@ -12,6 +12,7 @@ from pathlib import Path
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import GroupCoordinatorNotAvailableError
 
 from schemas import topics
 from schemas.codec import decode, encode
@@ -120,7 +121,11 @@ class Cluster:
 
     async def is_all_read(self) -> bool:
         """Whether the workers have committed everything on `upload-rows` and `lookup-results`."""
-        committed = await self.admin.list_consumer_group_offsets(group_name("lookup", self.settings))
+        try:
+            committed = await self.admin.list_consumer_group_offsets(group_name("lookup", self.settings))
+        except GroupCoordinatorNotAvailableError:
+            # A new broker has no coordinator before its first group: nothing can have been committed.
+            return False
         partitions = [
             partition
             for topic in (topics.UPLOAD_ROWS, topics.LOOKUP_RESULTS)
