@@ -11,7 +11,6 @@ from deploy.local.broker import HOST, free_port
 from deploy.local.errors import StackError
 from schemas.settings import Settings
 
-DEFAULT_SIMULATOR_PORT = 8900
 SCALABLE = ("worker", "gate", "feeder", "join")
 
 
@@ -71,7 +70,8 @@ def stack_options(flags: Flags, environ: Mapping[str, str] = os.environ) -> Stac
     outside_kafka = environ.get("SCRUB_KAFKA")
     kafka_port = None if outside_kafka else (flags.kafka_port if flags.kafka_port is not None else 9092) or free_port()
     outside_api = flags.lookup_url or environ.get("SCRUB_LOOKUP_URL")
-    simulator_port = None if outside_api else _simulator_port()
+    # Nobody outside the stack needs to know it, and stacks that start together must not want the same one.
+    simulator_port = None if outside_api else free_port()
     given = {
         "port": flags.port,
         "data": flags.data,
@@ -129,8 +129,3 @@ def _bind_problem(host: str, port: int) -> OSError | None:
         except OSError as error:
             return error
     return None
-
-
-def _simulator_port() -> int:
-    """Its usual port, or another when that is taken: nobody outside the stack needs to know it."""
-    return DEFAULT_SIMULATOR_PORT if _bind_problem(HOST, DEFAULT_SIMULATOR_PORT) is None else free_port()
