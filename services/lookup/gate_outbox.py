@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, KafkaTimeoutError, ProducerClosed
 from aiokafka.partitioner import DefaultPartitioner
 
 from schemas import topics
@@ -20,6 +20,9 @@ from services.runtime.kafka import make_producer, topic_name
 
 FIRST_PAUSE_SECONDS = 0.2
 LONGEST_PAUSE_SECONDS = 5.0
+# aiokafka fails a record within its `request_timeout_ms` of 40 s, except that a send which waits for metadata while its
+# producer is stopped waits for ever. Two sends share a producer, and either may stop it.
+SEND_TIMEOUT_SECONDS = 60.0
 log = logging.getLogger(__name__)
 _partition_of = DefaultPartitioner()
 
@@ -42,12 +45,14 @@ class Outbox:
         self._settings = settings
         self._producer: AIOKafkaProducer = make_producer(settings, linger_ms=0)
         self._renewing = asyncio.Lock()
+        self._stopped = False  # a stopped producer must not be given a record: see SEND_TIMEOUT_SECONDS
         self.error: str | None = None
 
     async def start(self) -> None:
         await self._producer.start()
 
     async def stop(self) -> None:
+        self._stopped = True
         with suppress(KafkaError):
             await self._producer.stop()
 
@@ -57,7 +62,13 @@ class Outbox:
         Raises:
             KafkaError: it was not acknowledged.
         """
-        await self._producer.send_and_wait(topic, value, key=key)
+        if self._stopped:
+            raise ProducerClosed
+        try:
+            async with asyncio.timeout(SEND_TIMEOUT_SECONDS):
+                await self._producer.send_and_wait(topic, value, key=key)
+        except TimeoutError as error:
+            raise KafkaTimeoutError from error
 
     async def send(self, *records: Outgoing) -> int:
         """Returns when Kafka has acknowledged all of them: the last one's timestamp, milliseconds since the epoch.
@@ -69,7 +80,7 @@ class Outbox:
         timestamp_ms = 0
         while waiting:
             producer = self._producer
-            outcomes = await asyncio.gather(*(self._send(producer, each) for each in waiting), return_exceptions=True)
+            outcomes = await self._send_all(producer, waiting)
             failed = [each for each, outcome in zip(waiting, outcomes, strict=True) if not isinstance(outcome, int)]
             timestamp_ms = max((stamp for stamp in outcomes if isinstance(stamp, int)), default=timestamp_ms)
             waiting = failed
@@ -80,6 +91,16 @@ class Outbox:
                 await self._renew(producer)
         self.error = None
         return timestamp_ms
+
+    async def _send_all(self, producer: AIOKafkaProducer, records: Sequence[Outgoing]) -> list[int | BaseException]:
+        """Each record's timestamp, or why it was not acknowledged."""
+        if self._stopped:
+            return [ProducerClosed()] * len(records)
+        try:
+            async with asyncio.timeout(SEND_TIMEOUT_SECONDS):
+                return await asyncio.gather(*(self._send(producer, each) for each in records), return_exceptions=True)
+        except TimeoutError:
+            return [KafkaTimeoutError()] * len(records)
 
     async def _send(self, producer: AIOKafkaProducer, record: Outgoing) -> int:
         topic = topic_name(record.topic, self._settings)
@@ -102,6 +123,7 @@ class Outbox:
         async with self._renewing:
             if self._producer is not failed:
                 return
+            self._stopped = True
             with suppress(KafkaError):
                 await failed.stop()
             fresh = make_producer(self._settings, linger_ms=0)
@@ -112,6 +134,7 @@ class Outbox:
                 self._note(error)
             else:
                 self._producer = fresh
+                self._stopped = False
 
 
 def result_record(result: LookupResult) -> Outgoing:
