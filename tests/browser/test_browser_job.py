@@ -66,7 +66,7 @@ def test_the_wrong_column_is_corrected_before_anything_is_spent(open_page: OpenP
 
 def test_stopping_keeps_what_is_known(open_page: OpenPage, area: int, tmp_path: Path) -> None:
     page = open_page("/")
-    choose_file(page, write_file(tmp_path, area, 90))
+    choose_file(page, write_file(tmp_path, area, 200))
     start(page)
     expect(page.locator("tr[data-row]", has_text="OK to call").first).to_be_visible()
     page.get_by_role("button", name="Pause").click()
@@ -76,7 +76,7 @@ def test_stopping_keeps_what_is_known(open_page: OpenPage, area: int, tmp_path: 
     expect(page.locator("#now")).to_contain_text("Stopped")
     rows = saved_rows(page, tmp_path)
     assert (tmp_path / f"people-{area}.partial.csv").exists()
-    assert len(rows) == 90
+    assert len(rows) == 200
     states = {row["scrub_status"] for row in rows}
     assert states == {"answered", "unprocessed"}
 
@@ -158,6 +158,9 @@ def test_everything_works_without_scripts(open_page: OpenPage, area: int, tmp_pa
 
 def test_the_keyboard_alone_is_enough(open_page: OpenPage, area: int, tmp_path: Path) -> None:
     page = open_page("/")
+    # Playwright asks the renderer in the background to hand over its dialog: up to 27 ms, in which a key press overtakes
+    # it. A command of the same session that has been answered, as `evaluate` below, shows that this one has been too.
+    page.on("filechooser", lambda _chooser: None)
     page.keyboard.press("Tab")
     expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
     page.keyboard.press("Enter")
@@ -167,8 +170,9 @@ def test_the_keyboard_alone_is_enough(open_page: OpenPage, area: int, tmp_path: 
         if page.evaluate("() => document.activeElement.id") == "choose":
             break
     expect(page.locator("#choose")).to_be_focused()
-    # Not shown here: that Enter opens the file dialog. In whole runs it often did not come; the cause is not known.
-    page.locator("#file").set_input_files(write_file(tmp_path, area, 3))
+    with page.expect_file_chooser() as chooser:
+        page.keyboard.press("Enter")
+    chooser.value.set_files(write_file(tmp_path, area, 3))
     page.wait_for_url("**/check")
     page.locator("#do-start").wait_for()
     for _ in range(40):
