@@ -74,6 +74,7 @@ _EVENTS: tuple[type[BaseModel], ...] = (
     uploads.DismissFailed,
     uploads.SetPriority,
     uploads.DeleteUpload,
+    uploads.OperatorActed,
 )
 
 UPLOAD_FILES = Topic("upload-files", "upload id", KeptDays(), ("http",), ("feeder",), ())

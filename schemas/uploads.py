@@ -1,5 +1,6 @@
 """Messages about uploads: what happened to one, what people want of it, its progress, and the questions of a plan."""
 
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter
@@ -202,18 +203,39 @@ class CancelUpload(UploadEventBase):
     type: Literal["cancel_upload"] = "cancel_upload"
 
 
+class Failures(Message):
+    """Which of an upload's failures: those of this error code, looked up from `after` on and before `before`."""
+
+    error_code: str | None = None
+    after: Moment | None = None
+    before: Moment | None = None
+
+    def include(self, error_code: str | None, looked_up_at: datetime) -> bool:
+        """Whether a failure is one of them."""
+        return (
+            (self.error_code is None or self.error_code == error_code)
+            and (self.after is None or looked_up_at >= self.after)
+            and (self.before is None or looked_up_at < self.before)
+        )
+
+
 class RetryFailed(UploadEventBase):
-    """Ask again for the failed rows, as `round`; repeating a round changes nothing."""
+    """Ask again for the failed rows, as `round`; repeating a round changes nothing.
+
+    `only` None: for all of them. Those in one of `but_not` are left as they are.
+    """
 
     type: Literal["retry_failed"] = "retry_failed"
     round: int = Field(ge=1)
+    only: Failures | None = None
+    but_not: tuple[Failures, ...] = ()
 
 
 class DismissFailed(UploadEventBase):
-    """Take the rows that failed up to this round off the dead letters; they stay failed and can still be retried."""
+    """Take failures off the dead letters, at the latest those up to now; the rows stay failed and can be retried."""
 
     type: Literal["dismiss_failed"] = "dismiss_failed"
-    round: int = Field(ge=0)
+    only: Failures = Failures()
 
 
 class SetPriority(UploadEventBase):
@@ -223,6 +245,22 @@ class SetPriority(UploadEventBase):
 
 class DeleteUpload(UploadEventBase):
     type: Literal["delete_upload"] = "delete_upload"
+
+
+class OperatorActed(UploadEventBase):
+    """An operator did something that is about no upload: for the audit list. `upload_id` is `NO_UPLOAD`.
+
+    It is written before the deed. `sweep`: the join sweeps on reading it and keeps the figures under `sweep_id`.
+    """
+
+    type: Literal["operator_acted"] = "operator_acted"
+    upload_id: Literal["-"] = "-"
+    action: Literal["pause_calls", "resume_calls", "sweep", "forget_phone"]
+    sweep_id: str | None = None
+    phone_masked: str | None = None
+
+
+NO_UPLOAD = "-"
 
 
 UploadEvent = Annotated[
@@ -239,7 +277,8 @@ UploadEvent = Annotated[
     | RetryFailed
     | DismissFailed
     | SetPriority
-    | DeleteUpload,
+    | DeleteUpload
+    | OperatorActed,
     Field(discriminator="type"),
 ]
 UPLOAD_EVENT: TypeAdapter[UploadEvent] = TypeAdapter(UploadEvent)

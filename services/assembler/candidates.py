@@ -1,13 +1,14 @@
 """Decides which stored result answers a row, and remembers the results of phones that come again and again; pure."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import lru_cache
 from typing import NamedTuple
 
 from schemas.answers import Want, first_answer, is_fresh
 from schemas.lookups import LookupResult, Outcome, verdict_of
+from schemas.uploads import Failures
 from services.assembler.store.tables import State, result_id
 
 CACHED_PHONES = 100_000
@@ -31,6 +32,43 @@ class Candidate:
     answers: tuple[Named, ...]
     verdict: str | None
     line_type: str | None
+    error_code: str | None = None
+
+    def repeats(self, other: "Candidate") -> bool:
+        """Whether both are one result: its writer could not know that Kafka had taken it, and wrote it again."""
+        return (self.looked_up_at, self.outcome, self.answers) == (other.looked_up_at, other.outcome, other.answers)
+
+
+@dataclass(frozen=True, slots=True)
+class PartialRound:
+    """A round that asked again for some of the failed rows only. `only` None: for all but those in `but_not`."""
+
+    round: int
+    only: Failures | None
+    but_not: tuple[Failures, ...] = ()
+
+    def includes(self, failure: Candidate) -> bool:
+        about = failure.error_code, failure.looked_up_at
+        return (self.only is None or self.only.include(*about)) and not any(f.include(*about) for f in self.but_not)
+
+
+@dataclass(frozen=True, slots=True)
+class UploadWant(Want):
+    """What an upload wants. `round` is the newest that was for all failed rows; later ones were for some of them."""
+
+    partial_rounds: tuple[PartialRound, ...] = ()
+
+    def of_phone(self, candidates: "Sequence[Candidate]") -> Want:
+        """What it wants of a phone with these results: a partial round counts if the failure before it was meant.
+
+        A function of the phone's results alone, so that a rebuild comes to the same.
+        """
+        want: Want = self
+        for partial in self.partial_rounds:
+            failure = first_answer(candidates, want)
+            if failure is not None and failure.outcome == "failed" and partial.includes(failure):
+                want = replace(want, round=partial.round)
+        return want
 
 
 @lru_cache(maxsize=4096)
@@ -48,10 +86,11 @@ def candidate_of(result: LookupResult, *, partition: int, offset: int) -> Candid
         tuple(named(answered.upload_id, answered.round) for answered in result.answers),
         verdict_of(result.outcome, result.data),
         None if result.data is None else result.data.line_type,
+        None if result.error is None else result.error.code,
     )
 
 
-def judge(candidates: Sequence[Candidate], want: Want | None) -> tuple[State, Candidate | None]:
+def judge(candidates: Sequence[Candidate], want: UploadWant | None) -> tuple[State, Candidate | None]:
     """The state of a usable row, and the result that it has. `want` None: its upload has not been opened yet."""
     if want is None or not candidates:
         return State.waiting, None
@@ -61,7 +100,7 @@ def judge(candidates: Sequence[Candidate], want: Want | None) -> tuple[State, Ca
     ):
         # The rule's most frequent case, at a quarter of its cost.
         return State.answered, first
-    found = first_answer(candidates, want)
+    found = first_answer(candidates, want.of_phone(candidates) if want.partial_rounds else want)
     if found is None:
         return State.waiting, None
     return (State.failed if found.outcome == "failed" else State.answered), found

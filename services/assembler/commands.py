@@ -7,6 +7,7 @@ from typing import Final
 from schemas.uploads import (
     CancelUpload,
     DeleteUpload,
+    Failures,
     PauseUpload,
     ResumeUpload,
     RetryFailed,
@@ -101,7 +102,16 @@ def cancel(target: Target, *, by: str, now: datetime) -> Decision:
     return Accepted((CancelUpload(upload_id=target.upload_id, at=now, by=by),), FINISHED)
 
 
-def retry_failed(target: Target, *, by: str, now: datetime, force: bool) -> Decision:
+def retry_failed(
+    target: Target,
+    *,
+    by: str,
+    now: datetime,
+    force: bool,
+    only: Failures | None = None,
+    but_not: tuple[Failures, ...] = (),
+) -> Decision:
+    """`only` None: all failed rows; those in one of `but_not` are left as they are."""
     if target.state in ("in_progress", "paused") and target.round > 0:
         return Accepted((), (target.state,))
     if target.state != "completed":
@@ -112,7 +122,7 @@ def retry_failed(target: Target, *, by: str, now: datetime, force: bool) -> Deci
         return Refused(
             f"Its failed rows were tried {target.round} more times already. Send `force: true` to try once more."
         )
-    event = RetryFailed(upload_id=target.upload_id, at=now, by=by, round=target.round + 1)
+    event = RetryFailed(upload_id=target.upload_id, at=now, by=by, round=target.round + 1, only=only, but_not=but_not)
     return Accepted((event,), ("in_progress", "paused"))
 
 

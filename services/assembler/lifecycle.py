@@ -4,16 +4,19 @@ Events of an upload lie on one partition, in order. Rows and results come from o
 derived from what is stored by now and never remembered.
 """
 
+import json
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import NamedTuple
 
-from schemas.answers import Want
 from schemas.uploads import (
     CancelUpload,
     DeleteUpload,
     Detected,
     DismissFailed,
+    Failures,
+    OperatorActed,
     PauseUpload,
     ResumeUpload,
     RetryFailed,
@@ -29,6 +32,7 @@ from schemas.uploads import (
     UploadRefused,
     UploadState,
 )
+from services.assembler.candidates import PartialRound, UploadWant
 from services.assembler.store.records import UploadRecord
 from services.assembler.store.tables import EPOCH
 
@@ -63,8 +67,8 @@ def fold(record: UploadRecord, event: UploadEvent, *, max_age_seconds: int) -> U
             return record if record.cancelled_at or record.refused else replace(record, cancelled_at=event.at)
         case RetryFailed():
             return _retried(record, event)
-        case DismissFailed():
-            return replace(record, dismissed_round=max(record.dismissed_round, event.round))
+        case DismissFailed() | OperatorActed():
+            return record
         case DeleteUpload():
             return replace(record, deleted_at=record.deleted_at or event.at)
 
@@ -159,14 +163,36 @@ def _wanted(record: UploadRecord, at: datetime, max_age_seconds: int) -> UploadR
 def _retried(record: UploadRecord, event: RetryFailed) -> UploadRecord:
     if record.refused or record.cancelled_at or event.round <= record.round:
         return record
-    return replace(record, round=event.round, finished_at=None)
+    if event.only is None and not event.but_not:
+        return replace(record, round=event.round, full_round=event.round, partial_rounds=None, finished_at=None)
+    partial = json.loads(record.partial_rounds or "[]")
+    partial.append(event.model_dump(mode="json", include={"round", "only", "but_not"}))
+    return replace(record, round=event.round, partial_rounds=json.dumps(partial), finished_at=None)
 
 
-def want_of(record: UploadRecord) -> Want | None:
+@lru_cache(maxsize=256)
+def _partial_rounds(text: str | None) -> tuple[PartialRound, ...]:
+    return tuple(
+        PartialRound(
+            one["round"],
+            None if one["only"] is None else Failures.model_validate(one["only"]),
+            tuple(Failures.model_validate(failures) for failures in one["but_not"]),
+        )
+        for one in json.loads(text or "[]")
+    )
+
+
+def want_of(record: UploadRecord) -> UploadWant | None:
     """What the upload asks of results; None until it was opened."""
     if record.created_at is None or record.deleted_at is not None:
         return None
-    return Want(record.id, record.round, record.accept_since or NEVER, record.cancelled_at)
+    return UploadWant(
+        record.id,
+        record.full_round,
+        record.accept_since or NEVER,
+        record.cancelled_at,
+        _partial_rounds(record.partial_rounds),
+    )
 
 
 class Standing(NamedTuple):

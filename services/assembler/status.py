@@ -17,16 +17,19 @@ from services.assembler.store import meta
 from services.assembler.store.dialect import connect, sqlite_file
 from services.assembler.web import (
     admin_page,
+    audit_calls,
     check_page,
-    commanding,
+    dead_letter_calls,
     downloads,
+    forgetting,
     health,
     metrics,
     openapi,
-    operations,
     pages,
+    queue_calls,
     signin,
     sockets,
+    upload_commands,
     uploads,
 )
 from services.assembler.web.backend import Backend
@@ -39,7 +42,15 @@ from services.runtime.problems import ProblemError, on_http_exception, on_proble
 from services.runtime.process import RefusedToStart
 from services.runtime.web import refuse_open_door, serve
 
-CALLS = (*uploads.CALLS, *commanding.CALLS, *downloads.CALLS, *operations.CALLS)
+CALLS = (
+    *uploads.CALLS,
+    *upload_commands.CALLS,
+    *downloads.CALLS,
+    *queue_calls.CALLS,
+    *dead_letter_calls.CALLS,
+    *forgetting.CALLS,
+    *audit_calls.CALLS,
+)
 """Every JSON call of the status role; routes and OpenAPI are made from it."""
 
 

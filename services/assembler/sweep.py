@@ -5,13 +5,15 @@
 3. Wait until a gate's status has folded those; what the gate holds then is all that is going to be looked up.
 4. Wait until the results of that time are joined. What still waits, and is not held by the gate, is a zombie.
 
-Only the join that owns partition 0 sweeps, for all uploads.
+Only the join that owns partition 0 sweeps, for all uploads. Whoever asks is answered within a minute, also when the
+sweep of the timer has just begun: each sweep waits for others for `PATIENCE_SECONDS` in all, and no longer.
 """
 
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Collection
 from datetime import UTC, datetime
+from functools import partial
 
 from aiokafka.errors import KafkaError
 from sqlalchemy import Connection
@@ -34,13 +36,34 @@ from services.assembler.zombies import figures, joined_up_to, lacking_for_good, 
 
 EVERY_SECONDS = 60.0
 LOOK_SECONDS = 1.0
-PATIENCE_SECONDS = 45.0
+PATIENCE_SECONDS = 20.0
+"""For all that a sweep waits for. Two sweeps, the one under way and the one asked for, must end within a minute."""
 LEADING_PARTITION = 0
 log = logging.getLogger(__name__)
 
 
 class SweepImpossible(Exception):
     """A part that the sweep waits for does not get on; the text names it."""
+
+
+class Patience:
+    """How long one sweep still waits for the other parts."""
+
+    def __init__(self, seconds: float) -> None:
+        self._deadline = asyncio.get_running_loop().time() + seconds
+
+    async def until(self, reached: Callable[[], Awaitable[object]], otherwise: str) -> None:
+        """Looks until it is so.
+
+        Raises:
+            SweepImpossible: the patience ended first, even if a look itself got no reply.
+        """
+        try:
+            async with asyncio.timeout_at(self._deadline):
+                while not await reached():
+                    await asyncio.sleep(LOOK_SECONDS / 4)
+        except TimeoutError:
+            raise SweepImpossible(otherwise) from None
 
 
 class Sweeper:
@@ -69,7 +92,7 @@ class Sweeper:
             await asyncio.sleep(LOOK_SECONDS)
             if LEADING_PARTITION not in self._partitions():
                 continue
-            asked = await self._database.read(open_requests)
+            asked = await self._database.read(partial(open_requests, now=datetime.now(UTC)))
             if asked or loop.time() >= due_at:
                 await self._sweep_and_answer(asked)
                 due_at = loop.time() + EVERY_SECONDS
@@ -78,8 +101,9 @@ class Sweeper:
         outcome: Sweep | str
         try:
             async with looking_around(self._settings) as surroundings:
-                await self.end_uploads_lacking_rows(surroundings)
-                outcome = await self.sweep(surroundings)
+                patience = Patience(PATIENCE_SECONDS)
+                await self.end_uploads_lacking_rows(surroundings, patience)
+                outcome = await self.sweep(surroundings, patience)
         except SweepImpossible as impossible:
             outcome = str(impossible)
         except KafkaError as error:
@@ -89,7 +113,7 @@ class Sweeper:
             now = datetime.now(UTC)
             await self._database.write(lambda connection: answer_requests(connection, asked, outcome, now=now))
 
-    async def sweep(self, surroundings: Surroundings) -> Sweep:
+    async def sweep(self, surroundings: Surroundings, patience: Patience) -> Sweep:
         """One sweep over all uploads.
 
         Raises:
@@ -98,7 +122,7 @@ class Sweeper:
         before = await self._database.read(waiting_uploads)
         if not before:
             return Sweep(examined=0, republished=0, completed=0, failed=0)
-        status = await self._settled_status(surroundings)
+        status = await self._settled_status(surroundings, patience)
         after = await self._database.read(waiting_uploads)
         republished = 0
         for upload in zombie_uploads(before, after, status):
@@ -107,30 +131,30 @@ class Sweeper:
             republished += rows
         return figures(before, {upload.id: upload for upload in after}, republished=republished)
 
-    async def _settled_status(self, around: Surroundings) -> LookupStatus:
+    async def _settled_status(self, around: Surroundings, patience: Patience) -> LookupStatus:
         """The gate's status once worker, gate and join have done with all rows that are there now."""
         row_ends = await around.ends(topics.UPLOAD_ROWS)
-        await _until(lambda: around.worker_reached(row_ends), "The lookup worker has not read all rows.")
+        await patience.until(lambda: around.worker_reached(row_ends), "The lookup worker has not read all rows.")
         request_end = (await around.ends(topics.LOOKUP_REQUESTS))[0]
-        await _until(lambda: around.gate_that_folded(request_end), "No gate has taken up all requests.")
+        await patience.until(lambda: around.gate_that_folded(request_end), "No gate has taken up all requests.")
         status = await around.gate_that_folded(request_end)
         assert status is not None, "a gate's folded offset never goes back"
         result_ends = await around.ends(topics.LOOKUP_RESULTS)
-        await _until(lambda: self._joined("lookup_results", result_ends), "Not all results are joined yet.")
+        await patience.until(lambda: self._joined("lookup_results", result_ends), "Not all results are joined yet.")
         return status
 
-    async def end_uploads_lacking_rows(self, around: Surroundings) -> None:
+    async def end_uploads_lacking_rows(self, around: Surroundings, patience: Patience) -> None:
         """Ends uploads that were fed more rows than came, once everything that the logs hold is joined."""
         before = await self._database.read(uploads_lacking_rows)
         if not before:
             return
         for topic, name in ((topics.UPLOAD_ROWS, "upload_rows"), (topics.REJECTED_ROWS, "rejected_rows")):
             ends = await around.ends(topic)
-            await _until(lambda name=name, ends=ends: self._joined(name, ends), "Not all rows are joined yet.")  # type: ignore[misc]
+            await patience.until(partial(self._joined, name, ends), "Not all rows are joined yet.")
         after = await self._database.read(uploads_lacking_rows)
         for upload in lacking_for_good(before, after, now=datetime.now(UTC)):
             log.error("upload %s: %s rows were fed, %d came", upload.id, upload.fed_rows, upload.stored_rows)
-            await self._database.write(lambda connection, upload=upload: self._end(connection, upload))  # type: ignore[misc]
+            await self._database.write(partial(self._end, upload=upload))
             self._completed()
 
     def _end(self, connection: Connection, upload: UploadRecord) -> None:
@@ -142,17 +166,3 @@ class Sweeper:
 
     async def _joined(self, topic: str, ends: dict[int, int]) -> bool:
         return joined_up_to(await self._database.read(all_fences), ends, topic)
-
-
-async def _until(reached: Callable[[], Awaitable[object]], otherwise: str) -> None:
-    """Looks until it is so.
-
-    Raises:
-        SweepImpossible: it was not within the patience.
-    """
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + PATIENCE_SECONDS
-    while not await reached():
-        if loop.time() > deadline:
-            raise SweepImpossible(otherwise)
-        await asyncio.sleep(LOOK_SECONDS / 4)

@@ -1,14 +1,19 @@
-"""Joins upload events: folds them into the uploads and judges rows again whose upload wants something else now."""
+"""Joins upload events: folds them into the uploads and judges rows again whose upload wants something else now.
+
+What operators did that is about no upload comes this way too: it goes to the audit list, and sweeps are asked for.
+"""
 
 from collections.abc import Iterable
 from dataclasses import replace
 
-from schemas.uploads import UploadEvent
+from schemas.uploads import DismissFailed, OperatorActed, UploadEvent
 from services.assembler.decoding import PartitionBatch
 from services.assembler.joining.work import Work
 from services.assembler.lifecycle import fold, want_of
+from services.assembler.store.dead_letters import dismiss
 from services.assembler.store.records import AuditEntry, UploadRecord
 from services.assembler.store.row_writes import open_rows_of_upload, rows_answered_after
+from services.assembler.store.sweeps import request_sweep
 from services.assembler.store.tables import State, result_id, to_micros
 from services.assembler.store.upload_writes import add_audit, save_facts
 
@@ -21,12 +26,18 @@ def join_events(work: Work, batches: Iterable[PartitionBatch], *, max_age_second
     audited: list[AuditEntry] = []
     for batch in batches:
         for offset, event in batch.events:
+            entry_id = result_id(batch.partition, offset)
+            if event.by != "system":
+                audited.append(_audit_entry(event, entry_id))
+            if isinstance(event, OperatorActed):
+                _note_sweep(work, event)
+                continue
             touched = work.by_id[event.upload_id]
+            if isinstance(event, DismissFailed):
+                dismiss(work.connection, touched.no, event.only, event_id=entry_id, by_now=event.at)
             before.setdefault(event.upload_id, touched.record)
             folded = fold(touched.record, event, max_age_seconds=max_age_seconds)
             touched.record = _placed(folded, batch.partition)
-            if event.by != "system":
-                audited.append(_audit_entry(event, result_id(batch.partition, offset)))
     add_audit(work.connection, audited)
     for upload_id, old in sorted(before.items()):
         _apply(work, old, work.by_id[upload_id].record)
@@ -37,8 +48,16 @@ def _placed(record: UploadRecord, partition: int) -> UploadRecord:
 
 
 def _audit_entry(event: UploadEvent, entry_id: int) -> AuditEntry:
+    if isinstance(event, OperatorActed):
+        detail = event.model_dump_json(exclude={*_HEAD, "action"}, exclude_none=True)
+        return AuditEntry(entry_id, event.at, event.by, event.action, "", detail)
     detail = event.model_dump_json(exclude=set(_HEAD))
     return AuditEntry(entry_id, event.at, event.by, event.type, event.upload_id, detail)
+
+
+def _note_sweep(work: Work, event: OperatorActed) -> None:
+    if event.sweep_id is not None:
+        request_sweep(work.connection, event.sweep_id, by=event.by, at=event.at)
 
 
 def _apply(work: Work, old: UploadRecord, new: UploadRecord) -> None:

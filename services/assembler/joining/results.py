@@ -1,4 +1,4 @@
-"""Joins lookup results: stores them, settles the open rows of their phones, counts calls, erases phones."""
+"""Joins lookup results: stores each once, settles the open rows of their phones, counts calls, erases phones."""
 
 from collections.abc import Iterable
 
@@ -20,30 +20,41 @@ def join_results(work: Work, batches: Iterable[PartitionBatch], erasures: Erasur
     for batch in batches:
         if not batch.results:
             continue
-        phones |= _store(work, batch, erasures)
-        totals[batch.partition] = _count(work, [placed.result for placed in batch.results if placed.result])
+        new = _store(work, batch, erasures)
+        phones |= {result.phone for result in new}
+        totals[batch.partition] = _count(work, new)
     count_lookups(work.connection, totals)
     if phones:
         work.judge_again(open_rows_of_phones(work.connection, phones))
 
 
-def _store(work: Work, batch: PartitionBatch, erasures: Erasures) -> set[str]:
-    """Stores one partition's results in log order; returns the phones with new ones."""
+def _store(work: Work, batch: PartitionBatch, erasures: Erasures) -> list[LookupResult]:
+    """Stores one partition's results in log order; returns those that were not there yet.
+
+    The gate writes a result again when its producer failed before it knew that Kafka had taken it: the same result at
+    another place of the log, whose calls were made once.
+    """
+    known = work.candidates({placed.phone for placed in batch.results})
     stored: list[tuple[str, LookupResult, Candidate]] = []
-    phones: set[str] = set()
-    for offset, phone, result, at in batch.results:
+    new: list[LookupResult] = []
+    for placed in batch.results:
+        phone, result = placed.phone, placed.result
         if result is None:
             # What stands before the erasure in the log is erased with it, so it has to be there.
             insert_results(work.connection, stored)
             stored = []
-            erasures.erase(work, phone, at)
-        elif result.outcome != "failed" or result.answers:
-            candidate = candidate_of(result, partition=batch.partition, offset=offset)
-            stored.append((phone, result, candidate))
-            phones.add(phone)
-            work.cache.add(phone, candidate)
+            erasures.erase(work, phone, placed.at)
+            known[phone] = ()
+            continue
+        candidate = candidate_of(result, partition=batch.partition, offset=placed.offset)
+        if any(candidate.repeats(other) for other in known[phone]):
+            continue
+        known[phone] = (*known[phone], candidate)
+        stored.append((phone, result, candidate))
+        new.append(result)
+        work.cache.add(phone, candidate)
     insert_results(work.connection, stored)
-    return phones
+    return new
 
 
 def _count(work: Work, results: list[LookupResult]) -> LookupCounts:

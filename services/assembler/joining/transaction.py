@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from sqlalchemy import Connection, Engine
 
 from schemas.settings import Settings
+from schemas.uploads import NO_UPLOAD
 from services.assembler.candidates import CandidateCache
 from services.assembler.decoding import PartitionBatch
 from services.assembler.joining.closing import WantChanged, close_uploads
@@ -59,7 +60,7 @@ class Joiner:
     def _join(self, connection: Connection, batches: Sequence[PartitionBatch]) -> bool:
         take_fences(connection, {batch.partition: (batch.start, batch.end) for batch in batches})
         work = Work(connection, self._cache)
-        work.open(_named_uploads(batches), lock={event.upload_id for batch in batches for _, event in batch.events})
+        work.open(_named_uploads(batches), lock=_uploads_with_events(batches))
         erasures = Erasures(connection, self._settings.hash_key.get_secret_value().encode())
         join_events(work, batches, max_age_seconds=self._settings.max_age_seconds)
         join_results(work, batches, erasures)
@@ -67,6 +68,10 @@ class Joiner:
         join_rejected(work, batches)
         join_questions(work, batches)
         return close_uploads(work, self._settings)
+
+
+def _uploads_with_events(batches: Sequence[PartitionBatch]) -> set[str]:
+    return {event.upload_id for batch in batches for _, event in batch.events if event.upload_id != NO_UPLOAD}
 
 
 def _named_uploads(batches: Sequence[PartitionBatch]) -> set[str]:

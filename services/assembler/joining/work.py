@@ -5,8 +5,7 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import Connection
 
-from schemas.answers import Want
-from services.assembler.candidates import Candidate, CandidateCache, judge
+from services.assembler.candidates import Candidate, CandidateCache, UploadWant, judge
 from services.assembler.changes import Changes
 from services.assembler.lifecycle import want_of
 from services.assembler.store.records import UploadRecord
@@ -21,7 +20,7 @@ class Touched:
     """An upload within the transaction: its record as folded so far, and what it wants of results."""
 
     record: UploadRecord
-    want: Want | None
+    want: UploadWant | None
 
     @property
     def no(self) -> int:

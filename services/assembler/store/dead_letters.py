@@ -1,15 +1,20 @@
-"""Owns the reads of failed rows: dead letters by filter, and what a redrive of them would mean."""
+"""Owns the list of dead letters: failed rows that were not taken off it, by filter, and what a redrive would mean."""
 
+from collections.abc import Collection
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, distinct, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, distinct, exists, func, or_, select
 
+from schemas.uploads import Failures
+from services.assembler.store.dialect import insert_or_ignore
 from services.assembler.store.records import DeadLetterFilter, DeadLetterGroup, StoredDeadLetter
 from services.assembler.store.tables import (
+    EPOCH,
     State,
+    dismissals,
     from_micros,
     is_open,
-    not_dismissed,
     results,
     rows,
     to_micros,
@@ -49,20 +54,71 @@ def list_dead_letters(
 
 
 def group_dead_letters(connection: Connection, wanted: DeadLetterFilter) -> list[DeadLetterGroup]:
-    """What the filter covers, by upload and reason. A redrive costs one call for each distinct phone."""
+    """What the filter covers, by upload and reason."""
     query = select(
         uploads.c.id,
-        uploads.c.round,
         func.coalesce(results.c.error_code, ""),
         func.count(),
         func.count(distinct(rows.c.phone)),
+        func.max(results.c.looked_up_at),
     ).select_from(_FAILED)
-    query = _filtered(query, wanted).group_by(uploads.c.id, uploads.c.round, results.c.error_code)
-    return [DeadLetterGroup(*row) for row in connection.execute(query.order_by(uploads.c.id))]
+    query = _filtered(query, wanted).group_by(uploads.c.id, results.c.error_code).order_by(uploads.c.id)
+    return [
+        DeadLetterGroup(id_, code, count, phones, from_micros(newest))
+        for id_, code, count, phones, newest in connection.execute(query)
+    ]
+
+
+def count_phones(connection: Connection, wanted: DeadLetterFilter, upload_ids: Collection[str]) -> int:
+    """Distinct phones that the filter covers in these uploads: a redrive costs one call for each, whoever wants it."""
+    query = select(func.count(distinct(rows.c.phone))).select_from(_FAILED).where(uploads.c.id.in_(list(upload_ids)))
+    return int(connection.execute(_filtered(query, wanted)).scalar_one())
+
+
+def count_dead_letters(connection: Connection) -> int:
+    """Distinct failed phones of each upload, of uploads that are there, without those taken off the list."""
+    phones = select(rows.c.upload_no, rows.c.phone).select_from(_FAILED)
+    each = _filtered(phones, DeadLetterFilter()).distinct().subquery()
+    return connection.execute(select(func.count()).select_from(each)).scalar_one()
+
+
+def dismiss(connection: Connection, upload_no: int, only: Failures, *, event_id: int, by_now: datetime) -> None:
+    """Takes failures of an upload off the list: those up to now unless `only` says until when."""
+    values = {
+        "event_id": event_id,
+        "upload_no": upload_no,
+        "error_code": only.error_code,
+        "after": to_micros(only.after or EPOCH),
+        "before": to_micros(only.before or by_now),
+    }
+    connection.execute(insert_or_ignore(connection, dismissals).values(values))
+
+
+def dismissed(connection: Connection, upload_id: str) -> tuple[Failures, ...]:
+    """The failures of an upload that were taken off the list."""
+    query = (
+        select(dismissals.c.error_code, dismissals.c.after, dismissals.c.before)
+        .join(uploads, uploads.c.no == dismissals.c.upload_no)
+        .where(uploads.c.id == upload_id)
+        .order_by(dismissals.c.event_id)
+    )
+    return tuple(
+        Failures(error_code=code, after=from_micros(after), before=from_micros(before))
+        for code, after, before in connection.execute(query)
+    )
+
+
+def _is_listed() -> ColumnElement[bool]:
+    return ~exists().where(
+        dismissals.c.upload_no == rows.c.upload_no,
+        or_(dismissals.c.error_code.is_(None), dismissals.c.error_code == results.c.error_code),
+        results.c.looked_up_at >= dismissals.c.after,
+        results.c.looked_up_at < dismissals.c.before,
+    )
 
 
 def _filtered(query: Select[Any], wanted: DeadLetterFilter) -> Select[Any]:
-    query = query.where(rows.c.state == int(State.failed), is_open(), uploads.c.deleted_at.is_(None), not_dismissed())
+    query = query.where(rows.c.state == int(State.failed), is_open(), uploads.c.deleted_at.is_(None), _is_listed())
     if wanted.owner is not None:
         query = query.where(uploads.c.owner == wanted.owner)
     if wanted.upload_id is not None:

@@ -1,4 +1,4 @@
-"""Owns what both roles read from SQL: uploads, rows by key-set, changes, totals, dead letters, audit.
+"""Owns what both roles read from SQL: uploads, rows by key-set, changes, totals, audit.
 
 Every function takes an open connection and reads within its transaction; use `reading(engine)`.
 """
@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, Select, and_, func, or_, select
 
 from schemas.uploads import UploadState
+from services.assembler.store.dead_letters import count_dead_letters
 from services.assembler.store.records import (
     AuditEntry,
     QueueTotals,
@@ -24,9 +25,7 @@ from services.assembler.store.tables import (
     audit,
     fences,
     from_micros,
-    is_open,
     meta,
-    not_dismissed,
     results,
     row_changes,
     rows,
@@ -209,21 +208,9 @@ def queue_totals(connection: Connection) -> QueueTotals:
         answered=int(answered),
         failed=int(failed),
         retries=int(retries),
-        dead_letters=count_failed_phones(connection),
+        dead_letters=count_dead_letters(connection),
         uploads_by_state={row[0]: row[1] for row in by_state},
     )
-
-
-def count_failed_phones(connection: Connection) -> int:
-    """Distinct failed phones per upload, of uploads that are there and were not dismissed."""
-    failed = (
-        select(rows.c.upload_no, rows.c.phone)
-        .join(uploads, uploads.c.no == rows.c.upload_no)
-        .where(rows.c.state == int(State.failed), is_open(), uploads.c.deleted_at.is_(None), not_dismissed())
-        .distinct()
-        .subquery()
-    )
-    return connection.execute(select(func.count()).select_from(failed)).scalar_one()
 
 
 def list_audit(

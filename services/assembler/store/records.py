@@ -42,7 +42,8 @@ class UploadRecord:
     cancelled_at: datetime | None
     deleted_at: datetime | None
     round: int
-    dismissed_round: int
+    full_round: int
+    partial_rounds: str | None
     fed_at: datetime | None
     fed_rows: int | None
     rows_missing: bool
@@ -193,10 +194,10 @@ class DeadLetterGroup:
     """Failed rows of one upload for one reason."""
 
     upload_id: str
-    upload_round: int
     error_code: str
     rows: int
     phones: int
+    newest: datetime
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,6 +56,7 @@ _CANDIDATE_COLUMNS = (
     results.c.answers,
     results.c.verdict,
     results.c.line_type,
+    results.c.error_code,
 )
 
 
@@ -70,10 +71,16 @@ def candidates_of(connection: Connection, phones: Collection[str]) -> dict[str, 
 
 
 def candidate_from(
-    id_: int, outcome: Any, looked_up_at: int, answers: str, verdict: str | None, line_type: str | None
+    id_: int,
+    outcome: Any,
+    looked_up_at: int,
+    answers: str,
+    verdict: str | None,
+    line_type: str | None,
+    error_code: str | None,
 ) -> Candidate:
     """The candidate in a row of `results`."""
-    return Candidate(id_, outcome, from_micros(looked_up_at), _pairs(answers), verdict, line_type)
+    return Candidate(id_, outcome, from_micros(looked_up_at), _pairs(answers), verdict, line_type, error_code)
 
 
 @lru_cache(maxsize=4096)

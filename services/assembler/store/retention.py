@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection, and_, delete, func, or_, select, update
 
 from services.assembler.store.tables import (
+    dismissals,
     outbox,
     plan_answers,
     row_changes,
@@ -43,7 +44,7 @@ def drop_rows(connection: Connection) -> int:
     if first is not None:
         chunk = and_(rows.c.upload_no == upload_no, rows.c.row < first + CHUNK_ROWS)
         return connection.execute(delete(rows).where(chunk)).rowcount
-    for table in (tallies, row_changes, plan_answers):
+    for table in (tallies, row_changes, plan_answers, dismissals):
         connection.execute(delete(table).where(table.c.upload_no == upload_no))
     connection.execute(delete(outbox).where(outbox.c.upload_id == upload_id, outbox.c.published))
     return 0

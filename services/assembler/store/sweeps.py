@@ -1,24 +1,21 @@
-"""Owns the requests for a sweep: a person's request goes in by status, its figures by the join that does it.
+"""Owns the requests for a sweep, as they were read from the log, and the figures of the join that did it."""
 
-A request is no state of the system: losing one loses nothing, the join sweeps each minute anyway. That is why it may
-pass through SQL, while everything that changes an upload goes through Kafka.
-"""
+from datetime import datetime, timedelta
 
-from datetime import datetime
-from uuid import uuid4
-
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, select, update
 
 from schemas.interface import Sweep
+from services.assembler.store.dialect import insert_or_ignore
 from services.assembler.store.records import SweepRecord
 from services.assembler.store.tables import sweeps
 
+WAITED_FOR = timedelta(minutes=10)
+"""Whoever asked longer ago waits no more: a rebuilt database need not sweep for each request of the last weeks."""
 
-def request_sweep(connection: Connection, *, by: str, now: datetime) -> str:
-    """Asks for a sweep; returns its id for `get_sweep`. Needs a writing transaction."""
-    sweep_id = str(uuid4())
-    connection.execute(insert(sweeps).values(id=sweep_id, requested_at=now, by=by))
-    return sweep_id
+
+def request_sweep(connection: Connection, sweep_id: str, *, by: str, at: datetime) -> None:
+    """Notes that a sweep was asked for; `get_sweep` tells its outcome by this id."""
+    connection.execute(insert_or_ignore(connection, sweeps).values(id=sweep_id, requested_at=at, by=by))
 
 
 def get_sweep(connection: Connection, sweep_id: str) -> SweepRecord | None:
@@ -28,10 +25,10 @@ def get_sweep(connection: Connection, sweep_id: str) -> SweepRecord | None:
     return None if found is None else SweepRecord(**found._mapping)
 
 
-def open_requests(connection: Connection) -> list[str]:
-    """Requests that no sweep has answered yet, oldest first."""
-    query = select(sweeps.c.id).where(sweeps.c.finished_at.is_(None)).order_by(sweeps.c.requested_at)
-    return list(connection.execute(query).scalars())
+def open_requests(connection: Connection, *, now: datetime) -> list[str]:
+    """Requests that no sweep has answered and somebody may still wait for, oldest first."""
+    waited_for = (sweeps.c.finished_at.is_(None), sweeps.c.requested_at >= now - WAITED_FOR)
+    return list(connection.execute(select(sweeps.c.id).where(*waited_for).order_by(sweeps.c.requested_at)).scalars())
 
 
 def answer_requests(connection: Connection, ids: list[str], outcome: Sweep | str, *, now: datetime) -> None:

@@ -27,7 +27,7 @@ from sqlalchemy import (
     text,
 )
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 OFFSET_BITS = 40
 """Bits of an offset in a result's id: a partition of 10^12 records."""
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -56,11 +56,6 @@ def from_micros(micros: int) -> datetime:
 def is_open() -> ColumnElement[bool]:
     """The condition of the partial indexes on open rows, word for word: only then SQLite sees that they fit."""
     return rows.c.state.in_([bindparam(None, int(state), literal_execute=True) for state in OPEN_STATES])
-
-
-def not_dismissed() -> ColumnElement[bool]:
-    """Whether an upload's failed rows are still on the list of dead letters."""
-    return uploads.c.round > uploads.c.dismissed_round
 
 
 def result_id(partition: int, offset: int) -> int:
@@ -149,8 +144,9 @@ uploads = Table(
     Column("cancelled_at", Instant),
     Column("deleted_at", Instant),
     Column("round", Integer, nullable=False, server_default=text("0")),
-    # The newest round whose failed rows were taken off the dead letters; -1: none.
-    Column("dismissed_round", Integer, nullable=False, server_default=text("-1")),
+    # The newest round that was for all failed rows, and the later ones that were for some of them, as JSON.
+    Column("full_round", Integer, nullable=False, server_default=text("0")),
+    Column("partial_rounds", Text),
     Column("fed_at", Instant),
     Column("fed_rows", BigInteger),
     Column("rows_missing", Boolean, nullable=False, server_default=false()),
@@ -252,6 +248,17 @@ plan_answers = Table(
 )
 """How many phones of each batch of plan questions were known."""
 
+dismissals = Table(
+    "dismissals",
+    metadata,
+    Column("event_id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=False),
+    Column("upload_no", Integer, nullable=False, index=True),
+    Column("error_code", Text),
+    Column("after", BigInteger, nullable=False),
+    Column("before", BigInteger, nullable=False),
+)
+"""Failures that were taken off the dead letters: those looked up from `after` on and before `before`, microseconds."""
+
 outbox = Table(
     "outbox",
     metadata,
@@ -276,7 +283,10 @@ audit = Table(
     Column("detail", Text, nullable=False),
     Index("audit_by_time", "at", "id"),
 )
-"""Who asked for what: each event on `upload-events` that a person caused. `detail`: the rest of the event as JSON."""
+"""Who asked for what: each event on `upload-events` that a person caused. `detail`: the rest of the event as JSON.
+
+`upload_id` is empty for what is about no upload.
+"""
 
 sweeps = Table(
     "sweeps",
@@ -291,7 +301,7 @@ sweeps = Table(
     Column("failed", BigInteger),
     Column("problem", Text),
 )
-"""Sweeps asked for by people. Status inserts, join fills in; the only table that status writes."""
+"""Sweeps asked for by people, and what they did."""
 
 erasures = Table(
     "erasures",

@@ -15,22 +15,14 @@ from schemas.parts import PartStatus
 from services.assembler import words
 from services.assembler.store import dead_letters, reads
 from services.assembler.store.records import DeadLetterFilter
+from services.assembler.web.audit_calls import AuditItem, AuditQuery, audit_page
 from services.assembler.web.backend import Backend
-from services.assembler.web.commanding import ClearBody, clear
-from services.assembler.web.operations import (
-    AuditItem,
-    AuditQuery,
-    DismissQuery,
-    RedriveBody,
-    audit_page,
-    dismiss_now,
-    redrive_now,
-    set_paused,
-    sweep_now,
-)
+from services.assembler.web.dead_letter_calls import DismissQuery, RedriveBody, dismiss_now, redrive_now
 from services.assembler.web.pages import page_endpoint
+from services.assembler.web.queue_calls import set_paused, sweep_now
 from services.assembler.web.queue_view import queue_of
 from services.assembler.web.rendering import Renderer
+from services.assembler.web.upload_commands import ClearBody, clear
 from services.assembler.why import is_alive, missing_roles
 from services.runtime.identity import Identity, require_admin
 from services.runtime.problems import ProblemError
@@ -63,6 +55,10 @@ _ACTIONS: Final[Mapping[str, str]] = {
     "dismiss_failed": "dismissed the dead letters of",
     "set_priority": "changed the priority of",
     "delete_upload": "deleted",
+    "pause_calls": "paused all calls",
+    "resume_calls": "resumed all calls",
+    "sweep": "asked for a sweep",
+    "forget_phone": "had a number forgotten",
 }
 _PART_STATES: Final[Mapping[str, tuple[str, str]]] = {
     "starting": ("busy", "starting"),
@@ -102,9 +98,10 @@ async def admin(request: Request, backend: Backend, who: Identity, renderer: Ren
     now = datetime.now(UTC)
     queue = await queue_of(backend, who)
     owner = None if who.admin else who.owner
-    groups = await backend.read(
-        lambda connection: dead_letters.group_dead_letters(connection, DeadLetterFilter(owner=owner))
-    )
+    listed = DeadLetterFilter(owner=owner)
+    groups = await backend.read(lambda connection: dead_letters.group_dead_letters(connection, listed))
+    touched = {group.upload_id for group in groups}
+    dead_calls = await backend.read(lambda connection: dead_letters.count_phones(connection, listed, touched))
     recent = await backend.read(lambda connection: reads.list_uploads(connection, owner=owner, limit=MOST_NAMES))
     entries: list[AuditItem] = []
     following = None
@@ -120,7 +117,7 @@ async def admin(request: Request, backend: Backend, who: Identity, renderer: Ren
         missing=missing_roles(queue.parts, now),
         shown_parts=shown_parts(queue.parts, now),
         dead_groups=groups,
-        dead_calls=sum(group.phones for group in groups),
+        dead_calls=dead_calls,
         audit=entries,
         audit_next=following,
         gate_words=_GATE_WORDS,

@@ -10,7 +10,7 @@ from services.assembler.store.dialect import connect
 from services.assembler.store.meta import prepare
 from services.assembler.store.outbox import unpublished
 from services.assembler.store.progress_reads import changed_uploads, unfinished_uploads
-from services.assembler.store.reads import count_failed_phones
+from services.assembler.store.dead_letters import count_dead_letters
 from services.assembler.store.records import DeadLetterFilter
 from services.assembler.store.result_writes import candidates_of
 from services.assembler.store.row_writes import open_rows_of_phones, open_rows_of_upload
@@ -24,7 +24,7 @@ READS: dict[str, tuple[Callable[[Connection], object], str]] = {
         "rows_open_by_upload",
     ),
     "waiting rows": (lambda c: waiting_rows(c, 1, below_round=1, after_row=0, limit=9), "rows_open_by_upload"),
-    "failed phones": (count_failed_phones, "rows_open_by_"),
+    "failed phones": (count_dead_letters, "rows_open_by_"),
     "dead letters": (lambda c: group_dead_letters(c, DeadLetterFilter()), "rows_open_by_"),
     "results of phones": (lambda c: candidates_of(c, ["+14155550100"]), "ix_results_phone"),
     "changed uploads": (lambda c: changed_uploads(c, [1]), "uploads_unpublished"),

@@ -1,0 +1,75 @@
+"""The JSON call for the audit list: who did what, to uploads and to the queue."""
+
+import json
+from typing import Annotated, Any
+
+from pydantic import Field, JsonValue
+from starlette.responses import Response
+
+from schemas.base import Message, Moment
+from schemas.interface import Page
+from services.assembler.store import reads
+from services.assembler.store.tables import to_micros
+from services.assembler.web.backend import Backend
+from services.assembler.web.calls import Ask, Call, Input, Nothing, json_answer
+from services.assembler.web.cursors import decode_cursor, encode_cursor, whole_number
+
+
+class AuditQuery(Input):
+    upload_id: str | None = Field(None, description="Only what was done to this upload")
+    by: str | None = Field(None, description="Only what this owner did")
+    cursor: str | None = Field(None, description="`next` of the page before")
+    limit: Annotated[int, Field(ge=1, le=1000, description="Most entries on a page")] = 100
+
+
+class AuditItem(Message):
+    """Who did what to which upload; null: to the queue, or to one number in all uploads."""
+
+    at: Moment
+    by: str
+    action: str
+    upload_id: str | None
+    detail: dict[str, JsonValue]
+
+
+async def audit_page(backend: Backend, query: AuditQuery) -> tuple[list[AuditItem], str | None]:
+    after: tuple[int, int] | None = None
+    if query.cursor is not None:
+        micros, last_id = decode_cursor(query.cursor, 2)
+        after = (whole_number(micros), whole_number(last_id))
+    found = await backend.read(
+        lambda connection: reads.list_audit(
+            connection, upload_id=query.upload_id, by=query.by, after=after, limit=query.limit + 1
+        )
+    )
+    shown = found[: query.limit]
+    items = [
+        AuditItem(at=one.at, by=one.by, action=one.action, upload_id=one.upload_id or None, detail=_object(one.detail))
+        for one in shown
+    ]
+    following = encode_cursor(to_micros(shown[-1].at), shown[-1].id) if len(found) > len(shown) else None
+    return items, following
+
+
+def _object(text: str) -> dict[str, Any]:
+    found = json.loads(text)
+    return found if isinstance(found, dict) else {}
+
+
+async def list_audit(ask: Ask[AuditQuery, Nothing]) -> Response:
+    items, following = await audit_page(ask.backend, ask.query)
+    return json_answer(Page[AuditItem](items=tuple(items), next=following))
+
+
+CALLS = (
+    Call(
+        "GET",
+        "/v1/audit",
+        list_audit,
+        "Who did what",
+        {200: ("A page of entries, newest first", Page[AuditItem])},
+        query=AuditQuery,
+        admin=True,
+        problems=(400, 403),
+    ),
+)

@@ -1,0 +1,241 @@
+"""The JSON calls for dead letters: the list by filter, looking them up again, taking them off the list."""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Annotated
+
+from pydantic import BeforeValidator, Field
+from starlette.responses import Response
+
+from schemas.base import Message, Moment
+from schemas.interface import Page
+from schemas.lookups import AttemptError
+from schemas.uploads import DismissFailed, Failures, UploadEvent
+from services.assembler import commands
+from services.assembler.commands import Refused
+from services.assembler.store import dead_letters, reads
+from services.assembler.store.records import DeadLetterFilter, DeadLetterGroup
+from services.assembler.web.backend import Backend
+from services.assembler.web.calls import Ask, Call, Input, Nothing, json_answer
+from services.assembler.web.commanding import target_of
+from services.assembler.web.cursors import decode_cursor, encode_cursor, whole_number
+from services.runtime.identity import Identity
+
+
+def _written_out(value: object) -> object:
+    """Refuses a bare number, which would be taken for seconds since 1970."""
+    if isinstance(value, str) and "T" not in value.upper():
+        raise ValueError("should be a time in RFC 3339, as 2026-01-05T12:00:00Z")
+    return value
+
+
+Time = Annotated[Moment, BeforeValidator(_written_out)]
+
+
+class DeadLettersFilter(Input):
+    upload_id: str | None = Field(None, description="Only of this upload")
+    owner: str | None = Field(None, description="Only of this owner's uploads")
+    error_code: str | None = Field(None, description="Only those given up for this reason")
+    before: Time | None = Field(None, description="Only those given up before this time")
+    after: Time | None = Field(None, description="Only those given up at this time or later")
+
+    def resolved(self, identity: Identity) -> DeadLetterFilter:
+        owner = self.owner if identity.admin else identity.owner
+        return DeadLetterFilter(owner, self.upload_id, self.error_code, self.before, self.after)
+
+    def failures(self) -> Failures | None:
+        """Which failures of an upload are meant; None: all."""
+        only = Failures(error_code=self.error_code, after=self.after, before=self.before)
+        return None if only == Failures() else only
+
+
+class DeadLettersQuery(DeadLettersFilter):
+    cursor: str | None = Field(None, description="`next` of the page before")
+    limit: Annotated[int, Field(ge=1, le=1000, description="Most entries on a page")] = 100
+
+
+class RedriveBody(DeadLettersFilter):
+    dry_run: bool = Field(False, description="Only say what it would mean")
+    force: bool = Field(False, description="Also uploads that had the usual number of rounds")
+
+
+class DismissQuery(DeadLettersFilter):
+    dry_run: bool = Field(False, description="Only say what would go")
+
+
+class DeadLetterItem(Message):
+    """A row whose phone was given up."""
+
+    upload_id: str
+    owner: str
+    row: int
+    phone: str
+    attempts: int
+    given_up_at: Moment
+    error: AttemptError | None
+
+
+class NotRedriven(Message):
+    upload_id: str
+    detail: str
+
+
+class Redriven(Message):
+    """What a redrive did, or would do: the rows, the calls they cost, and why they had been given up."""
+
+    dry_run: bool
+    uploads: int
+    rows: int
+    calls: int
+    reasons: dict[str, int]
+    refused: tuple[NotRedriven, ...]
+
+
+class Dismissed(Message):
+    """What was, or would be, taken off the list; the rows stay failed in their uploads."""
+
+    dry_run: bool
+    uploads: int
+    rows: int
+    reasons: dict[str, int]
+
+
+async def list_dead_letters(ask: Ask[DeadLettersQuery, Nothing]) -> Response:
+    after: tuple[int, int] | None = None
+    if ask.query.cursor is not None:
+        no, row = decode_cursor(ask.query.cursor, 2)
+        after = (whole_number(no), whole_number(row))
+    wanted = ask.query.resolved(ask.identity)
+    found = await ask.backend.read(
+        lambda connection: dead_letters.list_dead_letters(connection, wanted, after=after, limit=ask.query.limit + 1)
+    )
+    shown = found[: ask.query.limit]
+    items = tuple(
+        DeadLetterItem(
+            upload_id=one.upload_id,
+            owner=one.owner,
+            row=one.row,
+            phone=one.phone,
+            attempts=one.attempts,
+            given_up_at=one.failed_at,
+            error=None if one.error is None else AttemptError.model_validate_json(one.error),
+        )
+        for one in shown
+    )
+    following = encode_cursor(shown[-1].upload_no, shown[-1].row) if len(found) > len(shown) else None
+    return json_answer(Page[DeadLetterItem](items=items, next=following))
+
+
+async def redrive(ask: Ask[Nothing, RedriveBody]) -> Response:
+    return json_answer(await redrive_now(ask.backend, ask.identity, ask.body), 202)
+
+
+async def redrive_now(backend: Backend, identity: Identity, wanted: RedriveBody) -> Redriven:
+    """Asks again for the phones that the filter covers, and for no others, through the same queue and limit."""
+    where = wanted.resolved(identity)
+    groups = await backend.read(partial(dead_letters.group_dead_letters, wanted=where))
+    events: dict[str, UploadEvent] = {}
+    refused: list[NotRedriven] = []
+    for upload_id in dict.fromkeys(group.upload_id for group in groups):
+        event = await _retry(backend, identity, upload_id, wanted)
+        if isinstance(event, str):
+            refused.append(NotRedriven(upload_id=upload_id, detail=event))
+        else:
+            events[upload_id] = event
+    calls = await backend.read(partial(dead_letters.count_phones, wanted=where, upload_ids=events.keys()))
+    for event in () if wanted.dry_run else events.values():
+        await backend.publish_event(event)
+    counted = [group for group in groups if group.upload_id in events]
+    return Redriven(
+        dry_run=wanted.dry_run,
+        uploads=len(events),
+        rows=sum(group.rows for group in counted),
+        calls=calls,
+        reasons=_reasons((group.error_code, group.phones) for group in counted),
+        refused=tuple(refused),
+    )
+
+
+async def _retry(backend: Backend, identity: Identity, upload_id: str, wanted: RedriveBody) -> UploadEvent | str:
+    """The upload's `RetryFailed` for what the filter covers and is on the list; or why not."""
+    record = await backend.read(lambda connection: reads.upload(connection, upload_id))
+    if record is None:
+        return "The upload has been deleted."
+    decision = commands.retry_failed(
+        target_of(record),
+        by=identity.owner,
+        now=datetime.now(UTC),
+        force=wanted.force,
+        only=wanted.failures(),
+        but_not=await backend.read(lambda connection: dead_letters.dismissed(connection, upload_id)),
+    )
+    if isinstance(decision, Refused):
+        return decision.detail
+    return decision.events[0] if decision.events else "Failed rows of it are being looked up again already."
+
+
+def _reasons(counts: Iterable[tuple[str, int]]) -> dict[str, int]:
+    reasons: dict[str, int] = {}
+    for code, count in counts:
+        reasons[code] = reasons.get(code, 0) + count
+    return reasons
+
+
+async def dismiss(ask: Ask[DismissQuery, Nothing]) -> Response:
+    return json_answer(await dismiss_now(ask.backend, ask.identity, ask.query), 202)
+
+
+async def dismiss_now(backend: Backend, identity: Identity, wanted: DismissQuery) -> Dismissed:
+    """Takes what the filter covers off the list; a phone that fails again later is on it again."""
+    where = wanted.resolved(identity)
+    groups = await backend.read(partial(dead_letters.group_dead_letters, wanted=where))
+    for upload_id in () if wanted.dry_run else dict.fromkeys(group.upload_id for group in groups):
+        only = _until_newest(wanted, [group for group in groups if group.upload_id == upload_id])
+        event = DismissFailed(upload_id=upload_id, at=datetime.now(UTC), by=identity.owner, only=only)
+        await backend.publish_event(event)
+    return Dismissed(
+        dry_run=wanted.dry_run,
+        uploads=len({group.upload_id for group in groups}),
+        rows=sum(group.rows for group in groups),
+        reasons=_reasons((group.error_code, group.rows) for group in groups),
+    )
+
+
+def _until_newest(wanted: DismissQuery, groups: Iterable[DeadLetterGroup]) -> Failures:
+    """What was seen, by the times of the failures themselves: the clock here may be another than the gate's."""
+    until = max(group.newest for group in groups) + timedelta(microseconds=1)
+    return Failures(error_code=wanted.error_code, after=wanted.after, before=until)
+
+
+CALLS = (
+    Call(
+        "GET",
+        "/v1/dead-letters",
+        list_dead_letters,
+        "Rows whose phones were given up",
+        {200: ("A page of dead letters", Page[DeadLetterItem])},
+        query=DeadLettersQuery,
+        problems=(400,),
+    ),
+    Call(
+        "DELETE",
+        "/v1/dead-letters",
+        dismiss,
+        "Take them off the list, by filter; the rows stay failed",
+        {202: ("What went, or would go", Dismissed)},
+        query=DismissQuery,
+        admin=True,
+        problems=(400, 403, 503),
+    ),
+    Call(
+        "POST",
+        "/v1/dead-letters/redrive",
+        redrive,
+        "Look them up again, by filter",
+        {202: ("What it did, or would do", Redriven)},
+        body=RedriveBody,
+        admin=True,
+        problems=(400, 403, 503),
+    ),
+)
