@@ -13,7 +13,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
 from schemas import topics
-from schemas.codec import UndecodableRecord, decode, decode_one_of
+from schemas.codec import UndecodableRecord, decode, decode_one_of, where_and_what
 from schemas.lookups import LookupResult
 from schemas.rows import RejectedRow
 from schemas.uploads import UPLOAD_EVENT, PlanQuestion, UploadEvent
@@ -149,7 +149,7 @@ def _rows(batch: PartitionBatch, records: Iterable[Record]) -> None:
         try:
             fields = validate(record.value or b"")
         except ValidationError as error:
-            _refuse(batch, topics.UPLOAD_ROWS.name, record, UndecodableRecord(_places(error)))
+            _refuse(batch, topics.UPLOAD_ROWS.name, record, UndecodableRecord(where_and_what(error)))
             continue
         add(
             UsableRow(
@@ -244,14 +244,7 @@ def _check(upload_id: str, *numbers: int) -> None:
         _UPLOAD_ID_TYPE.validate_python(upload_id)
         _NUMBERS.validate_python(numbers)
     except ValidationError as error:
-        raise UndecodableRecord(_places(error)) from None
-
-
-def _places(error: ValidationError) -> str:
-    # Only places and kinds: inputs may be personal data.
-    first = error.errors(include_input=False, include_url=False, include_context=False)[0]
-    place = ".".join(str(part) for part in first["loc"]) or "value"
-    return f"{place}: {first['msg']}"
+        raise UndecodableRecord(where_and_what(error)) from None
 
 
 _DECODE: dict[str, Callable[[PartitionBatch, Iterable[Record]], None]] = {

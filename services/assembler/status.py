@@ -8,10 +8,7 @@ from typing import TypedDict
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
-from starlette.responses import Response
 
-from schemas.interface import Problem
 from schemas.settings import Settings
 from services.assembler.store import meta
 from services.assembler.store.dialect import connect, sqlite_file
@@ -38,9 +35,9 @@ from services.assembler.web.live import LiveHub
 from services.assembler.web.rendering import Renderer
 from services.runtime.kafka import make_producer, started
 from services.runtime.parts import Health, SignOfLife
-from services.runtime.problems import ProblemError, on_http_exception, on_problem, problem_response
+from services.runtime.problems import ProblemError, on_crash, on_http_exception, on_problem
 from services.runtime.process import RefusedToStart
-from services.runtime.web import refuse_open_door, serve
+from services.runtime.web import host_guard, refuse_open_door, serve
 
 CALLS = (
     *uploads.CALLS,
@@ -102,19 +99,9 @@ def build_app(settings: Settings) -> Starlette:
             *pages.ROUTES,
         ],
         lifespan=lifespan,
+        middleware=host_guard(settings),
         exception_handlers={ProblemError: on_problem, HTTPException: on_http_exception, Exception: on_crash},
     )
-
-
-async def on_crash(_request: Request, _error: Exception) -> Response:
-    """What nobody foresaw is a problem document too; what it was stands in the log, not in the answer."""
-    problem = Problem(
-        type="/problems/internal-error",
-        title="Something went wrong here",
-        status=500,
-        detail="The request could not be answered. Nothing that was stored is lost; try again, or tell the operator.",
-    )
-    return problem_response(problem)
 
 
 def _prepared(engine: object) -> str:

@@ -25,8 +25,8 @@ from services.ingest.storing import Shelf
 from services.runtime.identity import identify
 from services.runtime.kafka import make_producer, started, topic_name
 from services.runtime.parts import Health, SignOfLife
-from services.runtime.problems import ProblemError, on_http_exception, on_problem
-from services.runtime.web import refuse_foreign_origin, refuse_open_door, serve
+from services.runtime.problems import ProblemError, on_crash, on_http_exception, on_problem
+from services.runtime.web import host_guard, refuse_foreign_origin, refuse_open_door, serve
 
 CHUNKS_IN_MEMORY = 32
 """Over all uploads of this process: 32 × 900 kB, however many people upload at once."""
@@ -66,7 +66,8 @@ def build_app(settings: Settings) -> Starlette:
             Route("/health/ready", ready, methods=["GET"]),
         ],
         lifespan=lifespan,
-        exception_handlers={ProblemError: on_problem, HTTPException: on_http_exception},
+        middleware=host_guard(settings),
+        exception_handlers={ProblemError: on_problem, HTTPException: on_http_exception, Exception: on_crash},
     )
 
 

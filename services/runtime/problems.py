@@ -48,3 +48,14 @@ async def on_http_exception(_request: Request, error: Exception) -> Response:
     code, title = _TITLES.get(error.status_code, (f"http-{error.status_code}", error.detail))
     problem = Problem(type=f"/problems/{code}", title=title, status=error.status_code, detail=error.detail)
     return problem_response(problem, error.headers)
+
+
+async def on_crash(_request: Request, _error: Exception) -> Response:
+    """What nobody foresaw is a problem document too; what it was stands in the log, not in the answer."""
+    problem = Problem(
+        type="/problems/internal-error",
+        title="Something went wrong here",
+        status=500,
+        detail="The request could not be answered. Nothing that was stored is lost; try again, or tell the operator.",
+    )
+    return problem_response(problem)

@@ -15,6 +15,21 @@ EXIT_REFUSED = 1
 EXIT_CRASHED = 70
 """`os.EX_SOFTWARE`: the supervisor starts the process again."""
 
+_LIBRARIES = (
+    "aiokafka",
+    "asyncio",
+    "faust",
+    "httpcore",
+    "httpx",
+    "mode",
+    "python_multipart",
+    "sqlalchemy",
+    "uvicorn",
+    "uvicorn.error",
+    "websockets",
+)
+"""Below warnings these log what they carry: whole frames of sockets, paths that strangers ask for. It may be phones."""
+
 RoleMain = Callable[[Settings, asyncio.Event], Awaitable[None]]
 
 
@@ -23,13 +38,13 @@ class RefusedToStart(Exception):
 
 
 def configure_logging(settings: Settings) -> None:
-    """One line an event on stdout. Client libraries speak only when something is wrong."""
+    """One line an event on stdout. Libraries speak only when something is wrong."""
     logging.basicConfig(
         level=settings.log_level,
         stream=sys.stdout,
         format="%(asctime)s %(levelname)s %(name)s %(message)s",
     )
-    for chatty in ("aiokafka", "faust", "mode", "httpx", "httpcore", "uvicorn.access"):
+    for chatty in _LIBRARIES:
         logging.getLogger(chatty).setLevel(logging.WARNING)
     for handler in logging.getLogger().handlers:
         handler.addFilter(RepeatFilter("aiokafka", "faust", "mode"))

@@ -1,21 +1,27 @@
 """How a role serves HTTP: bound to its address until told to stop, and never open to strangers by accident."""
 
 import asyncio
+import logging
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 import uvicorn
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.requests import HTTPConnection
+from starlette.types import ASGIApp, Receive, Scope, Send
 
+from schemas.interface import Problem
 from schemas.settings import Settings
 from services.runtime.identity import LOOPBACK, tokens_are_set
-from services.runtime.problems import ProblemError
+from services.runtime.problems import ProblemError, problem_response
 from services.runtime.process import RefusedToStart
 
 GRACE_SECONDS = 10
+log = logging.getLogger(__name__)
 
 
 class _Server(uvicorn.Server):
@@ -28,6 +34,7 @@ class _Server(uvicorn.Server):
             raise RefusedToStart(
                 f"The web server could not start on {self.config.host}:{self.config.port}; the line above says why."
             ) from None
+        log.info("listening on %s, port %d", self.config.host, self.config.port)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -62,6 +69,53 @@ def refuse_open_door(settings: Settings) -> None:
             f"SCRUB_HOST is {settings.host}, which others can reach, but no tokens are set: "
             "set SCRUB_TOKENS or SCRUB_ADMIN_TOKENS, or bind 127.0.0.1."
         )
+
+
+class OwnHostOnly:
+    """Answers requests and sockets addressed to this machine, and refuses all others.
+
+    Where loopback is the only protection, a name of another site that was made to point here (DNS rebinding) would let
+    that site's pages read everything: to the browser they and we are then one origin. Only `Host` tells.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] in ("http", "websocket") and not is_own_host(HTTPConnection(scope).headers.get("host", "")):
+            await problem_response(_FOREIGN_HOST)(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+
+_FOREIGN_HOST = Problem(
+    type="/problems/foreign-host",
+    title="This is not the address of this service",
+    status=403,
+    detail="Without tokens it answers only at loopback addresses: open it as localhost or 127.0.0.1 with its port. "
+    "To serve it under another name, set SCRUB_TOKENS or SCRUB_ADMIN_TOKENS.",
+    errors=(),
+)
+
+
+def host_guard(settings: Settings) -> list[Middleware]:
+    """The middleware of every application that serves without tokens; none where tokens keep strangers out."""
+    return [] if tokens_are_set(settings) else [Middleware(OwnHostOnly)]
+
+
+def is_own_host(host: str) -> bool:
+    """Whether a `Host` header names this machine: `localhost`, a name below it (RFC 6761), or a loopback address."""
+    try:
+        name = urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return False
+    name = name.removesuffix(".")
+    if name == "localhost" or name.endswith(".localhost"):
+        return True
+    try:
+        return ip_address(name).is_loopback
+    except ValueError:
+        return False
 
 
 def refuse_foreign_origin(connection: HTTPConnection) -> None:

@@ -10,6 +10,8 @@ const stop = document.getElementById("uploading-stop");
 const problem = document.getElementById("uploading-error");
 let request = null;
 
+// The button stands for the field, which styles hide: focus must not stop where nobody sees it.
+input.tabIndex = -1;
 choose.addEventListener("click", () => input.click());
 input.addEventListener("change", () => input.files.length && send(input.files[0]));
 form.addEventListener("submit", (event) => {

@@ -4,7 +4,7 @@ import json
 
 from starlette.requests import Request
 
-from services.assembler.status import on_crash
+from services.runtime.problems import on_crash
 
 
 async def test_the_answer_is_a_problem_and_keeps_the_secret() -> None:
