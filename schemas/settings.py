@@ -30,7 +30,7 @@ class Settings(BaseSettings):
     max_age_seconds: int = Field(30 * 86400, ge=0, description="How old a known answer may be, unless the upload says")
     max_file_bytes: int = Field(1024**3, ge=1, description="Largest file accepted, bytes")
     max_rows: int = Field(5_000_000, ge=1, description="Most rows accepted in a file")
-    max_open_uploads: int = Field(100, ge=1, description="Most unfinished uploads of one owner")
+    max_open_uploads: int = Field(100, ge=1, description="Most unfinished uploads of an owner, of the last 24 hours")
     keep_days: int = Field(30, ge=6, description="Days that uploads, files and results are kept")
     call_price: float = Field(0.005, ge=0, description="Price of one call, for the plan's cost")
     currency: str = Field("USD", description="Currency of the price")
