@@ -114,7 +114,11 @@ class DeadLetter(Message):
 
 
 class LaneStatus(Message):
-    """An upload in the gate's queue. `position` 1 is the next lane to be served."""
+    """An upload in the gate's queue. `position` 1 is the next lane to be served.
+
+    `calls` and `retries` are those that it paid for, since it first was in the queue. `backoff_until` is when the last
+    of its phones in backoff may be called again.
+    """
 
     upload_id: str
     owner: str
@@ -127,6 +131,7 @@ class LaneStatus(Message):
     retries: int
     why: str
     oldest_wanted_at: Moment | None
+    backoff_until: Moment | None = None
 
 
 class NextCall(Message):
@@ -139,7 +144,8 @@ class NextCall(Message):
 class LookupStatus(Message):
     """What the active gate holds and does. Key: the gate's partition.
 
-    `folded_offset` is the next unread offset of `lookup-requests`.
+    `folded_offset` is the next unread offset of `lookup-requests`. `retries` and `dead_letters` go on over changes of
+    the active gate, but for the half second before one that was killed.
     """
 
     instance: str

@@ -129,7 +129,7 @@ LOOKUP_STATUS = Topic(
     "gate partition",
     Compacted(),
     ("gate",),
-    ("status", "join"),
+    ("status", "join", "gate"),
     (lookups.LookupStatus,),
     partitions=1,
 )

@@ -1,11 +1,22 @@
 """Decides which call is made next and what each reply means: results, retries, dead letters, pauses. Pure."""
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from schemas import topics
-from schemas.lookups import Answered, AttemptError, DeadLetter, LookupResult, LookupRetry, Outcome, PhoneData
+from schemas.codec import UndecodableRecord, decode
+from schemas.lookups import (
+    Answered,
+    AttemptError,
+    DeadLetter,
+    LookupResult,
+    LookupRetry,
+    LookupStatus,
+    Outcome,
+    PhoneData,
+)
 from services.lookup.fold import Fold
 from services.lookup.health import Health
 from services.lookup.lanes import Ask, Entry, Stage
@@ -43,12 +54,22 @@ class Records:
 
 @dataclass(slots=True)
 class Tally:
-    """Counts since this process started, for the status."""
+    """Counts for the status, carried on from one active gate to the next.
+
+    What a gate counted in its last half second is lost when it is killed; for exact figures there are the results.
+    """
 
     retries: int = 0
     dead_letters: int = 0
-    calls_by_upload: dict[str, int] = field(default_factory=dict)
-    retries_by_upload: dict[str, int] = field(default_factory=dict)
+    calls_by_upload: Counter[str] = field(default_factory=Counter)
+    retries_by_upload: Counter[str] = field(default_factory=Counter)
+
+    def go_on_from(self, last: LookupStatus) -> None:
+        """Counts only grow: if this process was active before, its own may be ahead of what it said last."""
+        self.retries = max(self.retries, last.retries)
+        self.dead_letters = max(self.dead_letters, last.dead_letters)
+        self.calls_by_upload |= Counter({lane.upload_id: lane.calls for lane in last.lanes})
+        self.retries_by_upload |= Counter({lane.upload_id: lane.retries for lane in last.lanes})
 
 
 class GateCore:
@@ -65,6 +86,16 @@ class GateCore:
         self._provider = provider
         self._max_attempts = max_attempts
         self._random = random
+
+    def take_over(self) -> None:
+        """This process is the active gate from now on: it counts on from where the one before stopped."""
+        self.fold.take_over()
+        try:
+            last = decode(LookupStatus, self.fold.last_status)
+        except UndecodableRecord:
+            # There is none yet, or it was no gate that wrote it: counts are for people, calls do not depend on them.
+            return
+        self.tally.go_on_from(last)
 
     def next_call(self, now: datetime) -> Call | None:
         """The call to make now; None if there is none or none may be made. Its phone is called by nobody else."""
@@ -104,7 +135,7 @@ class GateCore:
         history = self.fold.history(call.phone)
         if call.written:
             history = history.paid_by(call.payer)
-            self.tally.calls_by_upload[call.payer] = self.tally.calls_by_upload.get(call.payer, 0) + 1
+            self.tally.calls_by_upload[call.payer] += 1
         if isinstance(reply, Found | NotValid):
             self.health.answered(call.phone, probe=call.probe)
             outcome: Outcome = "ok" if isinstance(reply, Found) else "not_valid"
@@ -166,7 +197,7 @@ class GateCore:
             # If there is another phone, that one is the next probe: it tells whether this one was to blame.
             at = max(at, self.health.probe_at + timedelta(seconds=1))
         self.tally.retries += 1
-        self.tally.retries_by_upload[call.payer] = self.tally.retries_by_upload.get(call.payer, 0) + 1
+        self.tally.retries_by_upload[call.payer] += 1
         history = self.fold.histories[call.phone] = history.until(at)
         self.fold.queue.back_off(call.entry, at)
         return Records(call.phone, retries=(history.record(call.phone), *self._rewrite(forgiven)))

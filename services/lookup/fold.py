@@ -1,5 +1,6 @@
 """Owns the gate's state as a fold of the log: what is wanted, known, failed and commanded. Pure: `apply` one record."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from schemas import topics
@@ -28,6 +29,7 @@ FOLDED: tuple[Topic, ...] = (
     topics.UPLOAD_EVENTS,
     topics.LOOKUP_COMMANDS,
     topics.LOOKUP_RESULTS,
+    topics.LOOKUP_STATUS,
 )
 
 
@@ -57,6 +59,7 @@ class Fold:
 
     `graves` are the request keys that are settled while no tombstone of them was read: the active gate writes those.
     `orphans` are phones whose upload withdrew after calls had been paid: they are yet to be accounted for.
+    `last_status` is the last record of `lookup-status` as it was read: decoding each would cost more than all else.
     """
 
     def __init__(self) -> None:
@@ -68,6 +71,7 @@ class Fold:
         self.paused = False
         self.folded_offset = 0
         self.is_sole_writer = False
+        self.last_status: bytes | None = None
         self._controls: dict[str, Control] = {}
 
     def apply(self, record: LogRecord) -> None:
@@ -76,15 +80,32 @@ class Fold:
         Raises:
             UndecodableRecord: the value is not what its topic promises. The state is as before.
         """
+        for _ in self.steps(record):
+            pass
+
+    def steps(self, record: LogRecord) -> Iterator[None]:
+        """Takes one record in step by step: where each ends something else may be done with the fold.
+
+        All but the end of a large upload is one step. Raises as `apply`.
+        """
+        if record.topic is topics.UPLOAD_EVENTS:
+            event = decode_one_of(UPLOAD_EVENT, record.value, what="upload event")
+            self._apply_event(event)
+            if isinstance(event, CancelUpload | DeleteUpload):
+                yield from self._drop(event.upload_id)
+        else:
+            self._apply(record)
+
+    def _apply(self, record: LogRecord) -> None:
         if record.topic is topics.LOOKUP_REQUESTS:
             self.folded_offset = record.offset + 1
             self._apply_request(record)
         elif record.topic is topics.LOOKUP_RETRIES:
             self._apply_retry(record)
-        elif record.topic is topics.UPLOAD_EVENTS:
-            self._apply_event(decode_one_of(UPLOAD_EVENT, record.value, what="upload event"))
         elif record.topic is topics.LOOKUP_COMMANDS:
             self.paused = decode(LookupCommand, record.value).paused
+        elif record.topic is topics.LOOKUP_STATUS:
+            self.last_status = record.value
         else:
             self._apply_result(record)
 
@@ -168,10 +189,11 @@ class Fold:
             self._set_priority(event.upload_id, control, event.options.priority)
         elif isinstance(event, PauseUpload | ResumeUpload):
             control.paused = isinstance(event, PauseUpload)
-            self.queue.set_paused(event.upload_id, control.paused)
+            # What is withdrawn may still be on its way out, and gets no turn meanwhile.
+            if not control.withdrawn:
+                self.queue.set_paused(event.upload_id, control.paused)
         elif isinstance(event, CancelUpload | DeleteUpload):
             control.withdrawn = True
-            self._drop(event.upload_id)
 
     def _apply_result(self, record: LogRecord) -> None:
         if record.value is None:
@@ -184,10 +206,12 @@ class Fold:
         control.priority = priority
         self.queue.set_priority(upload_id, priority)
 
-    def _drop(self, upload_id: str) -> None:
-        for entry, ask in self.queue.drop_lane(upload_id):
-            self.graves[ask.key(entry.phone)] = None
-            self._note_orphan(entry)
+    def _drop(self, upload_id: str) -> Iterator[None]:
+        for dropped in self.queue.drop_lane(upload_id):
+            for entry, ask in dropped:
+                self.graves[ask.key(entry.phone)] = None
+                self._note_orphan(entry)
+            yield
 
     def _end(self, entry: Entry, asks: list[Ask]) -> None:
         for ask in asks:

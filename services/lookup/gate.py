@@ -104,7 +104,7 @@ class Gate:
             # A full collection takes as long as the backlog is large: 0.25 s at 300,000 phones, in which no call can
             # be written. What is folded by now stays, and is no garbage.
             gc.freeze()
-            self.core.fold.take_over()
+            self.core.take_over()
             self.leads = True
             self.dispatcher.wake()
             log.info("this gate is active")

@@ -131,7 +131,8 @@ class FoldReader:
         for number, record in enumerate(records):
             try:
                 key = _text(record.key)
-                self._fold.apply(LogRecord(topic, key, record.value, record.offset, record.timestamp))
+                for _ in self._fold.steps(LogRecord(topic, key, record.value, record.offset, record.timestamp)):
+                    await asyncio.sleep(0)
             except UndecodableRecord as error:
                 self._refuse(record, error)
             self._positions[tp] = record.offset + 1

@@ -78,8 +78,13 @@ def _lanes(core: GateCore, state: GateState) -> Iterator[LaneStatus]:
             calls=core.tally.calls_by_upload.get(lane.upload_id, 0),
             retries=core.tally.retries_by_upload.get(lane.upload_id, 0),
             why=_why(lane, state),
+            backoff_until=_backoff_until(lane),
             oldest_wanted_at=lane.oldest_wanted_at,
         )
+
+
+def _backoff_until(lane: Lane) -> datetime | None:
+    return datetime.fromtimestamp(lane.last_due_at, UTC) if lane.count[Stage.BACKOFF] else None
 
 
 def _by_turn(queue: Queue) -> list[Lane]:

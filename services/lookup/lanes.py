@@ -87,9 +87,10 @@ class Lane:
 
     `line` and `overdue` may hold entries that were served elsewhere: `Entry.stage` says what is true. `count` is
     exact: the lane's phones, indexed by stage (a list, for an enum's hash costs more than all else here).
+    `last_due_at` is the latest end of a backoff that one of its phones was ever given.
     """
 
-    __slots__ = ("asks", "count", "line", "overdue", "owner", "paused", "priority", "upload_id")
+    __slots__ = ("asks", "count", "last_due_at", "line", "overdue", "owner", "paused", "priority", "upload_id")
 
     def __init__(self, upload_id: str, owner: str, *, priority: int, paused: bool) -> None:
         self.upload_id = upload_id
@@ -99,6 +100,7 @@ class Lane:
         self.asks: dict[tuple[int, int, datetime, datetime], Ask] = {}
         self.line: deque[Entry] = deque()
         self.overdue: deque[Entry] = deque()
+        self.last_due_at = 0.0
         self.count = [0, 0, 0]
 
     @property

@@ -3,19 +3,22 @@
 import heapq
 from collections.abc import Iterable, Iterator
 from datetime import datetime
-from itertools import chain, count
+from itertools import count
 
 from schemas.lookups import LookupRequest
 from services.lookup.fairness import WEIGHTS, Wheel
 from services.lookup.lanes import Ask, Entry, Lane, Stage
+
+DROPPED_AT_ONCE = 200
+"""Under a millisecond's work: a call that is due meanwhile is not late."""
 
 
 class Queue:
     """All phones that somebody waits for.
 
     A phone has one entry however many uploads want it; its entry stands in the line of each, and the first lane whose
-    turn reaches it pays. Every operation is O(1) or O(log n) in the number of phones, except `drop_lane` (linear in
-    the lane, the backoffs and the calls in progress) and `turns`.
+    turn reaches it pays. Every operation is O(1) or O(log n) in the number of phones, except `turns` and the first step
+    of `drop_lane` (linear in the backoffs and the calls in progress).
     """
 
     def __init__(self) -> None:
@@ -83,14 +86,25 @@ class Queue:
         if not entry.asks and entry.stage is not Stage.CALLED:
             self._forget(entry)
 
-    def drop_lane(self, upload_id: str) -> list[tuple[Entry, Ask]]:
-        """Takes an upload out: what it asked for. Phones that others await stay, in the others' lines."""
+    def drop_lane(self, upload_id: str) -> Iterator[list[tuple[Entry, Ask]]]:
+        """Takes an upload out, some phones at a time: what it asked for. Phones that others await stay in their lines.
+
+        With the first step the upload has no turn any more; between two steps the queue may be used as usual.
+        """
         lane = self._lanes.get(upload_id)
         if lane is None:
-            return []
+            return
+        lane.paused = True
+        elsewhere = [entry for _, _, entry in self._backoffs if entry.has(lane)]
+        elsewhere += [entry for entry in self._called if entry.has(lane)]
+        yield self._drop(lane, elsewhere)
+        for line in (lane.overdue, lane.line):
+            while line:
+                yield self._drop(lane, [line.popleft() for _ in range(min(len(line), DROPPED_AT_ONCE))])
+
+    def _drop(self, lane: Lane, entries: Iterable[Entry]) -> list[tuple[Entry, Ask]]:
         dropped: list[tuple[Entry, Ask]] = []
-        in_backoff = (entry for _, _, entry in self._backoffs)
-        for entry in chain(lane.overdue, lane.line, in_backoff, self._called):
+        for entry in entries:
             mine = [ask for ask in entry.asks if ask.lane is lane]
             if mine and entry.stage is not Stage.SETTLED:
                 dropped.extend((entry, ask) for ask in mine)
@@ -137,6 +151,8 @@ class Queue:
             return
         self._move(entry, Stage.BACKOFF)
         entry.due_at = until.timestamp()
+        for lane in entry.lanes():
+            lane.last_due_at = max(lane.last_due_at, entry.due_at)
         heapq.heappush(self._backoffs, (entry.due_at, next(self._tick), entry))
 
     def advance(self, now: datetime) -> None:
@@ -204,6 +220,8 @@ class Queue:
         lane.count[entry.stage] += 1
         if entry.stage is not Stage.CALLED:
             lane.line.append(entry)
+        if entry.stage is Stage.BACKOFF:
+            lane.last_due_at = max(lane.last_due_at, entry.due_at)
         self._lane_changed(lane)
 
     def _move(self, entry: Entry, stage: Stage) -> None:

@@ -39,6 +39,7 @@ BEYOND = {
 """Writers that the table leaves out, with what they write."""
 READ_BEYOND = {
     ("upload-events", "http"): "a repeated Idempotency-Key gets the first answer from every replica",
+    ("lookup-status", "gate"): "a new gate counts on from what the one before it had counted",
     ("upload-progress", "http"): "an owner's unfinished uploads are limited",
 }
 """Readers that the table leaves out, with what for."""

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from aiokafka import TopicPartition
@@ -13,9 +14,10 @@ from schemas.codec import decode
 from schemas.interface import Sweep, Upload
 from schemas.lookups import LookupRequest
 from schemas.rows import UploadRow
-from services.assembler.store.dialect import connect, for_writing
+from schemas.uploads import OperatorActed
+from services.assembler.store.dialect import connect
 from services.assembler.store.records import SweepRecord
-from services.assembler.store.sweeps import get_sweep, request_sweep
+from services.assembler.store.sweeps import get_sweep
 from services.assembler.surroundings import WORKER_GROUP
 from services.runtime.kafka import make_consumer, partitions_of, started, topic_name
 from tests.integration.join_stage import Stage, on_stage, phone, running_join, until
@@ -44,9 +46,9 @@ class Others:
 
 async def ask_for_sweep(stage: Stage) -> SweepRecord:
     """Asks as status does, and waits for the answer."""
+    sweep_id = str(uuid4())
+    await stage.event(OperatorActed(at=datetime.now(UTC), by="jane", action="sweep", sweep_id=sweep_id))
     engine = connect(stage.settings.database_url)
-    with for_writing(engine).begin() as connection:
-        sweep_id = request_sweep(connection, by="jane", now=datetime.now(UTC))
     answers: list[SweepRecord] = []
 
     async def answered() -> bool:
@@ -113,14 +115,13 @@ async def test_a_sweep_waits_for_the_gate_to_take_up_all_requests(broker: str, t
         await others.worker_read_all_rows()
         # A status from before the request: taking it at its word would call the row a zombie.
         await others.gate_holds()
+        await stage.event(OperatorActed(at=now, by="jane", action="sweep", sweep_id="s-1"))
         engine = connect(stage.settings.database_url)
-        with for_writing(engine).begin() as connection:
-            sweep_id = request_sweep(connection, by="jane", now=now)
         await others.gate_holds(upload_id, folded_offset=1)
 
         async def answered() -> bool:
             with engine.connect() as connection:
-                record = get_sweep(connection, sweep_id)
+                record = get_sweep(connection, "s-1")
             return record is not None and record.republished == 0 and record.problem is None
 
         await until(answered, lambda: "the sweep found nothing to publish again")

@@ -10,7 +10,16 @@ from sqlalchemy import Engine, select
 from schemas.answers import Want, first_answer
 from schemas.base import Message
 from schemas.codec import encode
-from schemas.lookups import Answered, LaneStatus, LookupResult, LookupStatus, Outcome, PaidCalls, PhoneData
+from schemas.lookups import (
+    Answered,
+    AttemptError,
+    LaneStatus,
+    LookupResult,
+    LookupStatus,
+    Outcome,
+    PaidCalls,
+    PhoneData,
+)
 from schemas.settings import Settings
 from services.assembler.decoding import PartitionBatch, decode_partition
 from services.assembler.joining.transaction import Joiner
@@ -57,7 +66,13 @@ def partition_of(key: str) -> int:
 
 
 def lookup_result(
-    phone: str, outcome: Outcome, *, at: datetime, answers: Iterable[tuple[str, int]] = (), calls: int = 0
+    phone: str,
+    outcome: Outcome,
+    *,
+    at: datetime,
+    answers: Iterable[tuple[str, int]] = (),
+    calls: int = 0,
+    error_code: str = "timeout",
 ) -> LookupResult:
     pairs = tuple(Answered(upload_id=upload_id, round=round_) for upload_id, round_ in answers)
     return LookupResult(
@@ -67,6 +82,7 @@ def lookup_result(
         provider="simulator",
         looked_up_at=at,
         attempts=max(1, calls),
+        error=AttemptError(error_class="wait", code=error_code, detail="none", at=at) if outcome == "failed" else None,
         answers=pairs,
         calls=tuple(PaidCalls(upload_id=pair.upload_id, calls=calls) for pair in pairs[:1] if calls),
     )

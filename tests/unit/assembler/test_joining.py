@@ -86,10 +86,16 @@ class World:
         self.event(UploadFed(upload_id=upload_id, at=self.now, rows=rows, rejected=0))
 
     def result(
-        self, phone: str, outcome: Outcome = "ok", *names: tuple[str, int], age_seconds: int = 0, calls: int = 1
+        self,
+        phone: str,
+        outcome: Outcome = "ok",
+        *names: tuple[str, int],
+        age_seconds: int = 0,
+        calls: int = 1,
+        error_code: str = "timeout",
     ) -> LookupResult:
         at = self.now - timedelta(seconds=age_seconds)
-        result = lookup_result(phone, outcome, at=at, answers=names, calls=calls)
+        result = lookup_result(phone, outcome, at=at, answers=names, calls=calls, error_code=error_code)
         self.write("lookup_results", phone, result)
         return result
 

@@ -2,9 +2,12 @@
 
 from datetime import timedelta
 
+from schemas import topics
+from schemas.codec import encode
 from schemas.lookups import LookupStatus, PhoneData
 from schemas.phones import mask
 from schemas.uploads import PauseUpload
+from services.lookup.fold import LogRecord
 from services.lookup.gate_status import compose_status
 from services.lookup.limiter import Limiter
 from services.lookup.providers.protocol import AccountProblem, Found, Wait
@@ -68,6 +71,7 @@ def test_a_lane_whose_phones_all_failed_waits_for_their_backoff() -> None:
     bench.call(Wait("http_500", "status 500"))
     told = status(bench)
     assert [(lane.why, lane.pending, lane.in_backoff, lane.retries) for lane in told.lanes] == [("backoff", 1, 1, 1)]
+    assert [lane.backoff_until for lane in told.lanes] == [NOW + timedelta(seconds=0.5)]
     assert told.retries == 1
 
 
@@ -101,3 +105,25 @@ def test_a_paused_gate_says_so_for_every_lane() -> None:
     bench.core.fold.paused = True
     told = status(bench)
     assert (told.state, [lane.why for lane in told.lanes]) == ("paused", ["paused"])
+
+
+def test_a_new_gate_counts_on_from_what_the_one_before_it_said_last() -> None:
+    first, second = Bench(), Bench()
+    for bench in (first, second):
+        bench.want(request(1, "u1"), request(2, "u1"))
+    first.call(Wait("http_500", "status 500"))
+    said = status(first)
+    assert (said.retries, said.lanes[0].calls) == (1, 1)
+    second.apply(LogRecord(topics.LOOKUP_STATUS, "0", encode(said), 0, 0))
+    second.core.take_over()
+    second.call(Wait("http_500", "status 500"))
+    told = status(second)
+    assert (told.retries, told.lanes[0].calls, told.lanes[0].retries) == (2, 2, 2)
+    second.core.take_over()
+    assert status(second).retries == 2, "what it counted itself since is not forgotten"
+
+
+def test_a_first_gate_begins_at_nothing() -> None:
+    bench = Bench()
+    bench.core.take_over()
+    assert status(bench).retries == 0

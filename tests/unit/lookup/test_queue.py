@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.lookup.lanes import Entry, Stage
-from services.lookup.queue import Queue
+from services.lookup.queue import DROPPED_AT_ONCE, Queue
 from tests.unit.lookup.requests import NOW, phone, request
 
 
@@ -124,9 +124,40 @@ def test_a_cancel_takes_out_the_backlog_and_leaves_phones_that_others_await() ->
     queue = Queue()
     put(queue, range(10), "u1")
     put(queue, range(5, 15), "u2")
-    dropped = queue.drop_lane("u1")
+    dropped = [each for step in queue.drop_lane("u1") for each in step]
     assert [entry.phone for entry, _ in dropped] == [phone(number) for number in range(10)]
     assert sorted(number for number, _ in call_all(queue)) == [phone(number) for number in range(5, 15)]
+
+
+def test_a_large_upload_goes_in_steps_and_has_no_turn_from_the_first_one_on() -> None:
+    queue = Queue()
+    put(queue, range(3 * DROPPED_AT_ONCE), "large", owner="owner-1")
+    put(queue, range(DROPPED_AT_ONCE, DROPPED_AT_ONCE + 3), "other", owner="owner-2")
+    steps = queue.drop_lane("large")
+    dropped = len(next(steps))
+    made = [call(queue)]
+    for step in steps:
+        assert len(step) <= DROPPED_AT_ONCE
+        dropped += len(step)
+        made.append(call(queue))
+    assert [one[1] for one in made if one is not None] == ["other"] * 3
+    # What the other upload was answered meanwhile was settled for both.
+    assert dropped >= 3 * DROPPED_AT_ONCE - 3
+    assert list(queue.lanes) == []
+
+
+def test_an_upload_knows_when_the_last_of_its_backoffs_ends() -> None:
+    queue = Queue()
+    put(queue, range(2), "u1")
+    for seconds in (30, 10):
+        taken = queue.take()
+        assert taken is not None
+        queue.back_off(taken[0], NOW + timedelta(seconds=seconds))
+    put(queue, range(1), "u2")
+    for upload_id in ("u1", "u2"):
+        lane = queue.lane(upload_id)
+        assert lane is not None
+        assert lane.last_due_at == (NOW + timedelta(seconds=30)).timestamp()
 
 
 def test_phones_in_backoff_block_nobody_and_go_first_when_it_is_over() -> None:

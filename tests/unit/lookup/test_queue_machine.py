@@ -99,7 +99,7 @@ class QueueMachine(RuleBasedStateMachine):
 
     @rule(upload=uploads)
     def cancel(self, upload: str) -> None:
-        dropped = self.queue.drop_lane(upload)
+        dropped = [each for step in self.queue.drop_lane(upload) for each in step]
         theirs = {(number, pair) for number, asks in self.wanted.items() for pair in asks if pair[0] == upload}
         assert {(entry.phone, (ask.upload_id, ask.round)) for entry, ask in dropped} == theirs
         for number, pair in theirs:
