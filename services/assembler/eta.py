@@ -98,39 +98,64 @@ def _calls_per_phone(lane: LaneStatus | None) -> float:
 def eta_of(upload_id: str, status: LookupStatus | None, feedings: dict[str, Feeding], *, now: datetime) -> Eta | None:
     """When the upload will be finished, as a range around the most likely time; None while nobody can say.
 
-    `feedings` has an entry for every upload in progress whose rows are not all in the queue, this one included.
+    Nobody can while it is paused, or all calls are: that ends when a person says so. `feedings` has an entry for every
+    upload in progress whose rows are not all in the queue, this one included.
     """
     if status is None or status.state not in _MOVING or status.pace_per_second <= 0:
         return None
-    lanes = {lane.upload_id: lane for lane in status.lanes}
-    mine = lanes.get(upload_id)
-    if mine is not None and mine.share <= 0:
+    mine = next((lane for lane in status.lanes if lane.upload_id == upload_id), None)
+    if mine is not None and _is_paused(mine):
         return None
     left = calls_left(mine, feedings.get(upload_id, Feeding(0, 0, None)))
     if left <= 0:
         return _range(now, 0.0)
-    seconds = finish_seconds(_queue(upload_id, status, feedings), status.pace_per_second)[upload_id]
-    return _range(max(now, status.at), max(0.0, seconds - max(0.0, (now - status.at).total_seconds())))
+    seconds = finish_seconds(_queue(upload_id, status, feedings), _pace(status))[upload_id]
+    told_at = max(now, status.at)
+    seconds -= (told_at - status.at).total_seconds()
+    return _range(told_at, max(0.0, seconds, _backoff_seconds(mine, told_at)))
+
+
+def _is_paused(lane: LaneStatus) -> bool:
+    return lane.why == "paused"
+
+
+def _backoff_seconds(lane: LaneStatus | None, now: datetime) -> float:
+    """The last phone in backoff is not called before its time, however fast the others are."""
+    if lane is None or lane.backoff_until is None:
+        return 0.0
+    return (lane.backoff_until - now).total_seconds()
+
+
+def _pace(status: LookupStatus) -> float:
+    """Calls a second from now on. A narrowed pace recovers within seconds, unless the provider narrows it again and
+    again: then the last minute says what it comes to."""
+    if status.state != "throttled":
+        return status.pace_per_second
+    return max(status.pace_per_second, status.calls_last_minute / 60)
 
 
 def _queue(upload_id: str, status: LookupStatus, feedings: dict[str, Feeding]) -> list[Lane]:
     """The lanes as the gate reported them; an upload whose rows have not arrived there yet joins as one owner more."""
     nothing = Feeding(0, 0, None)
     paid_once = _paid_once(status)
+    owners = max(1, len({lane.owner for lane in status.lanes if lane.share > 0}))
     lanes = [
         Lane(
             lane.upload_id,
             lane.owner,
             paid_once * calls_left(lane, feedings.get(lane.upload_id, nothing)),
-            lane.share,
+            _weight(lane, owners),
         )
         for lane in status.lanes
     ]
-    known = {lane.upload_id for lane in lanes}
-    owners = max(1, len({lane.owner for lane in lanes if lane.weight > 0}))
-    if upload_id not in known:
+    if upload_id not in {lane.upload_id for lane in lanes}:
         lanes.append(Lane(upload_id, f"upload {upload_id}", calls_left(None, feedings[upload_id]), 1 / owners))
     return [lane for lane in lanes if lane.calls > 0]
+
+
+def _weight(lane: LaneStatus, owners: int) -> float:
+    """Its share. One that has nothing to call at this moment, all being called or in backoff, comes back to one."""
+    return 0.0 if _is_paused(lane) else lane.share or 1 / owners
 
 
 def _paid_once(status: LookupStatus) -> float:

@@ -13,20 +13,29 @@ NOW = datetime(2026, 1, 5, 12, 0, tzinfo=UTC)
 
 
 def lane(
-    upload_id: str, *, pending: int, owner: str = "a", share: float = 1.0, calls: int = 0, retries: int = 0
+    upload_id: str,
+    *,
+    pending: int,
+    owner: str = "a",
+    share: float = 1.0,
+    calls: int = 0,
+    retries: int = 0,
+    why: str = "",
+    backoff_seconds: float | None = None,
 ) -> LaneStatus:
     return LaneStatus(
         upload_id=upload_id,
         owner=owner,
         pending=pending,
-        in_backoff=0,
+        in_backoff=0 if backoff_seconds is None else 1,
         in_flight=0,
         position=1,
         share=share,
         calls=calls,
         retries=retries,
-        why="",
+        why=why,
         oldest_wanted_at=None,
+        backoff_until=None if backoff_seconds is None else NOW + timedelta(seconds=backoff_seconds),
     )
 
 
@@ -104,7 +113,7 @@ def test_nobody_can_say_while_no_calls_are_made(state: GateState) -> None:
 
 
 def test_a_paused_lane_has_no_end_and_takes_nothing_from_others() -> None:
-    lookup = status(lane("paused", pending=100, share=0.0), lane("u", pending=100, share=1.0))
+    lookup = status(lane("paused", pending=100, share=0.0, why="paused"), lane("u", pending=100, share=1.0))
     assert eta_of("paused", lookup, {}, now=NOW) is None
     assert middle_seconds("u", lookup) == pytest.approx(10)
 
@@ -115,6 +124,25 @@ def test_the_age_of_the_gates_report_is_taken_off() -> None:
     assert eta is not None
     assert eta.from_ <= NOW + timedelta(seconds=30) <= eta.to
     assert eta.from_ >= later
+
+
+def test_after_a_pause_the_end_is_as_far_as_what_is_left() -> None:
+    """What was made before, and how long the pause was, plays no part."""
+    assert middle_seconds("u", status(lane("u", pending=100, calls=200))) == pytest.approx(10)
+
+
+def test_nothing_ends_before_the_last_backoff_does() -> None:
+    assert middle_seconds("u", status(lane("u", pending=20, backoff_seconds=30))) == pytest.approx(30)
+    assert middle_seconds("u", status(lane("u", pending=600, backoff_seconds=30))) == pytest.approx(60)
+    only_backoff = status(lane("u", pending=1, share=0.0, why="backoff", backoff_seconds=30))
+    assert middle_seconds("u", only_backoff) == pytest.approx(30)
+
+
+def test_a_narrowed_pace_recovers_and_one_narrowed_for_long_does_not() -> None:
+    blip = status(lane("u", pending=300), state="throttled", pace=5.0).model_copy(update={"calls_last_minute": 570})
+    assert middle_seconds("u", blip) == pytest.approx(300 / 9.5)
+    lasting = blip.model_copy(update={"calls_last_minute": 240})
+    assert middle_seconds("u", lasting) == pytest.approx(60)
 
 
 LANES = st.lists(st.tuples(st.sampled_from("abc"), st.integers(1, 10_000), st.integers(1, 5)), min_size=1, max_size=12)

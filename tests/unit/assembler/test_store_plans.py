@@ -5,12 +5,11 @@ from collections.abc import Callable
 import pytest
 from sqlalchemy import Connection, Engine, event
 
-from services.assembler.store.dead_letters import group_dead_letters
+from services.assembler.store.dead_letters import count_dead_letters, group_dead_letters
 from services.assembler.store.dialect import connect
 from services.assembler.store.meta import prepare
 from services.assembler.store.outbox import unpublished
 from services.assembler.store.progress_reads import changed_uploads, unfinished_uploads
-from services.assembler.store.dead_letters import count_dead_letters
 from services.assembler.store.records import DeadLetterFilter
 from services.assembler.store.result_writes import candidates_of
 from services.assembler.store.row_writes import open_rows_of_phones, open_rows_of_upload
