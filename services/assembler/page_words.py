@@ -79,7 +79,7 @@ def _completed(upload: Upload) -> str:
     counts = upload.counts
     if not counts.rows:
         return "The file has no rows."
-    if not counts.failed and not counts.rejected:
+    if not counts.failed and not counts.rejected and not counts.unprocessed:
         return (
             "The row has its answer." if counts.rows == 1 else f"All {plural(counts.rows, 'row')} have their answers."
         )
@@ -88,6 +88,8 @@ def _completed(upload: Upload) -> str:
         parts.append(f"{number(counts.failed)} got no answer")
     if counts.rejected:
         parts.append(f"{number(counts.rejected)} had no usable number")
+    if counts.unprocessed:
+        parts.append(f"{number(counts.unprocessed)} not looked up")
     return ", ".join(parts) + "."
 
 
@@ -119,6 +121,8 @@ def outcome_words(upload: Upload) -> str:
         parts.append(f"{number(counts.failed)} without an answer")
     if counts.rejected:
         parts.append(f"{number(counts.rejected)} not usable")
+    if upload.state in FINISHED and counts.unprocessed:
+        parts.append(f"{number(counts.unprocessed)} not looked up")
     return ", ".join(parts)
 
 
@@ -150,6 +154,13 @@ def row_tone(row: Row) -> str:
     return {"failed": "bad", "waiting": ""}.get(row.state, "plain")
 
 
+_REASONS: Final[Mapping[str, str]] = {
+    "garbage": "The lookup service's answer could not be read",
+    "no_connection": "The connection to the lookup service broke off",
+    "throttled": "The lookup service asked us to slow down",
+    "timeout": "The lookup service did not answer in time",
+    "too_large": "The lookup service's answer was far too long",
+}
 _QUEUE_WORDS: Final[Mapping[str, str]] = {
     "paused": "All calls are paused",
     "account_problem": "The lookup service refuses our account",
@@ -165,9 +176,18 @@ def queue_words(queue: Queue) -> str:
         return _QUEUE_WORDS[queue.state] + (f" · {plural(waiting, 'phone')} waiting" if waiting else "")
     if not waiting:
         return "Nothing is waiting"
+    if queue.uploads and all(one.why is not None and one.why.code == "paused" for one in queue.uploads):
+        return f"{plural(waiting, 'phone')} waiting in paused uploads"
     pace = f"{queue.used_last_window} of {words.limit_in_words(queue.limit.calls, queue.limit.window_seconds)}"
     slowed = ", slowed down by the lookup service" if queue.state == "throttled" else ""
     return f"{pace}{slowed} · {plural(waiting, 'phone')} waiting"
+
+
+def reason_words(code: str) -> str:
+    """Why phones were given up. Codes of the lookup service's status keep their number: operators search for it."""
+    if code.startswith("http_"):
+        return f"The lookup service answered with an error ({code.removeprefix('http_')})"
+    return _REASONS.get(code, code or "Unknown")
 
 
 def queue_tone(queue: Queue) -> str:
@@ -195,6 +215,7 @@ TEMPLATE_WORDS: Final[Mapping[str, Callable[..., object] | Mapping[str, str]]] =
     "row_words": row_words,
     "row_tone": row_tone,
     "queue_words": queue_words,
+    "reason_words": reason_words,
     "queue_tone": queue_tone,
     "page_of": page_of,
     "number": words.number,

@@ -48,11 +48,15 @@ _ENCODINGS: Final = ("utf-8", "cp1252", "iso-8859-1", "mac_roman", "utf-16", "sh
 
 @dataclass(frozen=True, slots=True)
 class CheckProblem:
-    """Something a person should look at before the start. `asks`: it may want a decision."""
+    """Something a person should look at before the start. `asks`: it may want a decision.
+
+    `area_columns`: columns, with their names, that may hold the area code and can be chosen by a button.
+    """
 
     title: str
     detail: str
     asks: bool
+    area_columns: tuple[tuple[int, str], ...] = ()
 
 
 def check_problems(upload: Upload) -> list[CheckProblem]:
@@ -72,12 +76,13 @@ def check_problems(upload: Upload) -> list[CheckProblem]:
             )
         )
     if detected.area_column is None and detected.area_column_candidates:
-        listed = " or ".join(f"“{names[n]}”" for n in detected.area_column_candidates if n in names)
+        found = tuple((n, names[n]) for n in detected.area_column_candidates if n in names)
         problems.append(
             CheckProblem(
                 "The area code may be in a column of its own",
-                f"If it is in {listed}, say so under “More about the file”.",
+                "The numbers look as if it was missing. With it they are read as a whole.",
                 True,
+                area_columns=found,
             )
         )
     rejected = {} if upload.preview is None else upload.preview.problems
@@ -163,6 +168,7 @@ async def check(request: Request, backend: Backend, who: Identity, renderer: Ren
         check_problems=check_problems(shown),
         profiles=profiles,
         shown_profiles=_shown_profiles(shown, profiles),
+        region=backend.settings.region,
         delimiters=_delimiters(shown),
         delimiter_now=_delimiter_word(shown),
         encodings=_ENCODINGS,

@@ -5,6 +5,8 @@ from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import quote, urlencode
 
+from pydantic import ValidationError
+from starlette.datastructures import FormData
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
@@ -213,14 +215,32 @@ _DECISIONS: Final[Mapping[str, Decide]] = {
 }
 
 
+def _other_reading(form: FormData) -> UploadOptions:
+    """How the file is to be read this time, as far as the form says.
+
+    Raises:
+        ProblemError: 400 for a region that cannot be.
+    """
+    column, region = (str(form.get(name, "")).strip() for name in ("phone_column", "region"))
+    chosen: dict[str, Any] = {"start": False}
+    if column:
+        chosen["phone_columns"] = (int(column) if column.isdigit() else column,)
+    if region:
+        chosen["region"] = region.upper()
+    try:
+        return UploadOptions.model_validate(chosen)
+    except ValidationError:
+        raise ProblemError(
+            400, "wrong-input", "There is no such country", "Go back and give two letters, like US or GB."
+        ) from None
+
+
 async def command(request: Request, backend: Backend, who: Identity, _renderer: Renderer) -> Response:
     """A button of the upload's page."""
     name = str(request.path_params["command"])
     upload_id = str(request.path_params["upload_id"])
     if name == "reprocess":
-        column = str((await request.form()).get("phone_column", "")).strip()
-        columns = {"phone_columns": (int(column) if column.isdigit() else column,)} if column else {}
-        fresh = await reprocess(backend, who, upload_id, UploadOptions.model_validate({"start": False} | columns))
+        fresh = await reprocess(backend, who, upload_id, _other_reading(await request.form()))
         return RedirectResponse(f"{fresh.links.page}/check", 303)
     if name not in _DECISIONS:
         raise ProblemError(404, "not-found", "There is nothing here", "There is no such command.")

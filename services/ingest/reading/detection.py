@@ -26,10 +26,10 @@ def detect(path: Path, options: ReadOptions, limits: Limits) -> Detected:
 
 
 def _no_phones(detected: Detected) -> str:
-    looked_at = ", ".join(header for header in detected.columns if header.strip())[:500]
+    looked_at = ", ".join(" ".join(header.split()) for header in detected.columns if header.strip())[:500]
     where = f" on sheet {detected.sheet!r}" if detected.sheet else ""
     columns = f" Columns{where}: {looked_at}." if looked_at else f" The table{where} has no header."
     return (
         f"No column has enough cells that are phones in region {detected.region}.{columns} "
-        "If there is one, name it as phone_column, or choose another region."
+        "Name the column if there is one, or choose another region."
     )
