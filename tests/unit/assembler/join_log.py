@@ -1,5 +1,6 @@
 """A small Kafka for tests of the join: logs in memory, the readers' view of them, and what they mean taken together."""
 
+import weakref
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -94,6 +95,8 @@ class Reader:
     def __init__(self, log: Log, engine: Engine | None = None) -> None:
         self.log = log
         self.engine = engine or connect("sqlite://")
+        # Python 3.13 warns of a database that is collected while open.
+        weakref.finalize(self, self.engine.dispose)
         prepare(self.engine)
         self.restart()
 
