@@ -69,12 +69,15 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def simulator(folder: Path, *, latency_ms: int, limit: int = 10) -> Iterator[tuple[str, Path]]:
+def simulator(
+    folder: Path, *, latency_ms: int, limit: int = 10, window_seconds: float = 1.0
+) -> Iterator[tuple[str, Path]]:
     """The lookup API: its address and its log."""
     port, log = free_port(), folder / "simulator.jsonl"
     log.touch()
     command = [sys.executable, "-m", "deploy.local.simulator", "--port", str(port), "--log", str(log)]
     command += ["--latency-ms", str(latency_ms), "--limit", str(limit)]
+    command += ["--window-seconds", str(window_seconds)]
     with (folder / "simulator.out").open("wb") as out, subprocess.Popen(command, stdout=out, stderr=out) as process:
         try:
             _wait_for_port(port, process)
@@ -100,12 +103,17 @@ def stack(
     *,
     latency_ms: int = 50,
     limit: int = 10,
+    window_seconds: float = 1.0,
     scale: str = "worker=1,gate=1",
     env: dict[str, str] | None = None,
 ) -> Iterator[Stack]:
-    """The whole stack with a simulator of its own; everything is stopped at the end."""
+    """The whole stack with a simulator of its own; everything is stopped at the end.
+
+    `limit` and `window_seconds` are the simulator's; `env` tells the stack its own.
+    """
     data = folder / "data"
-    with simulator(folder, latency_ms=latency_ms, limit=limit) as (lookup_url, log):
+    simulated = simulator(folder, latency_ms=latency_ms, limit=limit, window_seconds=window_seconds)
+    with simulated as (lookup_url, log):
         command = [sys.executable, "-m", "deploy.local", "up", "--port", str(free_port()), "--data", str(data)]
         command += ["--kafka-port", str(free_port()), "--lookup-url", lookup_url, "--scale", scale]
         with (folder / "up.out").open("wb") as out:
