@@ -23,7 +23,7 @@ LONGEST_PAUSE_SECONDS = 5.0
 # aiokafka fails a record within its `request_timeout_ms` of 40 s, except that a send which waits for metadata while its
 # producer is stopped waits for ever. Two sends share a producer, and either may stop it.
 SEND_TIMEOUT_SECONDS = 60.0
-# At 250 calls a second a few results go together; a request each cost broker and gate a quarter of their time.
+# At 250 calls a second a few results go together; a request each took an eighth of the gate's time.
 LINGER_MS = 10
 log = logging.getLogger(__name__)
 _partition_of = DefaultPartitioner()
