@@ -9,7 +9,7 @@ from typing import NamedTuple
 from schemas.answers import Want, first_answer, is_fresh
 from schemas.lookups import LookupResult, Outcome, verdict_of
 from schemas.uploads import Failures
-from services.assembler.store.tables import State, result_id
+from services.assembler.store.values import State, result_id
 
 CACHED_PHONES = 100_000
 """About 35 MB; phones beyond it are read from SQL again."""

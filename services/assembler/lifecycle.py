@@ -34,7 +34,7 @@ from schemas.uploads import (
 )
 from services.assembler.candidates import PartialRound, UploadWant
 from services.assembler.store.records import UploadRecord
-from services.assembler.store.tables import EPOCH
+from services.assembler.store.values import EPOCH
 
 NEVER = datetime.max.replace(tzinfo=EPOCH.tzinfo)
 """`accept_since` of an upload that has not been started: only a result that names it can answer."""

@@ -14,7 +14,7 @@ from schemas.rows import RowError
 from schemas.settings import Settings
 from schemas.uploads import Detected, Preview, UploadOptions
 from services.assembler.store.records import StoredRow, UploadRecord
-from services.assembler.store.tables import State, from_micros
+from services.assembler.store.values import State, from_micros
 
 M = TypeVar("M", bound=Message)
 

@@ -1,8 +1,8 @@
 """Decides which call is made next and what each reply means: results, retries, dead letters, pauses. Pure."""
 
-from collections import Counter
+from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from schemas import topics
@@ -19,9 +19,10 @@ from schemas.lookups import (
 )
 from services.lookup.fold import Fold
 from services.lookup.health import Health
-from services.lookup.lanes import Ask, Entry, Stage
+from services.lookup.lanes import Ask, Entry, Lane, Stage
 from services.lookup.providers.protocol import AccountProblem, Found, NotValid, Reply, Wait
 from services.lookup.retries import GiveUp, History, decide
+from services.lookup.tally import Tally
 
 
 @dataclass(slots=True, eq=False)
@@ -52,37 +53,18 @@ class Records:
     forget_retry: bool = False
 
 
-@dataclass(slots=True)
-class Tally:
-    """Counts for the status, carried on from one active gate to the next.
-
-    What a gate counted in its last half second is lost when it is killed; for exact figures there are the results.
-    """
-
-    retries: int = 0
-    dead_letters: int = 0
-    calls_by_upload: Counter[str] = field(default_factory=Counter)
-    retries_by_upload: Counter[str] = field(default_factory=Counter)
-
-    def go_on_from(self, last: LookupStatus) -> None:
-        """Counts only grow: if this process was active before, its own may be ahead of what it said last."""
-        self.retries = max(self.retries, last.retries)
-        self.dead_letters = max(self.dead_letters, last.dead_letters)
-        self.calls_by_upload |= Counter({lane.upload_id: lane.calls for lane in last.lanes})
-        self.retries_by_upload |= Counter({lane.upload_id: lane.retries for lane in last.lanes})
-
-
 class GateCore:
     """The gate without its clock, its sockets and its log.
 
     A call goes: `next_call`, then `withdrawn` if it was not made after all, or `replied`; when the records that
-    `replied` asks for are acknowledged, `recorded`.
+    `replied` asks for are acknowledged, `recorded`. What `next_call` refused to call waits in `next_refused`.
     """
 
     def __init__(self, *, provider: str, max_attempts: int, random: Callable[[], float]) -> None:
         self.fold = Fold()
         self.health = Health()
         self.tally = Tally()
+        self._refused: deque[Records] = deque()
         self._provider = provider
         self._max_attempts = max_attempts
         self._random = random
@@ -102,11 +84,38 @@ class GateCore:
         self.fold.queue.advance(now)
         if self.fold.paused or not self.health.may_call(now):
             return None
-        taken = self.fold.queue.take()
-        if taken is None:
-            return None
-        entry, lane = taken
-        return Call(entry=entry, payer=lane.upload_id, probe=self.health.call_begins())
+        while (taken := self.fold.queue.take()) is not None:
+            entry, lane = taken
+            if self.tally.may_pay(lane.upload_id, self.fold.max_calls(lane.upload_id)):
+                self.tally.begins(lane.upload_id)
+                return Call(entry=entry, payer=lane.upload_id, probe=self.health.call_begins())
+            self._refused.append(self._refuse(entry, lane, now))
+        return None
+
+    def next_refused(self) -> Records | None:
+        """What fails a phone whose upload has paid for as many calls as it may; goes on with `recorded`."""
+        return self._refused.popleft() if self._refused else None
+
+    def _refuse(self, entry: Entry, lane: Lane, now: datetime) -> Records:
+        """A failure for this upload alone. Whoever else awaits the phone goes on waiting for it, and its history stays.
+
+        Data that others pay for later still answers the upload's row: an answer beats a failure.
+        """
+        mine = tuple(ask for ask in entry.asks if ask.lane is lane)
+        history = self.fold.history(entry.phone)
+        forget_retry = False
+        if len(mine) == len(entry.asks):
+            forget_retry = self.fold.histories.pop(entry.phone, None) is not None
+        else:
+            history = replace(history, calls=())
+        error = AttemptError(
+            error_class="wait",
+            code="max_calls",
+            detail=f"the upload had paid for all of its {self.fold.max_calls(lane.upload_id)} calls",
+            at=now,
+        )
+        result = self._compose(entry.phone, history.failed(error, counts=False), "failed", now, asks=mine)
+        return Records(entry.phone, result=result, forget_retry=forget_retry)
 
     def next_change_at(self) -> float | None:
         """When time alone may make another call possible, seconds since the epoch."""
@@ -124,6 +133,10 @@ class GateCore:
 
     def withdrawn(self, call: Call) -> None:
         """The call was not made: its phone, if still wanted, keeps its place."""
+        self.tally.ends(call.payer, written=False)
+        self._put_back(call)
+
+    def _put_back(self, call: Call) -> None:
         self.health.not_called(probe=call.probe)
         self.fold.queue.release(call.entry)
 
@@ -133,16 +146,16 @@ class GateCore:
         A phone that is tried again is back in the queue at once; one with a result stays called until `recorded`.
         """
         history = self.fold.history(call.phone)
+        self.tally.ends(call.payer, written=call.written)
         if call.written:
             history = history.paid_by(call.payer)
-            self.tally.calls_by_upload[call.payer] += 1
         if isinstance(reply, Found | NotValid):
             self.health.answered(call.phone, probe=call.probe)
             outcome: Outcome = "ok" if isinstance(reply, Found) else "not_valid"
             data = reply.data if isinstance(reply, Found) else None
             return self._result(call.entry, history, outcome, now, data=data)
         if not may_fail:
-            self.withdrawn(call)
+            self._put_back(call)
             return Records(call.phone)
         return self._failed(call, history, reply, now)
 
@@ -196,8 +209,7 @@ class GateCore:
         if self.health.standing == "account_problem" and self.health.probe_at is not None:
             # If there is another phone, that one is the next probe: it tells whether this one was to blame.
             at = max(at, self.health.probe_at + timedelta(seconds=1))
-        self.tally.retries += 1
-        self.tally.retries_by_upload[call.payer] += 1
+        self.tally.retried(call.payer)
         history = self.fold.histories[call.phone] = history.until(at)
         self.fold.queue.back_off(call.entry, at)
         return Records(call.phone, retries=(history.record(call.phone), *self._rewrite(forgiven)))

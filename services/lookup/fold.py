@@ -15,6 +15,7 @@ from schemas.uploads import (
     ResumeUpload,
     SetOptions,
     SetPriority,
+    StartUpload,
     UploadEvent,
     UploadOpened,
 )
@@ -46,10 +47,12 @@ class LogRecord:
 
 @dataclass(slots=True)
 class Control:
-    """What people decided about an upload. `priority` None: as its requests say."""
+    """What people decided about an upload. `priority` None: as its requests say; `max_calls` None: no cap."""
 
     is_opened: bool = False
+    is_started: bool = False
     priority: int | None = None
+    max_calls: int | None = None
     paused: bool = False
     withdrawn: bool = False
 
@@ -121,6 +124,11 @@ class Fold:
         control = self._controls.get(upload_id)
         return control is not None and control.withdrawn
 
+    def max_calls(self, upload_id: str) -> int | None:
+        """The cap on the calls that the upload may pay for; None: there is none."""
+        control = self._controls.get(upload_id)
+        return None if control is None else control.max_calls
+
     def history(self, phone: str) -> History:
         return self.histories.get(phone, NEW)
 
@@ -182,10 +190,18 @@ class Fold:
         if isinstance(event, UploadOpened):
             if not control.is_opened:
                 control.is_opened = True
+                control.is_started = event.options.start
+                control.max_calls = event.options.max_calls
                 self._set_priority(event.upload_id, control, event.options.priority)
+        elif isinstance(event, StartUpload):
+            if not control.is_started:
+                control.is_started = True
+                control.max_calls = control.max_calls if event.max_calls is None else event.max_calls
         elif isinstance(event, SetPriority):
             self._set_priority(event.upload_id, control, event.priority)
         elif isinstance(event, SetOptions):
+            if not control.is_started:
+                control.max_calls = event.options.max_calls
             self._set_priority(event.upload_id, control, event.options.priority)
         elif isinstance(event, PauseUpload | ResumeUpload):
             control.paused = isinstance(event, PauseUpload)

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from datetime import UTC, datetime
 from time import monotonic_ns
@@ -77,12 +77,17 @@ class Dispatcher:
     def _start_calls(self) -> None:
         while self._has_room() and self._permit_is_near():
             call = self._core.next_call(datetime.now(UTC))
+            while (refused := self._core.next_refused()) is not None:
+                self._begin(self._recorder.write(refused))
             if call is None:
                 return
             self._unwritten += 1
-            task = asyncio.create_task(self._make(call))
-            self._tasks.add(task)
-            task.add_done_callback(self._ended)
+            self._begin(self._make(call))
+
+    def _begin(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
 
     def _has_room(self) -> bool:
         ahead = min(MOST_AHEAD, max(1, math.ceil(LEAD_SECONDS * self._limiter.calls_per_second)))

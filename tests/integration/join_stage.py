@@ -26,7 +26,8 @@ from services.assembler.store.dialect import connect
 from services.assembler.store.meta import prepare
 from services.assembler.store.reads import upload as read_upload
 from services.assembler.store.records import UploadRecord
-from services.assembler.store.tables import State, rows, uploads
+from services.assembler.store.tables import rows, uploads
+from services.assembler.store.values import State
 from services.runtime.kafka import make_consumer, make_producer, partitions_of, read_to_end, started, topic_name
 
 DEADLINE_SECONDS = 60.0

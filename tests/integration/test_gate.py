@@ -8,7 +8,7 @@ from aiokafka.partitioner import DefaultPartitioner
 from schemas import topics as registry
 from schemas.codec import decode
 from schemas.lookups import DeadLetter, LookupCommand
-from schemas.uploads import CancelUpload, PauseUpload, ResumeUpload
+from schemas.uploads import CancelUpload, PauseUpload, ResumeUpload, UploadOpened, UploadOptions
 from tests.integration.gate_process import NOW, GateStand, on_stand, phone, wait_until
 
 FAILS_TWICE = "+19415550102"
@@ -153,6 +153,20 @@ async def test_cancel_pause_and_resume_act_on_the_backlog(broker: str, topics: s
         await stand.send(registry.UPLOAD_EVENTS, [("u2", ResumeUpload(upload_id="u2", at=NOW))])
         await stand.wait_for_no_requests()
         assert {phone(number) for number in range(190, 230)} <= {each.phone for each in stand.api.arrivals()}
+
+
+async def test_a_cap_on_calls_holds_in_the_apis_log(broker: str, topics: str, tmp_path: Path) -> None:
+    async with on_stand(broker, topics, tmp_path, "--latency-ms", "10") as stand:
+        options = UploadOptions(max_calls=6)
+        opened = UploadOpened(upload_id="u1", at=NOW, name="a.csv", owner="owner-1", options=options)
+        await stand.send(registry.UPLOAD_EVENTS, [("u1", opened)])
+        await stand.want([ALWAYS_500, FAILS_TWICE, *(phone(number) for number in range(4))], "u1")
+        stand.start_gate()
+        await stand.wait_for_no_requests()
+        assert len(stand.api.arrivals()) == 6
+        assert await paid_calls(stand) == {"u1": 6}
+        failed = {each.phone: each.error.code for each in await stand.results() if each.error is not None}
+        assert failed == {ALWAYS_500: "max_calls", FAILS_TWICE: "max_calls"}
 
 
 async def test_all_calls_can_be_paused(broker: str, topics: str, tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ from services.assembler.joining.work import Work
 from services.assembler.store.dialect import upsert
 from services.assembler.store.result_writes import delete_results
 from services.assembler.store.row_writes import erase_phone
-from services.assembler.store.tables import State, erasures, from_micros, to_micros
+from services.assembler.store.tables import erasures
+from services.assembler.store.values import State, from_micros, to_micros
 
 
 class Erasures:

@@ -14,8 +14,8 @@ from services.assembler.store.dead_letters import dismiss
 from services.assembler.store.records import AuditEntry, UploadRecord
 from services.assembler.store.row_writes import open_rows_of_upload, rows_answered_after
 from services.assembler.store.sweeps import request_sweep
-from services.assembler.store.tables import State, result_id, to_micros
 from services.assembler.store.upload_writes import add_audit, save_facts
+from services.assembler.store.values import State, result_id, to_micros
 
 _HEAD = frozenset({"type", "upload_id", "at", "by"})
 

@@ -8,7 +8,8 @@ from services.assembler.decoding import PartitionBatch
 from services.assembler.joining.work import Work
 from services.assembler.store.dialect import insert_or_ignore
 from services.assembler.store.result_writes import count_known
-from services.assembler.store.tables import plan_answers, to_micros
+from services.assembler.store.tables import plan_answers
+from services.assembler.store.values import to_micros
 
 
 def join_questions(work: Work, batches: Iterable[PartitionBatch]) -> None:

@@ -16,7 +16,7 @@ from services.assembler.store.row_writes import (
     replace_rows,
     set_rounds,
 )
-from services.assembler.store.tables import State, to_micros
+from services.assembler.store.values import State, to_micros
 
 _Key = tuple[int, int]
 log = logging.getLogger(__name__)

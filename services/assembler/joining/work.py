@@ -11,8 +11,8 @@ from services.assembler.lifecycle import want_of
 from services.assembler.store.records import UploadRecord
 from services.assembler.store.result_writes import candidates_of
 from services.assembler.store.row_writes import HeldRow, RowMove, move_rows
-from services.assembler.store.tables import State, to_micros
 from services.assembler.store.upload_writes import open_uploads, uploads_by_number
+from services.assembler.store.values import State, to_micros
 
 
 @dataclass(slots=True)

@@ -9,17 +9,8 @@ from sqlalchemy import ColumnElement, Connection, Select, and_, distinct, exists
 from schemas.uploads import Failures
 from services.assembler.store.dialect import insert_or_ignore
 from services.assembler.store.records import DeadLetterFilter, DeadLetterGroup, StoredDeadLetter
-from services.assembler.store.tables import (
-    EPOCH,
-    State,
-    dismissals,
-    from_micros,
-    is_open,
-    results,
-    rows,
-    to_micros,
-    uploads,
-)
+from services.assembler.store.tables import dismissals, is_open, results, rows, uploads
+from services.assembler.store.values import EPOCH, State, from_micros, to_micros
 
 _FAILED = rows.join(uploads, uploads.c.no == rows.c.upload_no).join(results, results.c.id == rows.c.result_id)
 

@@ -20,18 +20,8 @@ from services.assembler.store.records import (
     UploadCursor,
     UploadRecord,
 )
-from services.assembler.store.tables import (
-    State,
-    audit,
-    fences,
-    from_micros,
-    meta,
-    results,
-    row_changes,
-    rows,
-    tallies,
-    uploads,
-)
+from services.assembler.store.tables import audit, fences, meta, results, row_changes, rows, tallies, uploads
+from services.assembler.store.values import State, from_micros
 
 
 def reading(engine: Engine) -> Any:

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from schemas.uploads import Counts, UploadState
-from services.assembler.store.tables import State
+from services.assembler.store.values import State
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,8 @@ from sqlalchemy import Connection, delete, select
 from schemas.lookups import LookupResult
 from services.assembler.candidates import Candidate, Named, named
 from services.assembler.store.dialect import insert_or_ignore
-from services.assembler.store.tables import from_micros, results, to_micros
+from services.assembler.store.tables import results
+from services.assembler.store.values import from_micros, to_micros
 
 PHONES_PER_QUERY = 1000
 

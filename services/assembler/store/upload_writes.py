@@ -11,7 +11,8 @@ from sqlalchemy import Connection, case, literal, select, update
 from services.assembler.changes import UploadChanges
 from services.assembler.store.dialect import insert_or_ignore, upsert, upsert_adding
 from services.assembler.store.records import AuditEntry, UploadRecord
-from services.assembler.store.tables import Instant, State, audit, from_micros, outbox, row_changes, tallies, uploads
+from services.assembler.store.tables import audit, outbox, row_changes, tallies, uploads
+from services.assembler.store.values import Instant, State, from_micros
 
 HELD_VERSIONS = 256
 """Versions of an upload whose changed rows are held for live views."""

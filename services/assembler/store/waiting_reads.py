@@ -8,7 +8,8 @@ from sqlalchemy import ColumnElement, Connection, select
 from services.assembler.store.dialect import by_index
 from services.assembler.store.fences import Offsets
 from services.assembler.store.records import UploadRecord
-from services.assembler.store.tables import State, fences, is_open, rows, uploads
+from services.assembler.store.tables import fences, is_open, rows, uploads
+from services.assembler.store.values import State
 
 _ALIVE = (uploads.c.created_at.is_not(None), uploads.c.deleted_at.is_(None), uploads.c.refused.is_(None))
 _WAITING = (uploads.c.waiting > 0, uploads.c.wanted_at.is_not(None), uploads.c.cancelled_at.is_(None))

@@ -9,7 +9,7 @@ from starlette.responses import Response
 from schemas.base import Message, Moment
 from schemas.interface import Page
 from services.assembler.store import reads
-from services.assembler.store.tables import to_micros
+from services.assembler.store.values import to_micros
 from services.assembler.web.backend import Backend
 from services.assembler.web.calls import Ask, Call, Input, Nothing, json_answer
 from services.assembler.web.cursors import decode_cursor, encode_cursor, whole_number

@@ -10,7 +10,7 @@ from schemas.uploads import FileLocation, UploadOpened, UploadOptions, UploadSta
 from services.assembler.commands import Accepted, Decision, Refused, Target
 from services.assembler.store import reads
 from services.assembler.store.records import UploadCursor, UploadRecord
-from services.assembler.store.tables import to_micros
+from services.assembler.store.values import to_micros
 from services.assembler.web.backend import Backend
 from services.runtime.identity import Identity
 from services.runtime.problems import ProblemError

@@ -16,7 +16,7 @@ from schemas.uploads import UploadState
 from services.assembler.commands import FINISHED
 from services.assembler.store import reads
 from services.assembler.store.records import RowFilter, UploadCursor
-from services.assembler.store.tables import to_micros
+from services.assembler.store.values import to_micros
 from services.assembler.views import row_view
 from services.assembler.web.backend import Backend
 from services.assembler.web.calls import Ask, Call, Input, Nothing, json_answer

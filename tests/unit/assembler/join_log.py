@@ -30,7 +30,8 @@ from services.assembler.store.meta import prepare
 from services.assembler.store.reads import list_uploads
 from services.assembler.store.reads import upload as read_upload
 from services.assembler.store.records import UploadRecord
-from services.assembler.store.tables import State, outbox, rows, uploads
+from services.assembler.store.tables import outbox, rows, uploads
+from services.assembler.store.values import State
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 PHONES = tuple(f"+141555501{number:02d}" for number in range(6))

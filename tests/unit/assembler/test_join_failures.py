@@ -20,7 +20,7 @@ from services.assembler.store.reads import list_audit, queue_totals
 from services.assembler.store.records import DeadLetterFilter
 from services.assembler.store.sweeps import open_requests
 from tests.unit.assembler.join_log import PHONES, Log, Reader, lookup_result
-from tests.unit.assembler.test_joining import U, World
+from tests.unit.assembler.test_joining import OTHER, U, World
 
 
 @pytest.fixture
@@ -142,3 +142,15 @@ def test_what_operators_did_is_in_the_audit_list_and_no_upload(world: World) -> 
         + [(action, "jane", "") for action in ("pause_calls", "resume_calls", "forget_phone", "sweep")]
     )
     assert [upload.id for upload in world.reader.opened_uploads()] == [U]
+
+
+def test_a_phone_that_two_uploads_await_costs_a_redrive_one_call(world: World) -> None:
+    for upload_id in (U, OTHER):
+        world.open(upload_id)
+        world.row(1, PHONES[0], upload_id=upload_id)
+        world.fed(1, upload_id=upload_id)
+    world.result(PHONES[0], "failed", (U, 0), (OTHER, 0))
+    world.reader.read_all()
+    with world.reader.engine.connect() as connection:
+        assert count_phones(connection, DeadLetterFilter(), [U, OTHER]) == 1
+        assert count_dead_letters(connection) == 2, "each upload has it on its list"

@@ -13,7 +13,7 @@ from services.assembler.store.progress_reads import changed_uploads, unfinished_
 from services.assembler.store.records import DeadLetterFilter
 from services.assembler.store.result_writes import candidates_of
 from services.assembler.store.row_writes import open_rows_of_phones, open_rows_of_upload
-from services.assembler.store.tables import State
+from services.assembler.store.values import State
 from services.assembler.store.waiting_reads import waiting_rows
 
 READS: dict[str, tuple[Callable[[Connection], object], str]] = {

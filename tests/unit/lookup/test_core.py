@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from schemas import topics
 from schemas.codec import encode
 from schemas.lookups import LookupRequest, PhoneData
-from schemas.uploads import CancelUpload, PauseUpload, UploadEventBase
+from schemas.uploads import CancelUpload, PauseUpload, StartUpload, UploadEventBase, UploadOpened, UploadOptions
 from services.lookup.core import Call, GateCore, Records
 from services.lookup.fold import LogRecord
 from services.lookup.providers.protocol import AccountProblem, Found, NotValid, Reply, Wait
@@ -312,6 +312,52 @@ def test_a_call_that_never_reached_the_socket_is_not_paid() -> None:
     records = bench.core.replied(call, Wait("no_connection", "refused"), bench.now, may_fail=True)
     assert records.result is not None
     assert records.result.calls == ()
+
+
+def test_a_cap_on_calls_is_kept_exactly_retries_and_calls_in_progress_included() -> None:
+    bench = Bench()
+    options = UploadOptions(max_calls=3)
+    bench.event(UploadOpened(upload_id="u1", at=NOW, name="a.csv", owner="owner-1", options=options))
+    bench.want(*(request(number, "u1") for number in range(3)))
+    bench.call(BROKEN)
+    begun = [bench.begin(), bench.begin()]
+    bench.wait(60)
+    assert bench.core.next_call(bench.now) is None, "the phone that failed has no third call to spend"
+    refused = bench.core.next_refused()
+    assert refused is not None
+    assert refused.result is not None
+    assert refused.result.error is not None
+    assert (refused.phone, refused.result.error.code, refused.forget_retry) == (phone(0), "max_calls", True)
+    bench.written.append(refused)
+    bench.core.recorded(refused, 0)
+    for call in begun:
+        bench.end(call, OK)
+    assert bench.core.next_refused() is None
+    assert bench.accounted == {"u1": 3}
+    assert list(bench.core.fold.queue.lanes) == []
+
+
+def test_a_call_that_was_not_made_is_not_spent() -> None:
+    bench = Bench()
+    bench.event(StartUpload(upload_id="u1", at=NOW, max_calls=1))
+    bench.want(request(1, "u1"))
+    bench.core.withdrawn(bench.begin())
+    assert bench.call(OK).result is not None
+
+
+def test_a_spent_cap_does_not_keep_others_from_a_shared_phone() -> None:
+    bench = Bench()
+    bench.event(UploadOpened(upload_id="u1", at=NOW, name="a", owner="o", options=UploadOptions(max_calls=0)))
+    bench.want(request(1, "u1"), request(1, "u2"))
+    call = bench.core.next_call(bench.now)
+    refused = bench.core.next_refused()
+    if refused is not None:
+        assert refused.result is not None
+        assert [answered.upload_id for answered in refused.result.answers] == ["u1"]
+        bench.core.recorded(refused, 0)
+        call = bench.core.next_call(bench.now)
+    assert call is not None
+    assert call.payer == "u2"
 
 
 replies = st.sampled_from([OK, NotValid(), BROKEN, BROKEN, REFUSED])
