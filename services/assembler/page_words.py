@@ -140,11 +140,19 @@ def stages(upload: Upload) -> list[Stage]:
     return [Stage(step, when) for step, when in zip(steps, whens, strict=True)]
 
 
+PROBLEMS_IN_BRIEF: Final[Mapping[str, str]] = {
+    "no_phone": "Empty cell",
+    "not_a_phone": "Not a phone number",
+    "lost_digits": "Digits lost",
+}
+"""For tables, where one long sentence would push all other columns out of sight."""
+
+
 def row_words(row: Row) -> str:
     if row.result is not None and row.result.verdict is not None:
         return words.VERDICTS[row.result.verdict]
     if row.state == "rejected" and row.error is not None:
-        return words.PROBLEMS[row.error.code]
+        return PROBLEMS_IN_BRIEF.get(row.error.code, words.ROW_STATES[row.state])
     return words.ROW_STATES[row.state]
 
 
@@ -229,4 +237,5 @@ TEMPLATE_WORDS: Final[Mapping[str, Callable[..., object] | Mapping[str, str]]] =
     "row_state_words": words.ROW_STATES,
     "line_type_words": words.LINE_TYPES,
     "problem_words": words.PROBLEMS,
+    "brief_problem_words": PROBLEMS_IN_BRIEF,
 }

@@ -123,7 +123,7 @@ def facts_of(shown: Upload, rows: list[Row], now: datetime, settings: Settings) 
         "answered": counts.answered,
         "failed": counts.failed,
         "rejected": counts.rejected,
-        "unprocessed": counts.unprocessed if shown.state == "cancelled" else 0,
+        "unprocessed": counts.unprocessed if shown.state in commands.FINISHED else 0,
     }
     columns = () if shown.detected is None else shown.detected.columns
     has_titles = shown.detected is not None and shown.detected.header

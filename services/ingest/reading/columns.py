@@ -23,7 +23,7 @@ _CHANCE_LENGTHS: Final = range(6, 12)
 _CHANCE_TRIES: Final = 20
 
 _HINT_SCORES: Final[dict[Hint, float]] = {
-    "phone": 2.0, "none": 0.0, "lesser_phone": 0.2, "area_code": -9.0, "other": -0.5,
+    "phone": 2.0, "none": 0.0, "lesser_phone": 0.2, "area_code": -9.0, "result": -9.0, "other": -0.5,
 }  # fmt: skip
 
 
@@ -47,7 +47,7 @@ class Evidence:
 
     @property
     def is_phone(self) -> bool:
-        if not self.filled or self.hint == "area_code":
+        if not self.filled or self.hint in ("area_code", "result"):
             return False
         if self.hint in ("phone", "lesser_phone"):
             return max(self.valid_share, self.local_share) >= LEAST_SHARE_BY_HEADER
@@ -67,8 +67,16 @@ def evidence_of(rows: Sequence[Sequence[str]], headers: Sequence[str], region: s
 
 
 def phone_columns(evidence: Sequence[Evidence]) -> list[int]:
-    """The columns of phones, the best first; the leftmost of equals."""
-    found = [one for one in evidence if one.is_phone] or [one for one in evidence if one.could_be_phone]
+    """The columns of phones, the best first; the leftmost of equals.
+
+    A file of rows that went wrong comes back with few phones where the person's numbers are, and with some among the
+    results: what the person's own column is called decides, and results only where nothing else is left.
+    """
+    found = [one for one in evidence if one.is_phone]
+    if not found and any(one.hint == "result" for one in evidence):
+        found = [one for one in evidence if one.filled and one.hint in ("phone", "lesser_phone")]
+    found = found or [one for one in evidence if one.could_be_phone]
+    found = found or [one for one in evidence if one.hint == "result" and one.valid_share >= LEAST_SHARE_BY_CONTENT]
     return [one.column for one in sorted(found, key=lambda one: (-round(one.score, 2), one.column))]
 
 

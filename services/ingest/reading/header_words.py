@@ -4,8 +4,11 @@ import re
 import unicodedata
 from typing import Final, Literal
 
-Hint = Literal["phone", "lesser_phone", "area_code", "other", "none"]
-"""lesser_phone: fax, teletype. area_code: belongs before a phone. other: surely no phone. none: says nothing."""
+Hint = Literal["phone", "lesser_phone", "area_code", "result", "other", "none"]
+"""lesser_phone: fax, teletype. area_code: belongs before a phone. result: added by an earlier run of this service.
+
+other: surely no phone. none: says nothing."""
+RESULT_PREFIX: Final = "scrub_"
 
 _AREA: Final = re.compile(
     r"\barea ?code\b|\barea\b.*\bcode\b|vorwahl|\bdial(?:l?ing)? ?code\b|\bcountry ?code\b|\bstd ?code\b|\bprefix|"
@@ -35,6 +38,8 @@ _OTHER: Final = re.compile(
 
 def hint_of(header: str) -> Hint:
     """The meaning of a header text in any of some twenty languages; case, accents and underscores do not matter."""
+    if header.strip().casefold().startswith(RESULT_PREFIX):
+        return "result"
     text = plain_words(header)
     if _AREA.search(text):
         return "area_code"

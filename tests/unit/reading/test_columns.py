@@ -183,3 +183,26 @@ def test_profiles_show_each_column(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_what_headers_say(header: str, hint: str) -> None:
     assert hint_of(header) == hint
+
+
+RESULTS = ["scrub_phone", "scrub_status", "scrub_error"]
+
+
+def again(count: int, good: int) -> list[list[str]]:
+    """Rows of a result file, of which so many have a number that was valid."""
+    rows = [["id", "Phone", *RESULTS]]
+    rows += [[str(n), phone(n), f"+1415555{100 + n:04d}", "failed", "gave_up"] for n in range(good)]
+    return rows + [[str(n), f"call me {n}", "", "rejected", "not_a_phone"] for n in range(good, count)]
+
+
+@pytest.mark.parametrize("good", [0, 1, 5, 20])
+def test_results_of_an_earlier_run_are_not_taken_for_the_numbers(tmp_path: Path, good: int) -> None:
+    detected = detected_in(tmp_path, written(again(20, good)).encode())
+    assert detected.phone_columns == (1,)
+    assert detected.other_phone_columns == ()
+
+
+def test_the_numbers_of_an_earlier_run_will_do_where_they_are_all_there_is(tmp_path: Path) -> None:
+    rows = [["Name", "scrub_phone"], *([f"P {n}", f"+1415555{100 + n:04d}"] for n in range(9))]
+    detected = detected_in(tmp_path, written(rows).encode())
+    assert detected.phone_columns == (1,)
