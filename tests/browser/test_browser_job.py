@@ -64,6 +64,46 @@ def test_the_wrong_column_is_corrected_before_anything_is_spent(open_page: OpenP
     expect(page.get_by_text(f"people-{area}.csv")).to_have_count(0)
 
 
+def test_an_area_code_in_its_own_column_is_offered_by_a_button(open_page: OpenPage, area: int, tmp_path: Path) -> None:
+    file = tmp_path / f"split-{area}.csv"
+    lines = ["Name,Area,Phone", *(f"Person {n},{area},555-01{n:02d}" for n in range(12))]
+    file.write_text("\r\n".join(lines) + "\r\n", encoding="utf-8")
+    page = open_page("/")
+    choose_file(page, file)
+    expect(page.get_by_text("No row has a usable phone number")).to_be_visible()
+    expect(page.locator("#do-start")).to_be_disabled()
+    page.get_by_role("button", name="Area code is in “Area”").click()
+    expect(page.get_by_role("button", name="Start 12 calls")).to_be_enabled()
+    expect(page.get_by_text(f"+1{area}5550100")).to_be_visible()
+    page.get_by_role("button", name="Discard").click()
+
+
+def test_a_file_without_phones_says_so_and_can_be_read_otherwise(
+    open_page: OpenPage, area: int, tmp_path: Path
+) -> None:
+    file = tmp_path / f"other-{area}.csv"
+    file.write_text("Name,Contact\r\n" + "Ada,020 7946 0018 or ask\r\n" + "Bob,nobody\r\n" * 9, encoding="utf-8")
+    page = open_page("/")
+    choose_file(page, file)
+    expect(page.get_by_text("No column with phones was found")).to_be_visible()
+    page.get_by_label("The column with the numbers").fill("Contact")
+    page.get_by_label("The country of the numbers").fill("gb")
+    page.get_by_role("button", name="Check again").click()
+    expect(page.get_by_role("button", name="Start 1 call")).to_be_visible()
+    expect(page.get_by_text("+442079460018")).to_be_visible()
+
+
+def test_what_a_sample_left_out_is_said_and_can_be_looked_up(open_page: OpenPage, area: int, tmp_path: Path) -> None:
+    page = open_page("/")
+    choose_file(page, write_file(tmp_path, area, 30))
+    page.get_by_text("Start with less").click()
+    page.get_by_label("A sample of the first rows").fill("4")
+    page.get_by_role("button", name="Start the sample").click()
+    expect(page.locator("#now")).to_contain_text("4 of 30 rows answered, 26 not looked up.")
+    page.get_by_role("button", name="Look up the rest").click()
+    expect(page.get_by_role("button", name="Start 26 calls")).to_be_visible()
+
+
 def test_stopping_keeps_what_is_known(open_page: OpenPage, area: int, tmp_path: Path) -> None:
     page = open_page("/")
     choose_file(page, write_file(tmp_path, area, 200))
@@ -158,8 +198,8 @@ def test_everything_works_without_scripts(open_page: OpenPage, area: int, tmp_pa
 
 def test_the_keyboard_alone_is_enough(open_page: OpenPage, area: int, tmp_path: Path) -> None:
     page = open_page("/")
-    # Playwright asks the renderer in the background to hand over its dialog: up to 27 ms, in which a key press overtakes
-    # it. A command of the same session that has been answered, as `evaluate` below, shows that this one has been too.
+    # Playwright asks the renderer in the background to hand over its dialog: up to 27 ms, in which a key press may
+    # overtake it. A command of the same session that has been answered, as `evaluate` below, shows that this one was.
     page.on("filechooser", lambda _chooser: None)
     page.keyboard.press("Tab")
     expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
@@ -167,7 +207,9 @@ def test_the_keyboard_alone_is_enough(open_page: OpenPage, area: int, tmp_path: 
     expect(page.locator("#main")).to_be_focused()
     for _ in range(40):
         page.keyboard.press("Tab")
-        if page.evaluate("() => document.activeElement.id") == "choose":
+        focused = page.evaluate("() => document.activeElement.id")
+        assert focused != "file", "the focus is where nobody sees it"
+        if focused == "choose":
             break
     expect(page.locator("#choose")).to_be_focused()
     with page.expect_file_chooser() as chooser:
