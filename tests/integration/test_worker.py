@@ -10,7 +10,7 @@ import pytest
 from schemas.codec import decode
 from schemas.rows import BadRecord
 from schemas.settings import Settings
-from schemas.topics import BAD_RECORDS, LOOKUP_REQUESTS, LOOKUP_RESULTS, UPLOAD_ROWS
+from schemas.topics import BAD_RECORDS, LOOKUP_PHONES_CHANGELOG, LOOKUP_REQUESTS, LOOKUP_RESULTS, UPLOAD_ROWS
 from services.runtime.process import EXIT_CRASHED
 from tests.integration.worker_process import (
     NOW,
@@ -202,6 +202,29 @@ async def test_a_lost_folder_is_rebuilt_from_the_changelog(
     await cluster.add_rows(a_row(number + 1, phone(number)) for number in range(3_001))
     await all_read(cluster)
     assert [request.phone for request in await cluster.requests()] == [phone(3_000)]
+
+
+async def test_a_table_ahead_of_its_changelog_is_removed_and_the_worker_works_again(
+    cluster: Cluster, start_worker: StartWorker
+) -> None:
+    """As after a changelog that was deleted and made again. What it held has to be read again: see the runbook."""
+    await cluster.add_results(a_result(phone(number)) for number in range(3_000))
+    worker = start_worker()
+    await all_read(cluster)
+    assert worker.stop() == 0
+    await cluster.make_again(LOOKUP_PHONES_CHANGELOG)
+    worker.start()
+
+    async def has_ended() -> bool:
+        return worker.process is not None and worker.process.poll() == EXIT_CRASHED
+
+    await wait_until(has_ended, what="the worker to find its table ahead of the changelog")
+    assert "ahead of its changelog" in worker.log.read_text()
+    worker.start()
+    await cluster.add_results([a_result(phone(3_000))])
+    await cluster.add_rows([a_row(1, phone(3_000)), a_row(2, phone(3_001))])
+    await all_read(cluster)
+    assert [request.phone for request in await cluster.requests()] == [phone(3_001)]
 
 
 async def test_a_second_worker_shares_the_work_and_takes_over_after_a_kill(

@@ -14,6 +14,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import GroupCoordinatorNotAvailableError
 
+from deploy.topics import create_topics
 from schemas import topics
 from schemas.codec import decode, encode
 from schemas.lookups import Answered, AttemptError, LookupRequest, LookupResult, Outcome, PhoneData
@@ -137,6 +138,17 @@ class Cluster:
     async def end(self, topic: Topic) -> int:
         partitions = await partitions_of(self.consumer, topic_name(topic, self.settings))
         return sum((await self.consumer.end_offsets(partitions)).values())
+
+    async def make_again(self, topic: Topic) -> None:
+        """Deletes a topic and everything on it, and makes it anew."""
+        name = topic_name(topic, self.settings)
+        await self.admin.delete_topics([name])
+
+        async def is_gone() -> bool:
+            return name not in await self.admin.list_topics()
+
+        await wait_until(is_gone, what=f"topic {topic.name} to be gone")
+        await create_topics(self.settings)
 
     async def partition_of(self, of: str) -> int:
         """The partition where a phone's records lie, found by writing one."""
