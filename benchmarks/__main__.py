@@ -6,16 +6,18 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import beside, hostile, known_rows, limit, scripts
+from benchmarks import beside, control, hostile, known_rows, limit, scripts
 from benchmarks.report import Figures, save, show
 
 BENCHMARKS: dict[str, Callable[[Path], Figures]] = {
     "limit": limit.run,
+    "other-limits": limit.other,
     "known-rows": known_rows.run,
     "small-beside-large": beside.run,
     "cost-per-row": known_rows.cost,
     "beside-scripts": scripts.run,
     "hostile": hostile.measure,
+    "control": control.run,
 }
 
 

@@ -168,6 +168,7 @@ _REASONS: Final[Mapping[str, str]] = {
     "throttled": "The lookup service asked us to slow down",
     "timeout": "The lookup service did not answer in time",
     "too_large": "The lookup service's answer was far too long",
+    "max_calls": "The upload had used all the calls that it was allowed",
 }
 _QUEUE_WORDS: Final[Mapping[str, str]] = {
     "paused": "All calls are paused",
