@@ -26,6 +26,7 @@ PURE = (
     "services/lookup/fold.py",
     "services/lookup/core.py",
     "services/lookup/lease.py",
+    "services/lookup/tally.py",
 )
 
 

@@ -19,6 +19,8 @@ from services.assembler.store.dialect import connect
 from services.assembler.store.records import SweepRecord
 from services.assembler.store.sweeps import get_sweep
 from services.assembler.surroundings import WORKER_GROUP
+from services.assembler.sweep import LOOK_SECONDS, PATIENCE_SECONDS
+from services.assembler.web.queue_calls import SWEEP_SECONDS
 from services.runtime.kafka import make_consumer, partitions_of, started, topic_name
 from tests.integration.join_stage import Stage, on_stage, phone, running_join, until
 from tests.unit.assembler.join_log import gate_status
@@ -127,6 +129,23 @@ async def test_a_sweep_waits_for_the_gate_to_take_up_all_requests(broker: str, t
         await until(answered, lambda: "the sweep found nothing to publish again")
         engine.dispose()
         assert await published_again(stage) == []
+
+
+async def test_whoever_asks_is_told_in_time_which_part_does_not_get_on(
+    broker: str, topics: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.assembler.sweep.PATIENCE_SECONDS", 1.0)
+    async with swept_stage(broker, topics, tmp_path) as (stage, _):
+        upload_id = await stage.open()
+        await stage.rows(upload_id, {1: phone(1)})
+        await stage.until_state(upload_id, "in_progress")
+        record = await ask_for_sweep(stage)
+        assert record.problem == "The lookup worker has not read all rows."
+
+
+def test_two_sweeps_fit_into_the_minute_that_somebody_waits() -> None:
+    """The one under way when somebody asks, and the one asked for; ten seconds are left to connect and to publish."""
+    assert 2 * PATIENCE_SECONDS + 2 * LOOK_SECONDS < SWEEP_SECONDS - 10
 
 
 async def test_an_upload_that_lacks_rows_ends_as_failed(
