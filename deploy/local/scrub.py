@@ -47,7 +47,9 @@ def run(flags: argparse.Namespace) -> int:
     file: Path = flags.file
     output: Path = flags.output or file.with_name(f"{file.stem}.scrubbed.csv")
     _refuse_unreadable(file)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # SIGINT too: a shell without job control starts what is in the background with it ignored.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     console = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
     try:
         with _service(flags, console) as url:

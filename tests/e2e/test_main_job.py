@@ -20,7 +20,7 @@ def test_each_distinct_phone_is_called_once_and_every_row_comes_back(stack: Runn
         upload = wait_until_finished(client, post(client, contacts))
         download = client.get(upload["links"]["result_csv"])
     results = assert_nothing_lost(contacts, download.text)
-    calls = Counter(call.phone for call in stack.calls() if call.phone.startswith("+1415"))
+    calls = Counter(call.phone for call in stack.calls() if call.phone.startswith("+14155551"))
     assert calls == Counter(distinct)
     assert {result["scrub_status"] for result in results} == {"answered"}
     assert upload["counts"] == upload["counts"] | {"rows": 600, "answered": 600, "calls": 60, "duplicates": 540}
@@ -47,10 +47,29 @@ def test_two_uploads_at_once_that_share_half_their_phones_call_each_once(stack: 
     with stack.client() as client:
         ids = [post(client, one), post(client, other)]
         uploads = [wait_until_finished(client, upload_id) for upload_id in ids]
-    calls = Counter(call.phone for call in stack.calls() if call.phone.startswith("+1312"))
+    calls = Counter(call.phone for call in stack.calls() if call.phone.startswith("+13125551"))
     assert calls == Counter(distinct)
     assert sum(upload["counts"]["calls"] for upload in uploads) == 60
     assert [upload["counts"]["answered"] for upload in uploads] == [40, 40]
+
+
+def test_a_stored_file_is_run_again_with_options_of_its_own(stack: RunningStack, tmp_path: Path) -> None:
+    distinct = phones(10, area=702)
+    contacts = write_contacts(tmp_path / "contacts.csv", distinct)
+    with stack.client() as client:
+        first = wait_until_finished(client, post(client, contacts))
+        answer = client.post(f"/v1/uploads/{first['id']}/reprocess", json={"max_age_seconds": 0, "priority": 2})
+        assert answer.status_code == 202, answer.text
+        opened = answer.json()
+        again = wait_until_finished(client, opened["id"])
+        download = client.get(again["links"]["result_csv"])
+    assert opened["state"] in {"pending", "checking", "in_progress"}
+    assert (opened["operation"], opened["parent_id"], opened["priority"]) == ("reprocess", first["id"], 2)
+    assert opened["sha256"] == first["sha256"]
+    assert_nothing_lost(contacts, download.text)
+    calls = Counter(call.phone for call in stack.calls() if call.phone.startswith("+17025551"))
+    assert calls == Counter(distinct * 2), "an age of 0 asks for every phone anew, once"
+    assert (first["counts"]["calls"], again["counts"]["calls"]) == (10, 10)
 
 
 def test_rows_that_cannot_be_used_come_back_with_their_reason(stack: RunningStack, tmp_path: Path) -> None:
