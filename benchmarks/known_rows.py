@@ -69,9 +69,11 @@ def _make_known(running: Stack, distinct: int) -> None:
 
 
 def _scrub_known(running: Stack, contacts: Path, rows: int) -> dict[str, Cell]:
+    running.look()
     before = {role: usage.cpu_seconds for role, usage in running.usage.items()}
     with running.client() as client:
         seconds, upload = scrub(client, contacts, deadline_seconds=_DEADLINE_SECONDS)
+    running.look()
     if upload["counts"]["answered"] != rows:
         raise RuntimeError(f"{upload['counts']['answered']} of {rows} rows were answered: the figures mean nothing")
     for role, usage in running.usage.items():

@@ -48,6 +48,16 @@ class Stack:
     pids: dict[str, int]
     simulator_log: Path
     usage: dict[str, Usage] = field(default_factory=dict)
+    _seen: dict[tuple[str, int], float] = field(default_factory=dict)
+    _looking: threading.Lock = field(default_factory=threading.Lock)
+
+    def look(self) -> None:
+        """Brings `usage` up to date."""
+        with self._looking:
+            for name, pid in self.current_pids().items():
+                role = name.rpartition("-")[0] or name
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    _sample(psutil.Process(pid), self.usage.setdefault(role, Usage()), self._seen, name)
 
     def client(self) -> httpx.Client:
         return httpx.Client(base_url=self.url, timeout=120)
@@ -144,22 +154,19 @@ def _wait_until_ready(ready: Path, process: "subprocess.Popen[bytes]") -> dict[s
 def _sampling(running: Stack) -> Iterator[None]:
     """Keeps `running.usage` up to date, four times a second."""
     stop = threading.Event()
-    thread = threading.Thread(target=_sample_until, args=(running, stop), daemon=True)
+
+    def look_until_stopped() -> None:
+        while not stop.wait(0.25):
+            running.look()
+
+    running.look()
+    thread = threading.Thread(target=look_until_stopped, daemon=True)
     thread.start()
     try:
         yield
     finally:
         stop.set()
         thread.join()
-
-
-def _sample_until(running: Stack, stop: threading.Event) -> None:
-    seen: dict[tuple[str, int], float] = {}
-    while not stop.wait(0.25):
-        for name, pid in running.current_pids().items():
-            role = name.rpartition("-")[0] or name
-            with contextlib.suppress(psutil.NoSuchProcess):
-                _sample(psutil.Process(pid), running.usage.setdefault(role, Usage()), seen, name)
 
 
 def _sample(process: psutil.Process, usage: Usage, seen: dict[tuple[str, int], float], name: str) -> None:

@@ -8,7 +8,15 @@ from schemas.base import Message, Moment
 from schemas.lookups import GateState, LineType, Outcome, Tristate, Verdict
 from schemas.parts import PartStatus
 from schemas.rows import RowError, RowState
-from schemas.uploads import Counts, Detected, Operation, Preview, UploadOptions, UploadState, WhyCode
+from schemas.uploads import (
+    Counts,
+    Detected,
+    Operation,
+    Preview,
+    UploadOptions,
+    UploadState,
+    WhyCode,
+)
 
 I = TypeVar("I")  # noqa: E741
 

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel
 
-from schemas import lookups, parts, rows, uploads
+from schemas import lookups, parts, rows, upload_events, uploads
 from schemas.interface import Upload
 
 Writer = Literal["http", "feeder", "worker", "gate", "join", "status", "producers", "every role"]
@@ -60,21 +60,21 @@ class Topic:
 
 
 _EVENTS: tuple[type[BaseModel], ...] = (
-    uploads.UploadOpened,
-    uploads.UploadChecking,
-    uploads.UploadChecked,
-    uploads.UploadRefused,
-    uploads.UploadFed,
-    uploads.StartUpload,
-    uploads.SetOptions,
-    uploads.PauseUpload,
-    uploads.ResumeUpload,
-    uploads.CancelUpload,
-    uploads.RetryFailed,
-    uploads.DismissFailed,
-    uploads.SetPriority,
-    uploads.DeleteUpload,
-    uploads.OperatorActed,
+    upload_events.UploadOpened,
+    upload_events.UploadChecking,
+    upload_events.UploadChecked,
+    upload_events.UploadRefused,
+    upload_events.UploadFed,
+    upload_events.StartUpload,
+    upload_events.SetOptions,
+    upload_events.PauseUpload,
+    upload_events.ResumeUpload,
+    upload_events.CancelUpload,
+    upload_events.RetryFailed,
+    upload_events.DismissFailed,
+    upload_events.SetPriority,
+    upload_events.DeleteUpload,
+    upload_events.OperatorActed,
 )
 
 UPLOAD_FILES = Topic("upload-files", "upload id", KeptDays(), ("http",), ("feeder",), ())

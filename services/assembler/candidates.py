@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from schemas.answers import Want, first_answer, is_fresh
 from schemas.lookups import LookupResult, Outcome, verdict_of
-from schemas.uploads import Failures
+from schemas.upload_events import Failures
 from services.assembler.store.values import State, result_id
 
 CACHED_PHONES = 100_000

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from schemas.uploads import (
+from schemas.upload_events import (
     CancelUpload,
     DeleteUpload,
     Failures,
@@ -15,9 +15,8 @@ from schemas.uploads import (
     SetPriority,
     StartUpload,
     UploadEvent,
-    UploadOptions,
-    UploadState,
 )
+from schemas.uploads import UploadOptions, UploadState
 
 FINISHED: Final = ("completed", "failed", "cancelled")
 MOST_ROUNDS: Final = 3

@@ -16,7 +16,8 @@ from schemas import topics
 from schemas.codec import UndecodableRecord, decode, decode_one_of, where_and_what
 from schemas.lookups import LookupResult
 from schemas.rows import RejectedRow
-from schemas.uploads import UPLOAD_EVENT, PlanQuestion, UploadEvent
+from schemas.upload_events import UPLOAD_EVENT, UploadEvent
+from schemas.uploads import PlanQuestion
 from services.assembler.store.fences import Offsets
 
 _MAX_INT = 2**31 - 1

@@ -10,10 +10,9 @@ from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import NamedTuple
 
-from schemas.uploads import (
+from schemas.upload_events import (
     CancelUpload,
     DeleteUpload,
-    Detected,
     DismissFailed,
     Failures,
     OperatorActed,
@@ -28,10 +27,9 @@ from schemas.uploads import (
     UploadEvent,
     UploadFed,
     UploadOpened,
-    UploadOptions,
     UploadRefused,
-    UploadState,
 )
+from schemas.uploads import Detected, UploadOptions, UploadState
 from services.assembler.candidates import PartialRound, UploadWant
 from services.assembler.store.records import UploadRecord
 from services.assembler.store.values import EPOCH

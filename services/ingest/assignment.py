@@ -10,7 +10,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from schemas import topics
 from schemas.codec import encode
 from schemas.settings import Settings
-from schemas.uploads import UploadEvent
+from schemas.upload_events import UploadEvent
 from services.ingest.capacity import is_too_much, too_many_calls
 from services.ingest.cases import Case, next_step, usable_checkpoint
 from services.ingest.checking import refused_event

@@ -5,10 +5,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Literal
 
-from schemas.uploads import (
+from schemas.upload_events import (
     CancelUpload,
     DeleteUpload,
-    FeedCheckpoint,
     SetOptions,
     SetPriority,
     StartUpload,
@@ -16,10 +15,9 @@ from schemas.uploads import (
     UploadEvent,
     UploadFed,
     UploadOpened,
-    UploadOptions,
-    UploadProgress,
     UploadRefused,
 )
+from schemas.uploads import FeedCheckpoint, UploadOptions, UploadProgress
 
 Step = Literal["check", "wait", "feed", "nothing"]
 """What an upload needs next.

@@ -8,7 +8,8 @@ from pathlib import Path
 from schemas import topics
 from schemas.codec import decode, encode
 from schemas.settings import Settings
-from schemas.uploads import Detected, PlanQuestion, UploadChecked, UploadRefused
+from schemas.upload_events import UploadChecked, UploadRefused
+from schemas.uploads import Detected, PlanQuestion
 from services.ingest.cases import Case
 from services.ingest.children import run_in_child
 from services.ingest.distinct import read_batches

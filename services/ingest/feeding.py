@@ -10,7 +10,8 @@ from aiokafka import AIOKafkaProducer
 from schemas import topics
 from schemas.codec import encode
 from schemas.settings import Settings
-from schemas.uploads import FeedCheckpoint, UploadFed
+from schemas.upload_events import UploadFed
+from schemas.uploads import FeedCheckpoint
 from services.ingest.cases import Case, Settled
 from services.ingest.partitioning import partition_of
 from services.ingest.prepared import PreparedReader

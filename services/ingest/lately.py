@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
-from schemas.uploads import DeleteUpload, UploadEvent, UploadOpened, UploadProgress, UploadRefused
+from schemas.upload_events import DeleteUpload, UploadEvent, UploadOpened, UploadRefused
+from schemas.uploads import UploadProgress
 
 _IDEMPOTENT_VERSION = 5
 _FINISHED = frozenset({"completed", "failed", "cancelled"})

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from schemas.codec import UndecodableRecord, decode, decode_one_of
-from schemas.uploads import UPLOAD_EVENT, FeedCheckpoint, UploadEvent, UploadProgress
+from schemas.upload_events import UPLOAD_EVENT, UploadEvent
+from schemas.uploads import FeedCheckpoint, UploadProgress
 from services.ingest.cases import Case, Settled, fold
 
 _FINISHED = frozenset({"completed", "failed", "cancelled"})

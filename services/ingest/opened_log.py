@@ -12,7 +12,8 @@ from aiokafka.errors import KafkaError
 from schemas import topics
 from schemas.codec import UndecodableRecord, decode, decode_one_of
 from schemas.settings import Settings
-from schemas.uploads import UPLOAD_EVENT, UploadOpened, UploadProgress
+from schemas.upload_events import UPLOAD_EVENT, UploadOpened
+from schemas.uploads import UploadProgress
 from services.ingest.lately import LatelyOpened
 from services.runtime.kafka import make_consumer, partitions_of, started, topic_name
 

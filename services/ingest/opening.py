@@ -3,7 +3,8 @@
 from datetime import timedelta
 
 from schemas.interface import Links, Summary, Upload
-from schemas.uploads import Counts, UploadOpened
+from schemas.upload_events import UploadOpened
+from schemas.uploads import Counts
 
 
 def links_of(upload_id: str) -> Links:

@@ -12,7 +12,14 @@ from pathlib import Path
 
 from schemas.base import Message
 from schemas.codec import decode, encode
-from schemas.uploads import ColumnProfile, Detected, FileCounts, Preview, PreviewRow, UploadOptions
+from schemas.uploads import (
+    ColumnProfile,
+    Detected,
+    FileCounts,
+    Preview,
+    PreviewRow,
+    UploadOptions,
+)
 from services.ingest import reading
 from services.ingest.distinct import DistinctPhones
 from services.ingest.prepared import PreparedWriter, RowTooLong

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from schemas.uploads import UploadChecking, UploadEvent
+from schemas.upload_events import UploadChecking, UploadEvent
 from services.ingest.cases import Case
 from services.ingest.checking import Reading, ask_for_known, checked_event, is_small, read_file, refused_event
 from services.ingest.feeding import Outlet

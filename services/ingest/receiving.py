@@ -13,7 +13,8 @@ from schemas.codec import encode
 from schemas.ids import idempotent_upload_id, new_upload_id
 from schemas.interface import ErrorItem
 from schemas.settings import Settings
-from schemas.uploads import UploadOpened, UploadOptions
+from schemas.upload_events import UploadOpened
+from schemas.uploads import UploadOptions
 from services.ingest.bodies import BodyEvent, FieldRead, FileBegan, FileData, UnreadableBody, form_events, raw_events
 from services.ingest.choices import WrongOptions, read_options
 from services.ingest.filenames import NAMELESS, name_in_disposition

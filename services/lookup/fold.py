@@ -7,7 +7,7 @@ from schemas import topics
 from schemas.codec import UndecodableRecord, decode, decode_one_of
 from schemas.lookups import LookupCommand, LookupRequest, LookupResult, LookupRetry
 from schemas.topics import Topic
-from schemas.uploads import (
+from schemas.upload_events import (
     UPLOAD_EVENT,
     CancelUpload,
     DeleteUpload,

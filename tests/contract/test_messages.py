@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from schemas.codec import decode, decode_one_of, encode
 from schemas.export import JSON_FOLDER, SETTINGS_DOC, exported_models, file_stem, json_schemas, settings_doc
 from schemas.topics import UPLOAD_EVENTS
-from schemas.uploads import UPLOAD_EVENT
+from schemas.upload_events import UPLOAD_EVENT
 
 GOLDEN = sorted((Path(__file__).parents[2] / "schemas" / "golden").glob("*.json"))
 MODELS = exported_models()

@@ -17,17 +17,8 @@ from schemas.codec import decode, encode
 from schemas.ids import new_upload_id
 from schemas.settings import Settings
 from schemas.topics import Topic
-from schemas.uploads import (
-    UPLOAD_EVENT,
-    Counts,
-    FileLocation,
-    UploadEvent,
-    UploadFed,
-    UploadOpened,
-    UploadOptions,
-    UploadProgress,
-    UploadState,
-)
+from schemas.upload_events import UPLOAD_EVENT, UploadEvent, UploadFed, UploadOpened
+from schemas.uploads import Counts, FileLocation, UploadOptions, UploadProgress, UploadState
 from services.ingest.lag import LOOKUP_GROUP
 from services.ingest.storing import FileWriter, Shelf
 from services.runtime.kafka import make_consumer, make_producer, partitions_of, started, topic_name

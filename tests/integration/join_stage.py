@@ -20,7 +20,7 @@ from schemas.lookups import Answered, LookupResult, Outcome, PaidCalls, PhoneDat
 from schemas.rows import RejectedRow, RowError, UploadRow
 from schemas.settings import Settings
 from schemas.topics import Topic
-from schemas.uploads import UploadFed, UploadOpened
+from schemas.upload_events import UploadFed, UploadOpened
 from services.assembler import join
 from services.assembler.store.dialect import connect
 from services.assembler.store.meta import prepare

@@ -23,7 +23,8 @@ from schemas.parts import PartStatus, Role
 from schemas.rows import RejectedRow, RowError, UploadRow
 from schemas.settings import Settings
 from schemas.topics import Topic
-from schemas.uploads import Operation, UploadEventBase, UploadFed, UploadOpened, UploadOptions
+from schemas.upload_events import UploadEventBase, UploadFed, UploadOpened
+from schemas.uploads import Operation, UploadOptions
 from services.assembler import join, status
 from services.ingest.partitioning import partition_of
 from services.runtime.kafka import make_producer, started, topic_name

@@ -16,19 +16,18 @@ from openpyxl import Workbook
 from schemas import topics as registry
 from schemas.rows import RejectedRow, UploadRow
 from schemas.settings import Settings
-from schemas.uploads import (
+from schemas.upload_events import (
     CancelUpload,
     DeleteUpload,
-    PlanQuestion,
     SetOptions,
     StartUpload,
     UploadChecked,
     UploadChecking,
     UploadFed,
     UploadOpened,
-    UploadOptions,
     UploadRefused,
 )
+from schemas.uploads import PlanQuestion, UploadOptions
 from services.ingest.checking import PHONES_PER_QUESTION
 from services.ingest.feeder import main
 from services.ingest.lag import measuring_lag

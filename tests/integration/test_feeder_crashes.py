@@ -16,7 +16,7 @@ from schemas import topics as registry
 from schemas.ids import new_upload_id
 from schemas.rows import UploadRow
 from schemas.settings import Settings
-from schemas.uploads import UploadFed
+from schemas.upload_events import UploadFed
 from services.ingest.feeder import main
 from services.ingest.partitioning import partition_of
 from services.ingest.window import TRANSIT_ROWS

@@ -8,7 +8,8 @@ from aiokafka.partitioner import DefaultPartitioner
 from schemas import topics as registry
 from schemas.codec import decode
 from schemas.lookups import DeadLetter, LookupCommand
-from schemas.uploads import CancelUpload, PauseUpload, ResumeUpload, UploadOpened, UploadOptions
+from schemas.upload_events import CancelUpload, PauseUpload, ResumeUpload, UploadOpened
+from schemas.uploads import UploadOptions
 from tests.integration.gate_process import NOW, GateStand, on_stand, phone, wait_until
 
 FAILS_TWICE = "+19415550102"

@@ -15,7 +15,8 @@ from deploy.local.broker import free_port
 from schemas import topics as registry
 from schemas.interface import Upload
 from schemas.settings import Settings
-from schemas.uploads import UploadOpened, UploadOptions
+from schemas.upload_events import UploadOpened
+from schemas.uploads import UploadOptions
 from services.ingest.http import main
 from services.ingest.spool import Spool
 from services.ingest.storing import CHUNK_BYTES

@@ -11,7 +11,8 @@ from schemas.codec import decode
 from schemas.ids import completion_id
 from schemas.interface import Upload
 from schemas.rows import BadRecord, UploadRow
-from schemas.uploads import Counts, RetryFailed, UploadProgress
+from schemas.upload_events import RetryFailed
+from schemas.uploads import Counts, UploadProgress
 from services.assembler import join
 from services.assembler.store.dialect import connect
 from services.assembler.store.tables import fences, meta

@@ -14,7 +14,7 @@ from schemas.codec import decode
 from schemas.interface import Sweep, Upload
 from schemas.lookups import LookupRequest
 from schemas.rows import UploadRow
-from schemas.uploads import OperatorActed
+from schemas.upload_events import OperatorActed
 from services.assembler.store.dialect import connect
 from services.assembler.store.records import SweepRecord
 from services.assembler.store.sweeps import get_sweep

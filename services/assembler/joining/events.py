@@ -6,7 +6,7 @@ What operators did that is about no upload comes this way too: it goes to the au
 from collections.abc import Iterable
 from dataclasses import replace
 
-from schemas.uploads import DismissFailed, OperatorActed, UploadEvent
+from schemas.upload_events import DismissFailed, OperatorActed, UploadEvent
 from services.assembler.decoding import PartitionBatch
 from services.assembler.joining.work import Work
 from services.assembler.lifecycle import fold, want_of

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from sqlalchemy import Connection, Engine
 
 from schemas.settings import Settings
-from schemas.uploads import NO_UPLOAD
+from schemas.upload_events import NO_UPLOAD
 from services.assembler.candidates import CandidateCache
 from services.assembler.decoding import PartitionBatch
 from services.assembler.joining.closing import WantChanged, close_uploads

@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, distinct, exists, func, or_, select
 
-from schemas.uploads import Failures
+from schemas.upload_events import Failures
 from services.assembler.store.dialect import insert_or_ignore
 from services.assembler.store.records import DeadLetterFilter, DeadLetterGroup, StoredDeadLetter
 from services.assembler.store.tables import dismissals, is_open, results, rows, uploads

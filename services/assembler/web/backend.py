@@ -19,7 +19,8 @@ from schemas.codec import encode
 from schemas.interface import Upload
 from schemas.settings import Settings
 from schemas.topics import Topic
-from schemas.uploads import UploadEventBase, UploadState
+from schemas.upload_events import UploadEventBase
+from schemas.uploads import UploadState
 from services.assembler.eta import Feeding, eta_of, feeding_of
 from services.assembler.store import reads
 from services.assembler.store.fences import Offsets, load_fences

@@ -6,7 +6,8 @@ from functools import partial
 
 from schemas.ids import idempotent_upload_id, new_upload_id
 from schemas.interface import Upload
-from schemas.uploads import FileLocation, UploadOpened, UploadOptions, UploadState
+from schemas.upload_events import UploadOpened
+from schemas.uploads import FileLocation, UploadOptions, UploadState
 from services.assembler.commands import Accepted, Decision, Refused, Target
 from services.assembler.store import reads
 from services.assembler.store.records import UploadCursor, UploadRecord

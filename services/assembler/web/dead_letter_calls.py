@@ -11,7 +11,7 @@ from starlette.responses import Response
 from schemas.base import Message, Moment
 from schemas.interface import Page
 from schemas.lookups import AttemptError
-from schemas.uploads import DismissFailed, Failures, UploadEvent
+from schemas.upload_events import DismissFailed, Failures, UploadEvent
 from services.assembler import commands
 from services.assembler.commands import Refused
 from services.assembler.store import dead_letters, reads

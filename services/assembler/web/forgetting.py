@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from schemas import topics
 from schemas.base import Message
-from schemas.uploads import OperatorActed
+from schemas.upload_events import OperatorActed
 from services.assembler.web.calls import Ask, Call, Input, Nothing, json_answer
 from services.runtime.problems import ProblemError
 

@@ -12,7 +12,7 @@ from schemas import topics
 from schemas.codec import encode
 from schemas.interface import Queue, Sweep
 from schemas.lookups import LookupCommand
-from schemas.uploads import OperatorActed
+from schemas.upload_events import OperatorActed
 from services.assembler.store import sweeps
 from services.assembler.web.backend import Backend
 from services.assembler.web.calls import Ask, Call, Nothing, json_answer

@@ -7,7 +7,7 @@ from itertools import permutations
 import pytest
 
 from schemas.lookups import PaidCalls
-from schemas.uploads import DismissFailed, Failures, OperatorActed, RetryFailed
+from schemas.upload_events import DismissFailed, Failures, OperatorActed, RetryFailed
 from services.assembler.store.dead_letters import (
     count_dead_letters,
     count_phones,

@@ -9,7 +9,8 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initial
 from schemas.ids import completion_id
 from schemas.lookups import LookupResult, Outcome
 from schemas.rows import RejectedRow, RowError, RowErrorCode, UploadRow
-from schemas.uploads import CancelUpload, RetryFailed, StartUpload, UploadFed, UploadOpened, UploadOptions
+from schemas.upload_events import CancelUpload, RetryFailed, StartUpload, UploadFed, UploadOpened
+from schemas.uploads import UploadOptions
 from services.assembler.store.fences import FenceLost, Offsets
 from tests.unit.assembler.join_log import PARTITIONS, PHONES, START, Log, Reader, Truth, lookup_result, tally
 

@@ -7,7 +7,8 @@ from sqlalchemy import func, select
 
 from schemas.codec import encode
 from schemas.rows import UploadRow
-from schemas.uploads import DeleteUpload, UploadFed, UploadOpened, UploadOptions
+from schemas.upload_events import DeleteUpload, UploadFed, UploadOpened
+from schemas.uploads import UploadOptions
 from services.assembler.store import retention
 from services.assembler.store.dialect import for_writing
 from services.assembler.store.tables import outbox, rows, tallies

@@ -12,20 +12,16 @@ from schemas.ids import completion_id
 from schemas.interface import Upload
 from schemas.lookups import LookupResult, Outcome
 from schemas.rows import RejectedRow, RowError, RowErrorCode, UploadRow
-from schemas.uploads import (
+from schemas.upload_events import (
     CancelUpload,
-    Counts,
     DeleteUpload,
-    Detected,
-    FileCounts,
-    PlanQuestion,
     RetryFailed,
     UploadChecked,
     UploadFed,
     UploadOpened,
-    UploadOptions,
     UploadRefused,
 )
+from schemas.uploads import Counts, Detected, FileCounts, PlanQuestion, UploadOptions
 from services.assembler.store.dialect import connect
 from services.assembler.store.fences import FenceLost
 from services.assembler.store.outbox import unpublished

@@ -6,7 +6,8 @@ import pytest
 
 from schemas.interface import Limit, Queue, QueuedUpload, Row, Upload, Why
 from schemas.rows import RowError
-from schemas.uploads import Counts, UploadOpened
+from schemas.upload_events import UploadOpened
+from schemas.uploads import Counts
 from services.assembler.page_words import headline, outcome_words, queue_words, reason_words, row_words
 from services.ingest.opening import fresh_upload
 from tests.unit.ingest.builders import opened

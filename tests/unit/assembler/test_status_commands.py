@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.uploads import (
+from schemas.upload_events import (
     CancelUpload,
     DeleteUpload,
     PauseUpload,
@@ -16,9 +16,8 @@ from schemas.uploads import (
     SetOptions,
     SetPriority,
     StartUpload,
-    UploadOptions,
-    UploadState,
 )
+from schemas.uploads import UploadOptions, UploadState
 from services.assembler import commands
 from services.assembler.commands import FINISHED, Accepted, Decision, Refused, Target
 

@@ -2,13 +2,12 @@
 
 from datetime import UTC, datetime, timedelta
 
+from schemas.upload_events import UploadChecked, UploadOpened
 from schemas.uploads import (
     Counts,
     Detected,
     FileCounts,
     FileLocation,
-    UploadChecked,
-    UploadOpened,
     UploadOptions,
     UploadProgress,
 )

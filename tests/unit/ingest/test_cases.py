@@ -6,18 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.uploads import (
+from schemas.upload_events import (
     CancelUpload,
     DeleteUpload,
-    FeedCheckpoint,
     SetOptions,
     SetPriority,
     StartUpload,
     UploadEvent,
     UploadFed,
-    UploadOptions,
     UploadRefused,
 )
+from schemas.uploads import FeedCheckpoint, UploadOptions
 from services.ingest.cases import Case, fold, next_step, usable_checkpoint
 from tests.unit.ingest.builders import START, at, checked, opened
 

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.ids import idempotent_upload_id
-from schemas.uploads import DeleteUpload, UploadEvent, UploadProgress, UploadState
+from schemas.upload_events import DeleteUpload, UploadEvent
+from schemas.uploads import UploadProgress, UploadState
 from services.ingest.lately import LatelyOpened
 from tests.unit.ingest.builders import START, at, opened, progress
 

@@ -1,7 +1,8 @@
 """The fold of the feeder's partitions: what remains in memory, and what bad records do."""
 
 from schemas.codec import encode
-from schemas.uploads import FeedCheckpoint, UploadFed
+from schemas.upload_events import UploadFed
+from schemas.uploads import FeedCheckpoint
 from services.ingest.cases import Settled
 from services.ingest.ledger import Ledger
 from tests.unit.ingest.builders import START, checked, opened, progress

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from schemas import topics
 from schemas.codec import encode
 from schemas.lookups import LookupRequest, PhoneData
-from schemas.uploads import CancelUpload, PauseUpload, StartUpload, UploadEventBase, UploadOpened, UploadOptions
+from schemas.upload_events import CancelUpload, PauseUpload, StartUpload, UploadEventBase, UploadOpened
+from schemas.uploads import UploadOptions
 from services.lookup.core import Call, GateCore, Records
 from services.lookup.fold import LogRecord
 from services.lookup.providers.protocol import AccountProblem, Found, NotValid, Reply, Wait

@@ -22,7 +22,7 @@ from schemas.lookups import (
     request_key,
 )
 from schemas.topics import Topic
-from schemas.uploads import (
+from schemas.upload_events import (
     CancelUpload,
     DeleteUpload,
     PauseUpload,
@@ -30,8 +30,8 @@ from schemas.uploads import (
     SetPriority,
     UploadEventBase,
     UploadOpened,
-    UploadOptions,
 )
+from schemas.uploads import UploadOptions
 from services.lookup.fold import Fold, LogRecord
 from services.lookup.lanes import Stage
 from services.lookup.recent import KEPT_MS

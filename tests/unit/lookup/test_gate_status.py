@@ -6,7 +6,7 @@ from schemas import topics
 from schemas.codec import encode
 from schemas.lookups import LookupStatus, PhoneData
 from schemas.phones import mask
-from schemas.uploads import PauseUpload
+from schemas.upload_events import PauseUpload
 from services.lookup.fold import LogRecord
 from services.lookup.gate_status import compose_status
 from services.lookup.limiter import Limiter

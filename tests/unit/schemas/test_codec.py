@@ -6,7 +6,8 @@ from pydantic import BaseModel
 from schemas.codec import UndecodableRecord, decode, decode_one_of
 from schemas.lookups import LookupResult
 from schemas.rows import UploadRow
-from schemas.uploads import UPLOAD_EVENT, UploadChecked, UploadProgress
+from schemas.upload_events import UPLOAD_EVENT, UploadChecked
+from schemas.uploads import UploadProgress
 
 PHONE = "+14155550142"
 BARE = PHONE[1:]
