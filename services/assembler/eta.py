@@ -8,8 +8,8 @@ from schemas.interface import Eta
 from schemas.lookups import LaneStatus, LookupStatus
 from schemas.uploads import Counts
 
-LAST_STEP_SECONDS = 0.25
-"""From the last call until its reply is joined, counted and shown: measured, 0.1 to 0.4 s."""
+LAST_STEP_SECONDS = 0.1
+"""From the last call until its reply is joined: measured, 0.05 to 0.15 s. Half a second more until people see it."""
 SPREAD = 0.08
 """Half width of the range: replies, retries and other uploads vary by about this share of the time left."""
 _MOVING = frozenset({"running", "throttled"})
@@ -109,7 +109,9 @@ def eta_of(upload_id: str, status: LookupStatus | None, feedings: dict[str, Feed
     left = calls_left(mine, feedings.get(upload_id, Feeding(0, 0, None)))
     if left <= 0:
         return _range(now, 0.0)
-    seconds = finish_seconds(_queue(upload_id, status, feedings), _pace(status))[upload_id]
+    pace = _pace(status)
+    # The last call is written at the beginning of its slot, not at the end.
+    seconds = finish_seconds(_queue(upload_id, status, feedings), pace)[upload_id] - 1 / pace
     told_at = max(now, status.at)
     seconds -= (told_at - status.at).total_seconds()
     return _range(told_at, max(0.0, seconds, _backoff_seconds(mine, told_at)))
