@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import beside, control, hostile, known_rows, limit, scripts
+from benchmarks import beside, control, hostile, kills, known_rows, limit, scripts
 from benchmarks.report import Figures, save, show
 
 BENCHMARKS: dict[str, Callable[[Path], Figures]] = {
@@ -16,6 +16,7 @@ BENCHMARKS: dict[str, Callable[[Path], Figures]] = {
     "small-beside-large": beside.run,
     "cost-per-row": known_rows.cost,
     "beside-scripts": scripts.run,
+    "kills": kills.run,
     "hostile": hostile.measure,
     "control": control.run,
 }
