@@ -125,7 +125,13 @@ class Progress:
         if self._stuck:
             patience_seconds = self._watchdog.patience_seconds
             log.error("there is work but none was done for %.0f s: ending, to be started again", patience_seconds)
+            log.error("rebalancing: %s; records behind: %s; to recover: %s", *self._state())
             os._exit(EXIT_CRASHED)
+
+    def _state(self) -> tuple[bool, int | None, int]:
+        tables: Any = self._app.tables
+        lag = None if self._reading is None else self._reading.lag(self._ends)
+        return self._app.rebalancing, lag, tables.recovery.active_remaining_total()
 
     def _done(self) -> Hashable:
         processed = sum(self._reading.positions.values()) if self._reading else 0

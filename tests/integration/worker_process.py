@@ -31,6 +31,7 @@ from services.runtime.kafka import (
     started,
     topic_name,
 )
+from services.runtime.process import EXIT_CRASHED
 
 CHECKOUT = Path(__file__).parents[2]
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -71,14 +72,14 @@ def a_result(of: str, *, outcome: Outcome = "ok", looked_up_at: datetime = NOW) 
     )
 
 
-async def wait_until(condition: Callable[[], Awaitable[bool]], *, what: str) -> None:
-    """Returns once the condition holds; fails the test when it does not within `WAIT_SECONDS`."""
+async def wait_until(condition: Callable[[], Awaitable[bool]], *, what: str, seconds: float = WAIT_SECONDS) -> None:
+    """Returns once the condition holds; fails the test when it does not in time."""
     try:
-        async with asyncio.timeout(WAIT_SECONDS):
+        async with asyncio.timeout(seconds):
             while not await condition():
                 await asyncio.sleep(0.05)
     except TimeoutError:
-        raise AssertionError(f"waited {WAIT_SECONDS:.0f} s in vain for {what}") from None
+        raise AssertionError(f"waited {seconds:.0f} s in vain for {what}") from None
 
 
 @dataclass(slots=True)
@@ -204,6 +205,12 @@ class WorkerProcess:
     @property
     def log(self) -> Path:
         return self.folder / f"worker-{self.instance}.log"
+
+    def restart_if_crashed(self) -> None:
+        """What a supervisor does."""
+        assert self.process is not None
+        if self.process.poll() == EXIT_CRASHED:
+            self.start()
 
     def kill(self) -> None:
         """SIGKILL, as when a machine goes away."""

@@ -2,6 +2,13 @@
 
 const waiting = document.querySelector("[data-check]");
 const ASK_AGAIN_MS = 600;
+const LEAVING_MS = 5000;
+let leavingUntil = 0;
+
+// Whoever has clicked a link goes there: a reload now would keep them here.
+addEventListener("beforeunload", () => {
+  leavingUntil = Date.now() + LEAVING_MS;
+});
 
 async function look() {
   try {
@@ -9,7 +16,7 @@ async function look() {
     if (answer.status === 404) location.assign("/");
     if (answer.ok) {
       const { state } = await answer.json();
-      if (state !== "pending" && state !== "checking") {
+      if (state !== "pending" && state !== "checking" && Date.now() > leavingUntil) {
         location.reload();
         return;
       }
