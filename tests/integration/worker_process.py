@@ -31,7 +31,6 @@ from services.runtime.kafka import (
     started,
     topic_name,
 )
-from services.runtime.process import EXIT_CRASHED
 
 CHECKOUT = Path(__file__).parents[2]
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -72,14 +71,14 @@ def a_result(of: str, *, outcome: Outcome = "ok", looked_up_at: datetime = NOW) 
     )
 
 
-async def wait_until(condition: Callable[[], Awaitable[bool]], *, what: str, seconds: float = WAIT_SECONDS) -> None:
-    """Returns once the condition holds; fails the test when it does not in time."""
+async def wait_until(condition: Callable[[], Awaitable[bool]], *, what: str) -> None:
+    """Returns once the condition holds; fails the test when it does not within `WAIT_SECONDS`."""
     try:
-        async with asyncio.timeout(seconds):
+        async with asyncio.timeout(WAIT_SECONDS):
             while not await condition():
                 await asyncio.sleep(0.05)
     except TimeoutError:
-        raise AssertionError(f"waited {seconds:.0f} s in vain for {what}") from None
+        raise AssertionError(f"waited {WAIT_SECONDS:.0f} s in vain for {what}") from None
 
 
 @dataclass(slots=True)
@@ -205,12 +204,6 @@ class WorkerProcess:
     @property
     def log(self) -> Path:
         return self.folder / f"worker-{self.instance}.log"
-
-    def restart_if_crashed(self) -> None:
-        """What a supervisor does."""
-        assert self.process is not None
-        if self.process.poll() == EXIT_CRASHED:
-            self.start()
 
     def kill(self) -> None:
         """SIGKILL, as when a machine goes away."""
