@@ -196,7 +196,7 @@ async def test_a_lost_folder_is_rebuilt_from_the_changelog(
     await cluster.add_results(a_result(phone(number)) for number in range(3_000))
     worker = start_worker()
     await all_read(cluster)
-    assert worker.stop() == 0
+    worker.kill()
     shutil.rmtree(tmp_path / "worker-1")
     worker.start()
     await cluster.add_rows(a_row(number + 1, phone(number)) for number in range(3_001))
