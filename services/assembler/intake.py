@@ -91,10 +91,13 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
             self._failure = error
 
     async def _take_over(self, assigned: Collection[TopicPartition]) -> None:
+        generation = self._generation
         numbers = sorted({tp.partition for tp in assigned})
         fences = await self._database.run(self._joiner.take_over, numbers)
         begins = await self.consumer.beginning_offsets(list(assigned))
         ends = await self.consumer.end_offsets(list(assigned))
+        if generation != self._generation:
+            return  # A rebalance came in between: whoever takes over for it knows better.
         reads = first_reads(fences, self._places(begins), self._places(ends))
         for place, offset in reads.items():
             self.consumer.seek(self._partition(place), offset)
@@ -110,15 +113,21 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
     async def records(self) -> tuple[int, Records]:
         """The next records, and the generation of the assignment that they belong to.
 
+        The generation is asked for once they are here: a rebalance may pass while we wait, and what comes then was
+        read where the new assignment begins. Thrown away as if of the old one, it would never be read again. Before
+        the new assignment has fences, what comes is thrown away: it is read again from there.
+
         Raises:
             LogLost: Kafka no longer holds what is yet to be read.
             Stalled: records wait, but none comes.
         """
-        generation = self._generation
         fetched = await self.consumer.getmany(timeout_ms=POLL_MS, max_records=BATCH_RECORDS)
+        generation = self._generation
         if self._failure is not None:
             raise self._failure
         records: Records = {}
+        if not self.fences:
+            return generation, records
         if fetched:
             self._stall.got_something()
         for tp, batch in fetched.items():
@@ -149,11 +158,13 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
             self._stall.check(positions, ends, now=now)
 
     async def _skip_gaps(self) -> None:
+        generation, skipped = self._generation, {}
         for place, end in self.goals.ends.items():
             if self.positions.get(place, 0) < end and place[1] in self.fences:
-                position = await self.consumer.position(self._partition(place))
-                self.positions[place] = max(self.positions.get(place, 0), position)
-        self._hold()
+                skipped[place] = await self.consumer.position(self._partition(place))
+        if self.is_current(generation):
+            self.positions |= {place: max(self.positions.get(place, 0), at) for place, at in skipped.items()}
+            self._hold()
 
     def _hold(self) -> None:
         """Pauses the topics whose turn has not come."""

@@ -163,7 +163,7 @@ class JoinProcess:
             generation, records = await self._intake.records()
             if not records:
                 await self._look_around()
-            elif self._intake.is_current(generation):
+            else:
                 await self._join(generation, records)
                 if _count(records) < SMALL_BATCH:
                     await asyncio.sleep(max(0.0, began + SECONDS_BETWEEN_SMALL_BATCHES - clock()))
