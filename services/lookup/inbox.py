@@ -6,10 +6,12 @@ back, and while it waits for its reader the one fetch loop of the app stands sti
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import faust
 from aiokafka import ConsumerRecord
+
+from services.lookup.runs import RunConsumer
 
 Batch = list[ConsumerRecord]
 """Records, in log order within each partition."""
@@ -23,8 +25,9 @@ POLL_SECONDS: Final = 0.05
 class Inbox:
     """A bounded buffer between an agent's stream of runs and its work.
 
-    While it holds `BUFFERED_RECORDS` or more, its topic is not fetched. During a rebalance, or when told to stop, what
-    has not begun is given back: it is read again from the last commit.
+    While it holds `BUFFERED_RECORDS` or more, its topic is not fetched. When partitions are taken away, or when told
+    to stop, what has not begun is given back: it is read again from the last commit. What comes of the new partitions
+    before the rebalance is over is kept until then, since nobody would read it again.
     """
 
     def __init__(
@@ -55,6 +58,8 @@ class Inbox:
                 self._size += len(event.value)
                 self._arrived.set()
                 self._note_fullness()
+                if self._consumer.moving:
+                    self._give_back()
 
     def stop(self) -> None:
         """Begins no further batch and gives back what is buffered."""
@@ -66,9 +71,9 @@ class Inbox:
             await self._arrived.wait()
             if self._size < BATCH_RECORDS:
                 await asyncio.sleep(WITHIN_SECONDS)
-            if self._stopping or self._app.rebalancing:
+            if self._stopping or self._consumer.moving:
                 self._give_back()
-            elif not self._may_begin():
+            elif self._app.rebalancing or not self._may_begin():
                 await asyncio.sleep(POLL_SECONDS)
             else:
                 runs = self._take()
@@ -92,14 +97,17 @@ class Inbox:
     def _give_back(self) -> None:
         # Faust ends a rebalance, and stops, only when each tracked message is acknowledged or forgotten.
         for run in self._runs:
-            self._app.consumer.unacked.discard(run.message)
+            self._consumer.unacked.discard(run.message)
         self._runs, self._size = [], 0
         self._arrived.clear()
         self._note_fullness()
 
     def _note_fullness(self) -> None:
-        full: set[str] = self._app.consumer.full_topics  # type: ignore[attr-defined] # a RunConsumer
         if self._size >= BUFFERED_RECORDS:
-            full.add(self._topic)
+            self._consumer.full_topics.add(self._topic)
         else:
-            full.discard(self._topic)
+            self._consumer.full_topics.discard(self._topic)
+
+    @property
+    def _consumer(self) -> RunConsumer:
+        return cast(RunConsumer, self._app.consumer)

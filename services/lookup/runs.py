@@ -10,14 +10,18 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import faust
-from aiokafka import ConsumerRecord
+from aiokafka import ConsumerRecord, TopicPartition
 from faust.transport.consumer import RecordMap
 from faust.transport.drivers.aiokafka import Consumer
 from faust.types import TP
 from faust.types.transports import SchedulingStrategyT
 
+CHANGELOG: Final = "-changelog"
+"""How Faust names the topic of a table ends."""
 HELD_BACK_SECONDS: Final = 0.01
 """How soon a topic that was held back is looked at again."""
+FETCH_SECONDS: Final = 0.25
+"""How long a fetch waits for records; a rebalance waits for the fetch. Faust's own is a second."""
 
 Run = tuple[ConsumerRecord, ...]
 """Records of one partition in the order of the log, as they are: keys and values are bytes."""
@@ -53,7 +57,7 @@ class RunScheduler(SchedulingStrategyT):
 
     def iterate(self, records: Mapping[TP, list[Any]]) -> Iterator[tuple[TP, Any]]:
         for tp, of_partition in records.items():
-            if tp.topic.endswith("-changelog"):
+            if tp.topic.endswith(CHANGELOG):
                 yield from ((tp, record) for record in of_partition)
             elif of_partition:
                 yield tp, RunRecord.of(of_partition)
@@ -65,18 +69,61 @@ class RunConsumer(Consumer):
     The inboxes acknowledge each partition's runs in order. Faust's own search for gaps takes each run for a hole in
     the log; it also never commits again behind a real hole, which compaction makes, right after offset 0. And its own
     way to hold partitions back puts the fetch loop to sleep for a second at a time.
+
+    While partitions move, from their revocation until the new ones stand where they were left, only changelogs are
+    fetched, and what a fetch brings that began before is thrown away. Faust seeks at the end of its recovery, one
+    partition after the other, with a fetch of all of them under way: what that brought of a partition just sought was
+    given back as if of before, and not read again until the next rebalance.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.full_topics: set[str] = set()
+        self.moving = True
+        self._moves = 0
+        self._nothing_under_way = asyncio.Event()
+        self._nothing_under_way.set()
+
+    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        self.moving = True
+        self._moves += 1
+        await super().on_partitions_revoked(revoked)
+
+    async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
+        """Waits for the fetch of before, which ends only now: recovery must not seek while it moves positions."""
+        await self._nothing_under_way.wait()
+        await super().on_partitions_assigned(assigned, generation_id)
+
+    async def perform_seek(self) -> None:
+        """Seeks to the committed offsets, at the end of a recovery, and lets all topics be fetched from there.
+
+        Faust also asks for it when a fetch ends after the flow was stopped. By then recovery may have sought the
+        changelogs, and its end seeks anyhow. A partition without a commit Faust leaves where it happens to be.
+        """
+        if not self.flow_active:
+            return
+        await super().perform_seek()
+        sources = {tp for tp in self.assignment() if not tp.topic.endswith(CHANGELOG)}
+        if uncommitted := [TopicPartition(*tp) for tp in sources if not self._committed_offset.get(tp)]:
+            await self._thread.seek_to_beginning(*uncommitted)
+        self.moving = False
 
     async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> RecordMap:
-        wanted = {tp for tp in active_partitions or () if tp.topic not in self.full_topics}
+        wanted = {tp for tp in active_partitions or () if self._may_be_fetched(tp.topic)}
         if not wanted:
             await asyncio.sleep(HELD_BACK_SECONDS)
             return {}
-        return await super()._getmany(wanted, HELD_BACK_SECONDS if self.full_topics else timeout)
+        moves = self._moves
+        self._nothing_under_way.clear()
+        try:
+            timeout = min(timeout, HELD_BACK_SECONDS if self.full_topics else FETCH_SECONDS)
+            records = await super()._getmany(wanted, timeout)
+        finally:
+            self._nothing_under_way.set()
+        return records if moves == self._moves else {}
+
+    def _may_be_fetched(self, topic: str) -> bool:
+        return topic.endswith(CHANGELOG) or not (self.moving or topic in self.full_topics)
 
     def _new_offset(self, tp: TP) -> int | None:
         acked = self._acked[tp]

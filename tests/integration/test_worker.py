@@ -1,5 +1,6 @@
 """The lookup worker on a real broker: what it asks for, what it leaves alone, and what survives a kill."""
 
+import itertools
 import shutil
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import timedelta
@@ -248,6 +249,31 @@ async def test_a_second_worker_shares_the_work_and_takes_over_after_a_kill(
     await all_read(cluster)
     asked = {(request.phone, request.upload_id) for request in await cluster.requests()}
     assert asked == {(of, upload) for of in unknown for upload in (UPLOAD, "another")}
+
+
+async def test_rows_that_come_while_partitions_are_taken_over_are_read(
+    cluster: Cluster, start_worker: StartWorker
+) -> None:
+    """A fetch that is under way while a worker goes to where each partition was left must lose nothing."""
+    slow = start_worker("1", "tests.integration.slow_seek_worker")
+    numbers = itertools.count(1)
+
+    def went_on() -> int:
+        return slow.log.read_text().count("goes on with")
+
+    async def has_begun() -> bool:
+        return went_on() >= 3 * PARTITIONS
+
+    async def has_begun_anew() -> bool:
+        await cluster.add_rows([a_row(number, phone(number)) for number in itertools.islice(numbers, 8)])
+        return went_on() >= 5 * PARTITIONS
+
+    await wait_until(has_begun, what="the worker to begin with all partitions")
+    start_worker("2")
+    await wait_until(has_begun_anew, what="the worker to begin anew with the half that it keeps")
+    await all_read(cluster)
+    asked = {request.phone for request in await cluster.requests()}
+    assert asked == {phone(number) for number in range(1, next(numbers))}
 
 
 async def test_a_worker_told_to_stop_ends_soon_and_leaves_nothing_undone(
