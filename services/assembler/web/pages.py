@@ -15,6 +15,7 @@ from schemas.interface import Row, Upload
 from schemas.settings import Settings
 from schemas.uploads import UploadOptions
 from services.assembler import commands, words
+from services.assembler.done_words import done_code, done_sentence
 from services.assembler.page_words import SHOWS
 from services.assembler.web.backend import Backend
 from services.assembler.web.calls import parse_query
@@ -78,7 +79,7 @@ async def uploads(request: Request, backend: Backend, who: Identity, renderer: R
         place="uploads",
         queue=await queue_of(backend, who),
         uploads=found,
-        said=request.query_params.get("said", "")[:200],
+        said=done_sentence(request.query_params.get("said", "")),
         many_owners=len({upload.owner for upload in found}) > 1,
         filters={key: title for key, (title, _) in SHOWS.items()},
         filter=show,
@@ -179,27 +180,18 @@ async def selected(request: Request, backend: Backend, who: Identity, _renderer:
     if name not in _DECISIONS or show not in SHOWS:
         raise ProblemError(400, "wrong-input", "No such command", "Go back and press one of the buttons.")
     decide = _DECISIONS["retry-failed-gently" if name == "retry-failed" else name]
-    done, refusals = 0, list[str]()
+    done, left = 0, 0
     if "every" in form:
         async for records in matching_uploads(backend, who, states=SHOWS[show][1]):
-            accepted, refused = await carry_out_on(backend, who, records, decide)
-            done, refusals = done + accepted, refusals + refused
+            accepted = await carry_out_on(backend, who, records, decide)
+            done, left = done + accepted, left + len(records) - accepted
     else:
         chosen = [await backend.find(who, str(upload_id)) for upload_id in form.getlist("id")[:MOST_SELECTED]]
-        done, refusals = await carry_out_on(backend, who, chosen, decide)
-    said = f"{_DONE_WORDS[name]} {words.plural(done, 'upload')}."
-    if refusals:
-        said += f" {words.plural(len(refusals), 'upload')} left as before: {refusals[0]}"
-    return RedirectResponse(f"/?{urlencode({'show': show, 'said': said})}", 303)
+        done = await carry_out_on(backend, who, chosen, decide)
+        left = len(chosen) - done
+    return RedirectResponse(f"/?{urlencode({'show': show, 'said': done_code(name, done, left)})}", 303)
 
 
-_DONE_WORDS: Final[Mapping[str, str]] = {
-    "pause": "Paused",
-    "resume": "Resumed",
-    "cancel": "Stopped",
-    "retry-failed": "Trying again the failed rows of",
-    "delete": "Deleted",
-}
 _DECISIONS: Final[Mapping[str, Decide]] = {
     "pause": lambda target, by, now: commands.pause(target, by=by, now=now),
     "resume": lambda target, by, now: commands.resume(target, by=by, now=now),
