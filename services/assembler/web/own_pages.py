@@ -1,7 +1,8 @@
-"""Decides which of our pages a person is led to by an address that a stranger may have written; pure."""
+"""Decides what our pages take over from an address or a host that a stranger may have written; pure."""
 
 import re
 from collections.abc import Iterable, Mapping
+from ipaddress import ip_address
 from typing import Final, get_args
 from urllib.parse import parse_qsl, urlencode
 
@@ -50,3 +51,24 @@ def own_page(address: str) -> str:
             kept = {name: asked[name] for name, values in known.items() if values.fullmatch(asked.get(name, "-"))}
             return f"{path}?{urlencode(kept, safe=',')}" if kept else path
     return "/"
+
+
+_HOST: Final = re.compile(r"(\[[0-9A-Fa-f:.]{2,45}\]|[0-9A-Za-z.-]{1,253})(?::[0-9]{1,5})?")
+_FEWEST_DIGITS: Final = 7
+"""Of a phone, as people in one place may write it."""
+
+
+def own_origin(scheme: str, host: str) -> str:
+    """Where programs reach us, for examples: as whoever asks does; a placeholder when that name may hold a phone."""
+    found = _HOST.fullmatch(host)
+    if found is None or (len(re.findall("[0-9]", found[1])) >= _FEWEST_DIGITS and not _is_ip_address(found[1])):
+        return f"{scheme}://HOST"
+    return f"{scheme}://{host}"
+
+
+def _is_ip_address(name: str) -> bool:
+    try:
+        ip_address(name.strip("[]"))
+    except ValueError:
+        return False
+    return True

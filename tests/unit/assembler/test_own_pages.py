@@ -1,4 +1,4 @@
-"""Where a person is led after signing in: to a page of ours, and with nothing in its address that may be a phone."""
+"""Where a person is led after signing in, and which host examples name: nothing of it may be a phone."""
 
 import re
 from urllib.parse import urljoin, urlsplit
@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from schemas.ids import idempotent_upload_id, new_upload_id
-from services.assembler.web.own_pages import own_page
+from services.assembler.web.own_pages import own_origin, own_page
 
 ID = "019b8f6c-2a10-7c3e-9d41-5b6f00a1c2d3"
 
@@ -82,3 +82,17 @@ def test_no_phone_and_no_other_origin_comes_through(address: str) -> None:
     assert len(re.findall(r"\d", led_to.replace(ID, ""))) < 7
     assert urlsplit(urljoin("https://ours.example/sign-in", led_to)).netloc == "ours.example"
     assert own_page(led_to) == led_to
+
+
+@pytest.mark.parametrize(
+    "host", ["localhost:8000", "127.0.0.1:54321", "192.168.100.200", "[::1]:8000", "scrub2.eu-west-1.example:443"]
+)
+def test_examples_name_the_host_that_was_asked(host: str) -> None:
+    assert own_origin("http", host) == f"http://{host}"
+
+
+@pytest.mark.parametrize(
+    "host", ["", "4155550142", "4155550142.example", "415.555.0142:80", "a/4155550142", "a:4155550142", "a b", "a\n"]
+)
+def test_examples_name_no_host_that_may_be_a_phone(host: str) -> None:
+    assert own_origin("https", host) == "https://HOST"
