@@ -5,11 +5,20 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from schemas.interface import Queue, Row, Upload
+from schemas.uploads import UploadState
 from services.assembler import words
 from services.assembler.commands import FINISHED
 from services.assembler.words import number, plural
 
 When = Literal["past", "now", "later"]
+SHOWS: Final[Mapping[str, tuple[str, tuple[UploadState, ...]]]] = {
+    "all": ("All", ()),
+    "active": ("Running", ("pending", "checking", "in_progress", "paused")),
+    "checked": ("Ready to start", ("checked",)),
+    "completed": ("Done", ("completed",)),
+    "stopped": ("Failed or stopped", ("failed", "cancelled")),
+}
+"""Filters of the list: their names in its address, their titles, and the states they show."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,7 +85,7 @@ def build_app(settings: Settings) -> Starlette:
         finally:
             engine.dispose()
 
-    return Starlette(
+    app = Starlette(
         routes=[
             *routes_of(CALLS),
             *openapi.routes_for(CALLS),
@@ -102,6 +102,9 @@ def build_app(settings: Settings) -> Starlette:
         middleware=host_guard(settings),
         exception_handlers={ProblemError: on_problem, HTTPException: on_http_exception, Exception: on_crash},
     )
+    # Starlette would lead from an address that ends with a slash to the same without, and repeat what stands in it.
+    app.router.redirect_slashes = False
+    return app
 
 
 def _prepared(engine: object) -> str:

@@ -58,7 +58,7 @@ def build_app(settings: Settings) -> Starlette:
             )
             yield WebState(intake=Intake(settings, shelf, opened_log))
 
-    return Starlette(
+    app = Starlette(
         routes=[
             Route("/v1/uploads", create_upload, methods=["POST"]),
             Route("/health/live", alive, methods=["GET"]),
@@ -69,6 +69,9 @@ def build_app(settings: Settings) -> Starlette:
         middleware=host_guard(settings),
         exception_handlers={ProblemError: on_problem, HTTPException: on_http_exception, Exception: on_crash},
     )
+    # Starlette would lead from an address that ends with a slash to the same without, and repeat what stands in it.
+    app.router.redirect_slashes = False
+    return app
 
 
 async def main(settings: Settings, stop: asyncio.Event) -> None:

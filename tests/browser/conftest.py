@@ -1,5 +1,7 @@
 """A real Chromium and a stack of real processes for it, shared by all browser tests."""
 
+import contextlib
+import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -12,6 +14,7 @@ from tests.fixtures.stack import RunningStack, stacks
 
 WAIT_MS = 30_000
 OpenPage = Callable[..., Page]
+TOKEN = "token-of-ann"
 _QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 
 
@@ -38,14 +41,34 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
         yield start(env={"SCRUB_MAX_ATTEMPTS": "2"})
 
 
+@pytest.fixture(scope="module")
+def locked_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
+    """A stack that wants people to sign in."""
+    with stacks(tmp_path_factory.mktemp("locked-stack")) as start:
+        yield start(env={"SCRUB_MAX_ATTEMPTS": "2", "SCRUB_TOKENS": json.dumps({TOKEN: "ann"})})
+
+
 @pytest.fixture
 def open_page(chromium: Browser, site: RunningStack) -> Iterator[OpenPage]:
     """Opens pages of the site: `open_page("/admin", color_scheme="dark")`. Any script error fails the test."""
+    with _opening(chromium, site) as open_:
+        yield open_
+
+
+@pytest.fixture
+def open_locked_page(chromium: Browser, locked_site: RunningStack) -> Iterator[OpenPage]:
+    """As `open_page`, of the site where people sign in, by one who has not yet."""
+    with _opening(chromium, locked_site) as open_:
+        yield open_
+
+
+@contextlib.contextmanager
+def _opening(chromium: Browser, stack: RunningStack) -> Iterator[OpenPage]:
     contexts: list[BrowserContext] = []
     errors: list[str] = []
 
     def open_(path: str = "/", **options: object) -> Page:
-        context = chromium.new_context(base_url=site.url, **options)  # type: ignore[arg-type]
+        context = chromium.new_context(base_url=stack.url, **options)  # type: ignore[arg-type]
         context.set_default_timeout(WAIT_MS)
         contexts.append(context)
         page = context.new_page()

@@ -27,6 +27,9 @@ PURE = (
     "services/lookup/core.py",
     "services/lookup/lease.py",
     "services/lookup/tally.py",
+    "services/assembler/done_words.py",
+    "services/assembler/page_words.py",
+    "services/assembler/web/own_pages.py",
 )
 
 
@@ -67,6 +70,6 @@ def test_the_contract_does_no_input_or_output() -> None:
 
 
 @pytest.mark.parametrize("module", PURE)
-def test_the_gates_decisions_know_no_client_library_and_no_clock(module: str) -> None:
+def test_pure_decisions_know_no_client_library_and_no_clock(module: str) -> None:
     names = set(imports_of(ROOT / module))
     assert not {name for name in names if is_within(name, CLIENT_LIBRARIES | {"asyncio", "time"})}

@@ -3,6 +3,7 @@
 A real stack logs at its most talkative while files, rows, commands, addresses, replies of the lookup API and records
 go wrong, each with phones of its own. Then all that the stack wrote and answered is searched for their digits, however
 they are separated. The lookup API's own log must hold phones: that it is found there shows that the search works.
+A second stack has tokens, and is asked by strangers: what they write into addresses and headers does not come back.
 """
 
 import asyncio
@@ -32,6 +33,7 @@ _SEPARATORS = re.compile(r"(?:[\s().\-/_+\u00a0\u2010-\u2015]|%2[0-9BDF]|%C2%A0|
 FAILING_AREAS = ("931", "934", "936", "938", "945")
 """How the simulator fails them: silence, 500, 429, garbage, a closed connection. 937 (401) pauses all calls."""
 PLANTED_LINE = "5550142"
+TOKEN = "token-of-ann"
 
 
 def planted(area: str) -> str:
@@ -39,7 +41,7 @@ def planted(area: str) -> str:
     return area + PLANTED_LINE
 
 
-BAD_AREAS = ("301", "302", "303", "304", "305", "306", "307", "308", "309", "312", "313", "314")
+BAD_AREAS = ("301", "302", "303", "304", "305", "306", "307", "308", "309", "312", "313", "314", "316", "317", "318")
 ALL_PLANTED = {planted(area) for area in (*FAILING_AREAS, "937", "415", *BAD_AREAS)}
 
 
@@ -84,6 +86,11 @@ class Told:
             self.texts.append((f"problem {problem['type']}", json.dumps(told)))
         return response
 
+    def whole(self, response: httpx.Response) -> httpx.Response:
+        """Keeps an answer's headers and body: of those that hold nobody's uploads."""
+        self.texts.append((f"body of {response.status_code} for {response.request.method}", response.text))
+        return self.answer(response)
+
 
 @pytest.fixture(scope="module")
 def talkative(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
@@ -91,9 +98,16 @@ def talkative(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack
         yield _started(start)
 
 
-def _started(start: StackFactory) -> RunningStack:
+@pytest.fixture(scope="module")
+def locked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
+    """As talkative, with tokens: it sends people to the sign-in form, and any `Host` gets an answer."""
+    with stacks(tmp_path_factory.mktemp("locked-leaks")) as start:
+        yield _started(start, SCRUB_TOKENS=json.dumps({TOKEN: "ann"}))
+
+
+def _started(start: StackFactory, **settings: str) -> RunningStack:
     return start(
-        env={"SCRUB_LOG_LEVEL": "DEBUG", "SCRUB_MAX_ATTEMPTS": "2", "SCRUB_LOOKUP_TIMEOUT_SECONDS": "1"},
+        env={"SCRUB_LOG_LEVEL": "DEBUG", "SCRUB_MAX_ATTEMPTS": "2", "SCRUB_LOOKUP_TIMEOUT_SECONDS": "1", **settings},
     )
 
 
@@ -108,15 +122,36 @@ def test_no_planted_phone_gets_out(talkative: RunningStack, tmp_path: Path) -> N
         _the_account_is_refused(client, tmp_path)
         for path in ("/metrics", "/v1/queue", "/health/ready", "/openapi.json"):
             told.texts.append((path, client.get(path).text))
-    talkative.stop()
-    logs = _logs(talkative)
-    for part in ("web", "feeder", "gate", "join"):
+    _assert_silent(talkative, told, parts=("web", "feeder", "gate", "join"))
+    reached = found_in(talkative.calls_log.read_text(encoding="utf-8"))
+    assert reached >= {planted(area) for area in (*FAILING_AREAS, "937", "415")}, "the lookup API was asked for them"
+
+
+def test_nothing_that_strangers_send_comes_back(locked: RunningStack) -> None:
+    told = Told()
+    with locked.client() as stranger:
+        _strangers_ask(stranger, told)
+        assert not stranger.cookies
+    _strangers_knock(locked)
+    with locked.client(headers={"Authorization": f"Bearer {TOKEN}"}) as ann:
+        _addresses_are_bad(locked, ann, told)
+        for path in LOCKED_ADDRESSES:
+            told.answer(ann.get(path))
+        told.whole(ann.get(f"/?show={planted('317')}&said={planted('317')}"))
+    _people_sign_in(locked, told)
+    assert len(told.texts) > 500, "everything that was answered is searched"
+    _assert_silent(locked, told, parts=("web",))
+
+
+def _assert_silent(stack: RunningStack, told: Told, *, parts: tuple[str, ...]) -> None:
+    """Stops the stack; neither its logs nor what clients were told hold a planted phone. All `parts` wrote a log."""
+    stack.stop()
+    logs = _logs(stack)
+    for part in parts:
         assert any(path.name.startswith(part) and path.stat().st_size for path in logs), f"{part} wrote no log"
     written = [(path.name, path.read_text(encoding="utf-8", errors="replace")) for path in logs]
     assert [(name, line) for name, text in written for line in text.splitlines() if found_in(line)] == []
     assert [(name, text) for name, text in told.texts if found_in(text)] == []
-    reached = found_in(talkative.calls_log.read_text(encoding="utf-8"))
-    assert reached >= {planted(area) for area in (*FAILING_AREAS, "937", "415")}, "the lookup API was asked for them"
 
 
 def _logs(stack: RunningStack) -> list[Path]:
@@ -210,6 +245,80 @@ def _addresses_are_bad(stack: RunningStack, client: httpx.Client, told: Told) ->
         with socket.create_connection(("127.0.0.1", stack.port), timeout=5) as connection:
             connection.sendall(request.encode())
             connection.recv(4096)
+
+
+_UPLOAD = "/uploads/019b8f6c-2a10-7c3e-9d41-5b6f00a1c2d3"
+LOCKED_ADDRESSES = tuple(
+    address.format(planted("316"))
+    for address in (
+        "/?show={0}&cursor={0}&said={0}",
+        "/?{0}",
+        "/{0}",
+        "/{0}/",
+        "/{0}/{0}",
+        "//{0}.example/",
+        "/uploads/{0}",
+        "/uploads/{0}/",
+        "/uploads/{0}/check",
+        "/uploads/{0}/check/?open={0}",
+        "/uploads/{0}/start",
+        _UPLOAD + "?state={0}&limit={0}&{0}=1",
+        _UPLOAD + "/check?open={0}",
+        _UPLOAD + "/{0}",
+        "/admin?audit={0}",
+        "/admin/?audit={0}",
+        "/admin/{0}",
+        "/docs?{0}",
+        "/docs/?{0}",
+        "/sign-in/?next={0}",
+        "/sign-out/?{0}",
+        "/static/{0}/{0}",
+        "/static/{0}/page.css/",
+        "/v1/uploads/?{0}",
+        "/v1/uploads/{0}/",
+        "/v1/uploads/{0}/result.csv?rows={0}",
+        "/v1/queue/?{0}",
+        "/v1/audit?by={0}",
+        "/health/live/?{0}",
+    )
+)
+"""Addresses that hold a phone, of pages and calls that are there and that are not, also with a slash at the end."""
+
+
+def _strangers_ask(client: httpx.Client, told: Told) -> None:
+    """Whoever has no token, or a wrong one, is told nothing but our own words."""
+    wrong = planted("317")
+    for path in LOCKED_ADDRESSES:
+        for headers in (
+            {},
+            {"Host": f"{wrong}.example"},
+            {"Referer": f"http://{wrong}.example/{wrong}", "Origin": f"http://{wrong}.example"},
+            {"Authorization": f"Bearer {wrong}"},
+            {"Authorization": f"Basic {wrong}"},
+            {"Authorization": wrong},
+            {"Cookie": f"scrub_session={wrong}"},
+        ):
+            told.whole(client.get(path, headers=headers))
+            told.whole(client.post(path, headers=headers, data={"id": wrong, "action": wrong}))
+        told.whole(client.get("/sign-in", params={"next": path}))
+        told.whole(client.post("/sign-in", data={"next": path, "token": wrong}))
+    told.whole(client.post("/v1/uploads", content=wrong, headers={"Authorization": f"Bearer {wrong}"}))
+
+
+def _strangers_knock(stack: RunningStack) -> None:
+    wrong = planted("318")
+    for headers in ({"Authorization": f"Bearer {wrong}"}, {"Cookie": f"scrub_session={wrong}"}, {"Origin": wrong}):
+        with contextlib.suppress(InvalidHandshake, OSError):
+            connect(f"{stack.url.replace('http', 'ws')}/v1/uploads/{wrong}/events", additional_headers=headers).close()
+
+
+def _people_sign_in(stack: RunningStack, told: Told) -> None:
+    """Who gives the right token is led on; the address that they came with may be a stranger's."""
+    for path in LOCKED_ADDRESSES:
+        with stack.client() as client:
+            answer = told.whole(client.post("/sign-in", data={"next": path, "token": TOKEN}))
+            assert answer.status_code == 303
+            assert answer.headers["location"].startswith("/")
 
 
 async def _records_are_poison(stack: RunningStack) -> None:

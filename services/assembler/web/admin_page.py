@@ -12,7 +12,7 @@ from starlette.routing import Route
 
 from schemas.lookups import GateState
 from schemas.parts import PartStatus
-from services.assembler import words
+from services.assembler.done_words import done_code, done_sentence
 from services.assembler.store import dead_letters, reads
 from services.assembler.store.records import DeadLetterFilter
 from services.assembler.web.audit_calls import AuditItem, AuditQuery, audit_page
@@ -112,7 +112,7 @@ async def admin(request: Request, backend: Backend, who: Identity, renderer: Ren
         who=who,
         place="admin",
         queue=queue,
-        said=request.query_params.get("said", "")[:200],
+        said=done_sentence(request.query_params.get("said", "")),
         names={record.id: record.name or record.id for record in recent},
         missing=missing_roles(queue.parts, now),
         shown_parts=shown_parts(queue.parts, now),
@@ -136,30 +136,28 @@ async def command(request: Request, backend: Backend, who: Identity, _renderer: 
         return RedirectResponse("/admin", 303)
     if name == "sweep":
         swept = await sweep_now(backend, who)
-        said = f"Swept: {words.plural(swept.examined, 'row')} looked at, {words.number(swept.republished)} put back."
+        said = done_code("sweep", swept.examined, swept.republished)
     elif name == "redrive":
         upload_id = str(given.get("upload_id", "")) or None
         done = await redrive_now(backend, who, RedriveBody(upload_id=upload_id, force=upload_id is not None))
-        said = f"{words.plural(done.rows, 'row')} will be tried again, with {words.plural(done.calls, 'call')}."
-        if done.refused:
-            said += f" {words.plural(len(done.refused), 'upload')} left alone: {done.refused[0].detail}"
+        said = done_code("redrive", done.rows, done.calls, len(done.refused))
     elif name == "dismiss":
         upload_id = str(given.get("upload_id", "")) or None
-        gone = await dismiss_now(backend, who, DismissQuery(upload_id=upload_id))
-        said = f"{words.plural(gone.rows, 'row')} taken off the list; the uploads keep them as failed."
+        said = done_code("dismiss", (await dismiss_now(backend, who, DismissQuery(upload_id=upload_id))).rows)
     elif name == "clear":
-        said = await _clear(backend, who, str(given.get("older_than_days", "30")), dry_run="dry_run" in given)
+        dry_run = "dry_run" in given
+        uploads = await _clear(backend, who, str(given.get("older_than_days", "30")), dry_run=dry_run)
+        said = done_code("count" if dry_run else "clear", uploads)
     else:
         raise ProblemError(404, "not-found", "There is nothing here", "There is no such command.")
     return RedirectResponse(f"/admin?{urlencode({'said': said})}", 303)
 
 
-async def _clear(backend: Backend, who: Identity, days: str, *, dry_run: bool) -> str:
+async def _clear(backend: Backend, who: Identity, days: str, *, dry_run: bool) -> int:
     if not (days.isdigit() and len(days) <= 4):
         raise ProblemError(400, "wrong-input", "This is not a number of days", "Choose one from the list.")
     body = ClearBody(older_than_days=int(days), dry_run=dry_run)
-    cleared = await clear(backend, who, body)
-    return f"{words.plural(cleared.uploads, 'upload')} {'would be' if dry_run else 'will be'} deleted."
+    return (await clear(backend, who, body)).uploads
 
 
 ROUTES = [

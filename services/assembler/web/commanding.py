@@ -61,24 +61,17 @@ async def _as_it_becomes(backend: Backend, before: UploadRecord, decision: Accep
     return upload.model_copy(update={"state": decision.expect[0]})
 
 
-async def carry_out_on(
-    backend: Backend, identity: Identity, records: Iterable[UploadRecord], decide: Decide
-) -> tuple[int, list[str]]:
-    """Decides for each upload and writes the events, without waiting for their effect.
-
-    Returns how many were accepted, and why the others were not.
-    """
+async def carry_out_on(backend: Backend, identity: Identity, records: Iterable[UploadRecord], decide: Decide) -> int:
+    """Decides for each upload and writes the events, without waiting for their effect; returns how many it accepted."""
     accepted = 0
-    refusals: list[str] = []
     for record in records:
         decision = decide(target_of(record), identity.owner, datetime.now(UTC))
         if isinstance(decision, Refused):
-            refusals.append(decision.detail)
             continue
         for event in decision.events:
             await backend.publish_event(event)
         accepted += 1
-    return accepted, refusals
+    return accepted
 
 
 async def matching_uploads(

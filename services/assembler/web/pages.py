@@ -13,11 +13,14 @@ from starlette.routing import Route
 
 from schemas.interface import Row, Upload
 from schemas.settings import Settings
-from schemas.uploads import UploadOptions, UploadState
+from schemas.uploads import UploadOptions
 from services.assembler import commands, words
+from services.assembler.done_words import done_code, done_sentence
+from services.assembler.page_words import SHOWS
 from services.assembler.web.backend import Backend
 from services.assembler.web.calls import parse_query
 from services.assembler.web.commanding import Decide, carry_out, carry_out_on, matching_uploads, reprocess
+from services.assembler.web.own_pages import own_page
 from services.assembler.web.queue_view import queue_of
 from services.assembler.web.rendering import Renderer
 from services.assembler.web.uploads import ListQuery, RowsQuery, rows_page, uploads_page
@@ -28,13 +31,6 @@ from services.runtime.web import refuse_foreign_origin
 MOST_COLUMNS: Final = 12
 """Columns of the input shown in the table; the download has them all."""
 MOST_SELECTED: Final = 200
-_SHOWS: Final[Mapping[str, tuple[str, tuple[UploadState, ...]]]] = {
-    "all": ("All", ()),
-    "active": ("Running", ("pending", "checking", "in_progress", "paused")),
-    "checked": ("Ready to start", ("checked",)),
-    "completed": ("Done", ("completed",)),
-    "stopped": ("Failed or stopped", ("failed", "cancelled")),
-}
 
 
 def page_endpoint(
@@ -48,7 +44,7 @@ def page_endpoint(
         try:
             identity = identify(request, backend.settings)
         except ProblemError:
-            return RedirectResponse(f"/sign-in?{urlencode({'next': _own_path(request)})}", 303)
+            return RedirectResponse(f"/sign-in?{urlencode({'next': _own_page(request)})}", 303)
         try:
             if request.method == "POST":
                 refuse_foreign_origin(request)
@@ -66,26 +62,26 @@ def page_endpoint(
     return endpoint
 
 
-def _own_path(request: Request) -> str:
-    query = f"?{request.url.query}" if request.url.query else ""
-    return request.url.path + query if request.method == "GET" else "/"
+def _own_page(request: Request) -> str:
+    """Where to lead a person back to; what was about to be sent is not sent again."""
+    return own_page(f"{request.url.path}?{request.url.query}") if request.method == "GET" else "/"
 
 
 async def uploads(request: Request, backend: Backend, who: Identity, renderer: Renderer) -> Response:
     show = request.query_params.get("show", "all")
-    if show not in _SHOWS:
+    if show not in SHOWS:
         show = "all"
     cursor = request.query_params.get("cursor")
-    found, following = await uploads_page(backend, who, ListQuery(state=_SHOWS[show][1], cursor=cursor, limit=25))
+    found, following = await uploads_page(backend, who, ListQuery(state=SHOWS[show][1], cursor=cursor, limit=25))
     return renderer.page(
         "uploads.html",
         who=who,
         place="uploads",
         queue=await queue_of(backend, who),
         uploads=found,
-        said=request.query_params.get("said", "")[:200],
+        said=done_sentence(request.query_params.get("said", "")),
         many_owners=len({upload.owner for upload in found}) > 1,
-        filters={key: title for key, (title, _) in _SHOWS.items()},
+        filters={key: title for key, (title, _) in SHOWS.items()},
         filter=show,
         cursor=cursor,
         next=following,
@@ -181,30 +177,21 @@ async def selected(request: Request, backend: Backend, who: Identity, _renderer:
     """A button below the list: one command for the ticked uploads, or for all that the list's filter matches."""
     form = await request.form()
     show, name = str(form.get("show", "all")), str(form.get("action", ""))
-    if name not in _DECISIONS or show not in _SHOWS:
+    if name not in _DECISIONS or show not in SHOWS:
         raise ProblemError(400, "wrong-input", "No such command", "Go back and press one of the buttons.")
     decide = _DECISIONS["retry-failed-gently" if name == "retry-failed" else name]
-    done, refusals = 0, list[str]()
+    done, left = 0, 0
     if "every" in form:
-        async for records in matching_uploads(backend, who, states=_SHOWS[show][1]):
-            accepted, refused = await carry_out_on(backend, who, records, decide)
-            done, refusals = done + accepted, refusals + refused
+        async for records in matching_uploads(backend, who, states=SHOWS[show][1]):
+            accepted = await carry_out_on(backend, who, records, decide)
+            done, left = done + accepted, left + len(records) - accepted
     else:
         chosen = [await backend.find(who, str(upload_id)) for upload_id in form.getlist("id")[:MOST_SELECTED]]
-        done, refusals = await carry_out_on(backend, who, chosen, decide)
-    said = f"{_DONE_WORDS[name]} {words.plural(done, 'upload')}."
-    if refusals:
-        said += f" {words.plural(len(refusals), 'upload')} left as before: {refusals[0]}"
-    return RedirectResponse(f"/?{urlencode({'show': show, 'said': said})}", 303)
+        done = await carry_out_on(backend, who, chosen, decide)
+        left = len(chosen) - done
+    return RedirectResponse(f"/?{urlencode({'show': show, 'said': done_code(name, done, left)})}", 303)
 
 
-_DONE_WORDS: Final[Mapping[str, str]] = {
-    "pause": "Paused",
-    "resume": "Resumed",
-    "cancel": "Stopped",
-    "retry-failed": "Trying again the failed rows of",
-    "delete": "Deleted",
-}
 _DECISIONS: Final[Mapping[str, Decide]] = {
     "pause": lambda target, by, now: commands.pause(target, by=by, now=now),
     "resume": lambda target, by, now: commands.resume(target, by=by, now=now),

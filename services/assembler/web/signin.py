@@ -1,13 +1,13 @@
 """The sign-in form: a token becomes an HttpOnly cookie that no other site can send."""
 
 from typing import Final
-from urllib.parse import urlsplit
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from services.assembler.web.backend import Backend
+from services.assembler.web.own_pages import own_page
 from services.assembler.web.rendering import Renderer
 from services.runtime.identity import COOKIE, identity_of_token, tokens_are_set
 from services.runtime.web import refuse_foreign_origin
@@ -25,7 +25,7 @@ async def form(request: Request) -> Response:
 def _draw(request: Request, *, wrong: bool, next_path: str) -> Response:
     renderer: Renderer = request.state.renderer
     status = 403 if wrong else 200
-    return renderer.page("sign_in.html", who=None, place="", status=status, wrong=wrong, next=own_path(next_path))
+    return renderer.page("sign_in.html", who=None, place="", status=status, wrong=wrong, next=own_page(next_path))
 
 
 async def sign_in(request: Request) -> Response:
@@ -35,7 +35,7 @@ async def sign_in(request: Request) -> Response:
     token, next_path = str(given.get("token", "")).strip(), str(given.get("next", "/"))
     if identity_of_token(token, backend.settings) is None:
         return _draw(request, wrong=True, next_path=next_path)
-    answer = RedirectResponse(own_path(next_path), 303)
+    answer = RedirectResponse(own_page(next_path), 303)
     answer.set_cookie(
         COOKIE, token, max_age=COOKIE_SECONDS, httponly=True, samesite="strict", secure=request.url.scheme == "https"
     )
@@ -47,13 +47,6 @@ async def sign_out(request: Request) -> Response:
     answer = RedirectResponse("/sign-in", 303)
     answer.delete_cookie(COOKIE, httponly=True, samesite="strict")
     return answer
-
-
-def own_path(text: str) -> str:
-    """The path if it is one of this origin; the start page for anything that would lead elsewhere."""
-    parts = urlsplit(text)
-    is_own = not parts.scheme and not parts.netloc and text.startswith("/") and not text.startswith(("//", "/\\"))
-    return text if is_own and "\\" not in text else "/"
 
 
 ROUTES = [
