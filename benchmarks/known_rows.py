@@ -19,7 +19,7 @@ def run(folder: Path, *, rows: int = 1_000_000, distinct: int = 200_000) -> Figu
     folder.mkdir(parents=True)
     contacts = write_contacts(folder / "contacts.csv", spread(rows, distinct))
     with stack(folder) as running:
-        _make_known(running, distinct)
+        make_known(running, distinct)
         figures = _scrub_known(running, contacts, rows)
         calls = len(running.arrivals())
     per_role: list[dict[str, Cell]] = [
@@ -55,7 +55,7 @@ def cost(folder: Path, *, sizes: tuple[int, ...] = (10_000, 100_000, 1_000_000))
         here.mkdir(parents=True)
         contacts = write_contacts(here / "contacts.csv", spread(rows, rows // 5))
         with stack(here) as running:
-            _make_known(running, rows // 5)
+            make_known(running, rows // 5)
             measured.append(_scrub_known(running, contacts, rows))
     base = measured[0]["cpu us/row"]
     assert isinstance(base, float)
@@ -63,7 +63,8 @@ def cost(folder: Path, *, sizes: tuple[int, ...] = (10_000, 100_000, 1_000_000))
     return Figures("cost-per-row", "CPU of all roles for one known row", lines, {"ratio to smallest": "<= 1.2"})
 
 
-def _make_known(running: Stack, distinct: int) -> None:
+def make_known(running: Stack, distinct: int) -> None:
+    """Puts an answer for each of the first phones where everybody knows it."""
     asyncio.run(publish_results(running.kafka, (phone(index) for index in range(distinct))))
     asyncio.run(wait_until_read(running.kafka, LOOKUP_RESULTS.name, deadline_seconds=_DEADLINE_SECONDS))
 
