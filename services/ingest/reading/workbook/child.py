@@ -1,7 +1,8 @@
 """Reads a workbook in a process of its own, within limits, and writes what it finds to stdout as lines of JSON.
 
 Argument: a Task as JSON. Lines: `["sheet", name, visible]` before each sheet's rows, `[number, [cells]]` per row,
-at last `["end"]` or `["refused", code, detail]`. A missing last line means that a limit killed the process.
+at last `["end"]`, `["refused", code, detail]` or `["failed", errno]`, when the disk is full for example. A missing last
+line means that a limit killed the process.
 """
 
 import resource
@@ -57,6 +58,8 @@ def main(argument: str) -> None:
         output.write(["refused", refused.code, refused.detail])
     except MemoryError:
         output.write(["refused", "bad-workbook", "Reading it takes too much memory. Save the table as CSV."])
+    except OSError as error:
+        output.write(["failed", error.errno])
     output.flush()
 
 
@@ -84,7 +87,7 @@ class _Output:
 def _read(task: Task, limits: Limits, output: _Output) -> None:
     path = Path(task.path)
     with opened_archive(path) as archive:
-        workbook = _Workbook(archive, path.stat().st_size, limits)
+        workbook = _Workbook(archive, path.stat().st_size, limits, path.parent)
         wanted = [sheet for sheet in workbook.sheets if task.sheet in (None, sheet.name)]
         wanted = wanted if task.sheet is None else wanted[:1]
         most_rows = None if task.most_rows is None else max(LEAST_SAMPLE_ROWS, task.most_rows // max(1, len(wanted)))
@@ -98,14 +101,14 @@ def _read(task: Task, limits: Limits, output: _Output) -> None:
 class _Workbook:
     """The parts of an open workbook; texts and styles are read when it is opened."""
 
-    def __init__(self, archive: zipfile.ZipFile, packed_bytes: int, limits: Limits) -> None:
+    def __init__(self, archive: zipfile.ZipFile, packed_bytes: int, limits: Limits, folder: Path) -> None:
         self._archive, self._packed_bytes, self._limits = archive, packed_bytes, limits
         self._names = {name.casefold(): name for name in archive.namelist()}
         listed = self._parsed("xl/workbook.xml", SheetList())
         self.sheets, self._from_1904 = listed.sheets, listed.from_1904
         self._parts = self._parsed("xl/_rels/workbook.xml.rels", Relations()).parts
         self._styles = self._parsed("xl/styles.xml", Styles())
-        self._texts = self._parsed("xl/sharedStrings.xml", SharedTexts(limits))
+        self._texts = self._parsed("xl/sharedStrings.xml", SharedTexts(limits, folder))
 
     def rows(self, sheet: Sheet) -> Iterator[SheetRow]:
         part = self._parts.get(sheet.relation, "")

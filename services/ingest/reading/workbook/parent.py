@@ -59,6 +59,8 @@ def _messages(task: Task, limits: Limits) -> Iterator[list[Any]]:
                 return
             if message[0] == "refused":
                 raise Refused(message[1], message[2])
+            if message[0] == "failed":
+                raise OSError(message[1], "the process that reads the workbook failed")
             yield message
     raise Refused("bad-workbook", "Reading it took too much memory or time. Save the table as CSV.")
 

@@ -1,14 +1,15 @@
 """Reads the parts of a workbook that its sheets refer to: the list of sheets, the styles, the shared texts."""
 
 import re
-from array import array
 from dataclasses import dataclass
+from pathlib import Path
 from posixpath import join, normpath
 from typing import Final
 
 from services.ingest.reading.model import Limits
 from services.ingest.reading.refusals import Refused
 from services.ingest.reading.workbook.number_formats import PLAIN, Shown, shown_by
+from services.ingest.reading.workbook.text_store import TextStore
 from services.ingest.reading.workbook.xml_events import Handler, local_name
 
 MOST_SHARED_TEXTS: Final = 10_000_000
@@ -87,11 +88,10 @@ class Styles(Handler):
 
 
 class SharedTexts(Handler):
-    """`xl/sharedStrings.xml`: texts that cells refer to by number, held as one block of UTF-8."""
+    """`xl/sharedStrings.xml`: texts that cells refer to by number."""
 
-    def __init__(self, limits: Limits) -> None:
-        self._block = bytearray()
-        self._ends = array("Q", [0])
+    def __init__(self, limits: Limits, folder: Path) -> None:
+        self._texts = TextStore(folder)
         self._most_bytes = limits.max_shared_text_bytes
         self._taking = False
         self._in_reading_aid = False
@@ -112,14 +112,14 @@ class SharedTexts(Handler):
         elif name == "rPh":
             self._in_reading_aid = False
         elif name == "si":
-            self._ends.append(len(self._block))
-            if len(self._ends) > MOST_SHARED_TEXTS:
+            self._texts.end_text()
+            if len(self._texts) >= MOST_SHARED_TEXTS:
                 raise self._too_many(f"{MOST_SHARED_TEXTS:,}")
 
     def text(self, text: str) -> None:
         if self._taking:
-            self._block += text.encode()
-            if len(self._block) > self._most_bytes:
+            self._texts.add(text)
+            if self._texts.bytes_added > self._most_bytes:
                 raise self._too_many(f"{self._most_bytes:,} bytes of")
 
     def _too_many(self, amount: str) -> Refused:
@@ -127,10 +127,7 @@ class SharedTexts(Handler):
 
     def get(self, written: str) -> str:
         """The text of a number as written in a cell; an unknown one is blank."""
-        at = _integer(written)
-        if at + 1 >= len(self._ends):
-            return ""
-        return unescaped(self._block[self._ends[at] : self._ends[at + 1]].decode())
+        return unescaped(self._texts.get(_integer(written)))
 
 
 def unescaped(text: str) -> str:
