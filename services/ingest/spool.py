@@ -12,10 +12,12 @@ from aiokafka import TopicPartition
 from schemas import topics
 from schemas.settings import Settings
 from schemas.uploads import FileLocation
-from services.runtime.kafka import make_consumer, started, topic_name
+from services.runtime.kafka import MAX_RECORD_BYTES, make_consumer, started, topic_name
 from services.runtime.process import RefusedToStart
 
 _FETCH_SECONDS = 60.0
+_RECORDS_AT_ONCE = 2
+"""Records are unpacked as they are taken: without this bound a file that packs well is in memory all at once."""
 
 
 class FileGone(Exception):
@@ -91,14 +93,17 @@ class Spool:
         tp = TopicPartition(topic_name(topics.UPLOAD_FILES, self._settings), location.partition)
         attempt = location.attempt.encode()
         chunks = 0
-        async with started(make_consumer(self._settings)) as consumer:
+        # More would be read ahead for nothing: the disk is the slower side.
+        async with started(make_consumer(self._settings, max_partition_fetch_bytes=MAX_RECORD_BYTES)) as consumer:
             consumer.assign([tp])
             if (await consumer.beginning_offsets([tp]))[tp] > location.first_offset:
                 raise FileGone
             consumer.seek(tp, location.first_offset)
             with target.open("wb") as file:
                 while await consumer.position(tp) <= location.last_offset and chunks < location.chunks:
-                    batches = await consumer.getmany(tp, timeout_ms=int(_FETCH_SECONDS * 1000))
+                    batches = await consumer.getmany(
+                        tp, timeout_ms=int(_FETCH_SECONDS * 1000), max_records=_RECORDS_AT_ONCE
+                    )
                     if not batches:
                         raise TimeoutError
                     for record in batches[tp]:
