@@ -3,8 +3,6 @@
 import codecs
 from typing import Final
 
-import charset_normalizer
-
 from services.ingest.reading.formats import looks_utf16
 from services.ingest.reading.likelihood import likelihood
 from services.ingest.reading.refusals import Refused
@@ -71,6 +69,9 @@ def _likeliest(odd_lines: bytes, region: str) -> str:
     best = max(likelihoods, key=lambda name: likelihoods[name])
     if likelihoods[best] >= DOUBTFUL:
         return best
+    # Imported here because hardly any file needs it, and it is 3 MB in every process that reads.
+    import charset_normalizer
+
     guess = charset_normalizer.from_bytes(odd_lines).best()
     if guess is None:
         return best
