@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import beside, control, hostile, kills, known_rows, limit, reading_memory, scripts
+from benchmarks import beside, big_workbook, control, hostile, kills, known_rows, limit, reading_memory, scripts
 from benchmarks.report import Figures, save, show
 
 BENCHMARKS: dict[str, Callable[[Path], Figures]] = {
@@ -19,6 +19,7 @@ BENCHMARKS: dict[str, Callable[[Path], Figures]] = {
     "kills": kills.run,
     "hostile": hostile.measure,
     "reading-memory": reading_memory.run,
+    "big-xlsx": big_workbook.run,
     "control": control.run,
 }
 
