@@ -7,6 +7,8 @@ that library.
 """
 
 import functools
+import hashlib
+import hmac
 import re
 from collections.abc import Iterator
 from typing import Literal, NamedTuple
@@ -112,10 +114,6 @@ def mask(phone: str) -> str:
 
 def fingerprint(phone: str, key: bytes) -> str:
     """A keyed hash of a phone (16 hexadecimal digits): it can be followed through logs, but not guessed back."""
-    # Imported here because OpenSSL is 4 MB in every process that reads a file, and none of them needs it.
-    import hashlib
-    import hmac
-
     return hmac.new(key, phone.encode(), hashlib.sha256).hexdigest()[:16]
 
 

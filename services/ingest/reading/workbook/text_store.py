@@ -57,6 +57,11 @@ class TextStore:
             return self._block(start // _BLOCK_BYTES)[at : at + end - start].decode()
         return self._read(start, end - start).decode()
 
+    def close(self) -> None:
+        """Frees the file; the end of the process does as well."""
+        if self._file is not None:
+            self._file.close()
+
     def _write_out(self) -> None:
         if self._file is None:
             self._file = tempfile.TemporaryFile(dir=self._folder, buffering=0)  # noqa: SIM115 - open as long as we live
