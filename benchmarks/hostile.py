@@ -17,18 +17,19 @@ import psutil
 
 from benchmarks.hostile_files import TABLE, hostile_files
 from benchmarks.report import Cell, Figures
-from schemas.codec import decode, encode
+from schemas.codec import decode
 from schemas.settings import Settings
-from schemas.uploads import UploadOptions
 from services.ingest.children import run_in_child, warm_up
-from services.ingest.preparing import Prepared, Task, outcome_path, run
+from services.ingest.outcome import Prepared
+from services.ingest.preparing import Task, outcome_path, run
+from services.ingest.reading import ReadOptions
 
 _LOOK_SECONDS = 0.01
 
 
 def measure(folder: Path) -> Figures:
     folder.mkdir(parents=True)
-    warm_up(["services.ingest.preparing"])
+    warm_up(["services.ingest.child", "services.ingest.preparing"])
     _measured("the first reading starts the processes that the others use", folder, _write_plain)
     rows = [_measured(name, folder, write) for name, write in (*hostile_files(), *_torture_files())]
     return Figures(
@@ -59,13 +60,12 @@ def _measured(name: str, folder: Path, write: Callable[[Path], None]) -> dict[st
     task = Task(
         path=str(path),
         folder=str(spool),
-        options=UploadOptions(),
-        region="US",
+        options=ReadOptions(),
         max_rows=Settings.model_fields["max_rows"].default,
     )
     with _watching_children() as memory:
         began = time.monotonic()
-        exit_code = asyncio.run(run_in_child(run, encode(task)))
+        exit_code = asyncio.run(run_in_child(run, task.as_json()))
         seconds = time.monotonic() - began
     told = f"nothing: exit code {exit_code}"
     if outcome_path(spool).exists():

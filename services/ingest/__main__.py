@@ -1,15 +1,16 @@
 """Starts one role of ingest: `python -m services.ingest http|feeder`."""
 
 import sys
+from typing import TYPE_CHECKING
 
-from schemas.settings import Settings
-from services.runtime.process import RoleMain, run
+if TYPE_CHECKING:
+    from services.runtime.process import RoleMain
 
 _USAGE = "usage: python -m services.ingest http|feeder"
 _EXIT_USAGE = 2
 
 
-def role_main(role: str) -> RoleMain | None:
+def role_main(role: str) -> "RoleMain | None":
     """The role's entry point; each imports only what it needs."""
     if role == "http":
         from services.ingest.http import main as http_main
@@ -23,6 +24,10 @@ def role_main(role: str) -> RoleMain | None:
 
 
 if __name__ == "__main__":
+    # Not above: the children of the feeder import this module too, and these are 20 MB that they do not need.
+    from schemas.settings import Settings
+    from services.runtime.process import run
+
     chosen = role_main(sys.argv[1]) if len(sys.argv) == 2 else None
     if chosen is None:
         print(_USAGE, file=sys.stderr)

@@ -3,7 +3,7 @@
 from schemas.settings import Settings
 from schemas.uploads import FileCounts
 from services.ingest.cases import Case, Settled
-from services.ingest.preparing import Refusal
+from services.ingest.outcome import Refusal
 
 _SPARE_DAYS = 5
 _SECONDS_A_DAY = 86_400

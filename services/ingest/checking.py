@@ -9,12 +9,14 @@ from schemas import topics
 from schemas.codec import decode, encode
 from schemas.settings import Settings
 from schemas.upload_events import UploadChecked, UploadRefused
-from schemas.uploads import Detected, PlanQuestion
+from schemas.uploads import Detected, PlanQuestion, UploadOptions
 from services.ingest.cases import Case
 from services.ingest.children import run_in_child
 from services.ingest.distinct import read_batches
 from services.ingest.feeding import Outlet
-from services.ingest.preparing import EXIT_NO_ROOM, Prepared, Refusal, Task, outcome_path, phones_path, run
+from services.ingest.outcome import Prepared, Refusal
+from services.ingest.preparing import EXIT_NO_ROOM, Task, outcome_path, phones_path, run
+from services.ingest.reading.model import ReadOptions
 from services.ingest.spool import FileGone, NoRoom, Spool
 from services.runtime.kafka import topic_name
 
@@ -71,14 +73,13 @@ async def read_file(case: Case, spool: Spool, *, settings: Settings, detected: D
     task = Task(
         path=str(raw),
         folder=str(folder),
-        options=case.options,
-        region=settings.region,
+        options=_read_options(case.options, settings),
         max_rows=settings.max_rows,
-        detected=detected,
+        detected=None if detected is None else detected.model_dump(),
     )
     try:
         async with asyncio.timeout(patience_seconds(case)):
-            exit_code = await run_in_child(run, encode(task), niceness=0 if is_small(case) else _NICENESS)
+            exit_code = await run_in_child(run, task.as_json(), niceness=0 if is_small(case) else _NICENESS)
     except TimeoutError:
         return Reading(folder, Prepared(refusal=_TOOK_TOO_LONG))
     raw.unlink(missing_ok=True)
@@ -88,6 +89,18 @@ async def read_file(case: Case, spool: Spool, *, settings: Settings, detected: D
         died = _READER_DIED.model_copy(update={"detail": _READER_DIED.detail.format(exit_code)})
         return Reading(folder, Prepared(refusal=died))
     return Reading(folder, decode(Prepared, outcome_path(folder).read_bytes()))
+
+
+def _read_options(options: UploadOptions, settings: Settings) -> ReadOptions:
+    return ReadOptions(
+        phone_columns=options.phone_columns,
+        area_column=options.area_column,
+        region=options.region or settings.region,
+        sheet=options.sheet,
+        header=options.header,
+        encoding=options.encoding,
+        delimiter=options.delimiter,
+    )
 
 
 def is_small(case: Case) -> bool:

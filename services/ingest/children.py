@@ -1,14 +1,12 @@
 """Runs one piece of work in a child process of its own: killed when nobody waits for it any more, gone when we are."""
 
 import asyncio
-import contextlib
 import multiprocessing
-import os
-import threading
 from collections.abc import Callable
 from multiprocessing import forkserver
-from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
+
+from services.ingest.child import child_main
 
 _context = multiprocessing.get_context("forkserver")
 
@@ -24,7 +22,7 @@ async def run_in_child(work: Callable[[bytes], None], argument: bytes, *, nicene
 
     A nice child gives way to everything else on the machine. Cancelling kills the child.
     """
-    process = _context.Process(target=_child_main, args=(work, argument, niceness))
+    process = _context.Process(target=child_main, args=(work, argument, niceness))
     process.start()
     try:
         await _ended(process)
@@ -50,17 +48,3 @@ async def _ended(process: BaseProcess) -> None:
         await ended
     finally:
         loop.remove_reader(process.sentinel)
-
-
-def _child_main(work: Callable[[bytes], None], argument: bytes, niceness: int) -> None:
-    threading.Thread(target=_exit_with_parent, daemon=True).start()
-    with contextlib.suppress(OSError):
-        os.nice(niceness)
-    work(argument)
-
-
-def _exit_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    wait([parent.sentinel])
-    os._exit(1)

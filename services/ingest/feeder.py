@@ -37,7 +37,7 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
     Raises:
         RefusedToStart: another feeder uses the same folder.
     """
-    warm_up(["services.ingest.preparing"])
+    warm_up(["services.ingest.child", "services.ingest.preparing"])
     with Spool(settings) as spool:
         membership = Membership(settings)
         async with (

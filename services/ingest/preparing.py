@@ -1,25 +1,20 @@
 """Reads a stored file from end to end, once: detects, counts, previews, and leaves its rows ready to be published.
 
 It runs in a child process, so that a hostile or huge file can neither stop the feeder's heartbeats nor fill its memory.
+Nothing here needs pydantic: that is 10 MB in each child and again in the process that they are forked from. What is
+left behind has the shape of `outcome.Prepared`, and whoever reads it checks that.
 """
 
 import errno
 import sys
 import traceback
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
-from schemas.base import Message
-from schemas.codec import decode, encode
-from schemas.uploads import (
-    ColumnProfile,
-    Detected,
-    FileCounts,
-    Preview,
-    PreviewRow,
-    UploadOptions,
-)
+import orjson
+
 from services.ingest import reading
 from services.ingest.distinct import DistinctPhones
 from services.ingest.prepared import PreparedWriter, RowTooLong
@@ -32,32 +27,25 @@ EXIT_NO_ROOM = 75
 """`os.EX_TEMPFAIL`: the spool's disk is full; the file is not to blame."""
 
 
-class Task(Message):
+@dataclass(frozen=True, slots=True)
+class Task:
     """What is to be read: `path`; where to leave it: `folder`; `detected` if it was read before and must not change."""
 
     path: str
     folder: str
-    options: UploadOptions
-    region: str
+    options: reading.ReadOptions
     max_rows: int
-    detected: Detected | None = None
+    detected: dict[str, Any] | None = None
 
+    def as_json(self) -> bytes:
+        return orjson.dumps(asdict(self))
 
-class Refusal(Message):
-    """Why the file cannot be processed."""
-
-    code: str
-    title: str
-    detail: str
-
-
-class Prepared(Message):
-    """What the reading came to: either a refusal, or all the rest."""
-
-    refusal: Refusal | None = None
-    detected: Detected | None = None
-    counts: FileCounts | None = None
-    preview: Preview = Preview()
+    @classmethod
+    def from_json(cls, written: bytes) -> "Task":
+        values = orjson.loads(written)
+        options = values.pop("options")
+        options["phone_columns"] = tuple(options["phone_columns"])
+        return cls(**values, options=reading.ReadOptions(**options))
 
 
 def outcome_path(folder: Path) -> Path:
@@ -70,26 +58,27 @@ def phones_path(folder: Path) -> Path:
 
 def run(task_json: bytes) -> None:
     """The child's whole work. Nothing escapes: an unforeseen error becomes a refusal that names its place in code."""
-    task = decode(Task, task_json)
+    task = Task.from_json(task_json)
     folder = Path(task.folder)
     try:
         prepared = prepare(task)
     except reading.Refused as refused:
-        prepared = Prepared(refusal=Refusal(code=refused.code, title=refused.title, detail=refused.detail))
+        prepared = _refusal(refused.code, refused.title, refused.detail)
     except RowTooLong:
-        prepared = Prepared(refusal=_ROW_TOO_LONG)
+        detail = "One row of the file is longer than a record may be."
+        prepared = _refusal("line-too-long", "A line is too long", detail)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             sys.exit(EXIT_NO_ROOM)
-        prepared = Prepared(refusal=_unforeseen(error))
+        prepared = _unforeseen(error)
     except Exception as error:
-        prepared = Prepared(refusal=_unforeseen(error))
+        prepared = _unforeseen(error)
     temporary = folder / "outcome.part"
-    temporary.write_bytes(encode(prepared))
+    temporary.write_bytes(orjson.dumps(prepared))
     temporary.rename(outcome_path(folder))
 
 
-def prepare(task: Task) -> Prepared:
+def prepare(task: Task) -> dict[str, Any]:
     """Detects (unless told what the file is) and reads every row.
 
     Raises:
@@ -99,25 +88,25 @@ def prepare(task: Task) -> Prepared:
     path, folder = Path(task.path), Path(task.folder)
     limits = reading.Limits(max_rows=task.max_rows)
     if task.detected is None:
-        detected = reading.detect(path, _read_options(task), limits)
+        detected = reading.detect(path, task.options, limits)
     else:
-        detected = reading.Detected.from_dict(task.detected.model_dump())
+        detected = reading.Detected.from_dict(task.detected)
     pass_ = _Pass(detected, PreparedWriter(folder))
     for source_row in reading.read_rows(path, detected, limits):
         pass_.take(source_row)
     pass_.writer.close()
     distinct = pass_.phones.write(phones_path(folder))
-    return Prepared(
-        detected=Detected.model_validate(detected.to_dict() | {"width": max(pass_.width, len(detected.columns))}),
-        counts=FileCounts(
-            rows=pass_.writer.rows,
-            with_phone=pass_.writer.rows - pass_.problems["no_phone"],
-            usable=pass_.usable,
-            split=pass_.split,
-            distinct=distinct,
-        ),
-        preview=_bounded(_profiles(detected), pass_.first_rows, dict(pass_.problems)),
-    )
+    return {
+        "detected": detected.to_dict() | {"width": max(pass_.width, len(detected.columns))},
+        "counts": {
+            "rows": pass_.writer.rows,
+            "with_phone": pass_.writer.rows - pass_.problems["no_phone"],
+            "usable": pass_.usable,
+            "split": pass_.split,
+            "distinct": distinct,
+        },
+        "preview": _bounded(_profiles(detected), pass_.first_rows, dict(pass_.problems)),
+    }
 
 
 @dataclass(slots=True)
@@ -131,7 +120,7 @@ class _Pass:
     usable: int = 0
     split: int = 0
     width: int = 0
-    first_rows: list[PreviewRow] = field(default_factory=list)
+    first_rows: list[dict[str, Any]] = field(default_factory=list)
 
     def take(self, source: reading.SourceRow) -> None:
         row, line, cells = source
@@ -148,7 +137,8 @@ class _Pass:
             self.problems[problem] += 1
             self.writer.rejected(row=row, line=line, cells=cells, error=_error(found, self.detected))
         if len(self.first_rows) < PREVIEW_ROWS:
-            self.first_rows.append(PreviewRow(row=row, line=line, cells=_cut(cells), phone=phone, problem=problem))
+            shown = {"row": row, "line": line, "cells": _cut(cells), "phone": phone, "problem": problem}
+            self.first_rows.append(shown)
 
 
 def _error(unusable: reading.Unusable, detected: reading.Detected) -> dict[str, str | None]:
@@ -160,39 +150,24 @@ def _error(unusable: reading.Unusable, detected: reading.Detected) -> dict[str, 
     }
 
 
-def _read_options(task: Task) -> reading.ReadOptions:
-    options = task.options
-    return reading.ReadOptions(
-        phone_columns=options.phone_columns,
-        area_column=options.area_column,
-        region=options.region or task.region,
-        sheet=options.sheet,
-        header=options.header,
-        encoding=options.encoding,
-        delimiter=options.delimiter,
-    )
-
-
-def _profiles(detected: reading.Detected) -> tuple[ColumnProfile, ...]:
-    return tuple(
-        ColumnProfile(
-            index=profile.index,
-            header=None if profile.header is None else profile.header[:_PREVIEW_CELL_CHARACTERS],
-            samples=_cut(profile.samples),
-            phone_share=profile.phone_share,
-        )
+def _profiles(detected: reading.Detected) -> list[dict[str, Any]]:
+    return [
+        {
+            "index": profile.index,
+            "header": None if profile.header is None else profile.header[:_PREVIEW_CELL_CHARACTERS],
+            "samples": _cut(profile.samples),
+            "phone_share": profile.phone_share,
+        }
         for profile in detected.profiles[:_PREVIEW_COLUMNS]
-    )
+    ]
 
 
-def _bounded(profiles: tuple[ColumnProfile, ...], rows: list[PreviewRow], problems: dict[str, int]) -> Preview:
+def _bounded(columns: list[dict[str, Any]], rows: list[dict[str, Any]], problems: dict[str, int]) -> dict[str, Any]:
     """The preview, with fewer rows and columns if they would make the event too big for a record."""
-    preview = Preview(columns=profiles, rows=tuple(rows), problems=problems)
-    while len(encode(preview)) > _PREVIEW_BYTES:
-        if preview.rows:
-            preview = preview.model_copy(update={"rows": preview.rows[: len(preview.rows) // 2]})
-        else:
-            preview = preview.model_copy(update={"columns": preview.columns[: len(preview.columns) // 2]})
+    preview = {"columns": columns, "rows": rows, "problems": problems}
+    while len(orjson.dumps(preview)) > _PREVIEW_BYTES:
+        too_many = rows or columns
+        del too_many[len(too_many) // 2 :]
     return preview
 
 
@@ -200,17 +175,13 @@ def _cut(cells: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(cell[:_PREVIEW_CELL_CHARACTERS] for cell in cells[:_PREVIEW_COLUMNS])
 
 
-_ROW_TOO_LONG = Refusal(
-    code="line-too-long", title="A line is too long", detail="One row of the file is longer than a record may be."
-)
+def _refusal(code: str, title: str, detail: str) -> dict[str, Any]:
+    return {"refusal": {"code": code, "title": title, "detail": detail}}
 
 
-def _unforeseen(error: Exception) -> Refusal:
+def _unforeseen(error: Exception) -> dict[str, Any]:
     # Only the place and the kind: an exception's text may hold cells.
     frame = traceback.extract_tb(error.__traceback__)[-1]
     place = f"{type(error).__name__} in {Path(frame.filename).name}, line {frame.lineno}"
-    return Refusal(
-        code="reading-failed",
-        title="The file could not be read",
-        detail=f"Reading the file failed in a way that was not foreseen ({place}). Please report it with the file.",
-    )
+    detail = f"Reading the file failed in a way that was not foreseen ({place}). Please report it with the file."
+    return _refusal("reading-failed", "The file could not be read", detail)
