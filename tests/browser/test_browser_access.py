@@ -39,7 +39,7 @@ def paths(site: RunningStack, tmp_path_factory: pytest.TempPathFactory) -> dict[
     return {
         "list": "/",
         "done": f"/uploads/{done}",
-        "running": f"/uploads/{running}",
+        "running": f"/uploads/{running}?limit=20",
         "plan": f"/uploads/{checked}/check",
         "checked": f"/uploads/{checked}",
         "refused": f"/uploads/{refused}/check",
