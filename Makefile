@@ -18,8 +18,8 @@ run: setup ## start everything and print the page's address; FILE=contacts.csv s
 	@if [ -z "$(FILE)" ]; then exec $(PY) -m deploy.local up $(ARGS); fi; \
 	$(PY) -m deploy.local scrub "$(FILE)" $(ARGS) || [ $$? -eq 3 ] # 3: done, some rows have no answer
 
-# Tests wait more than they compute; each of the three workers has a broker and stacks of its own. Modules are begun in
-# the order of their folders: those with stacks first, so that at the end only short ones are left to be shared out.
+# Tests wait more than they compute; each of the three workers has a broker and stacks of its own. They take modules
+# in the order of tests/conftest.py: the longest first, so that at the end only short ones are left to be shared out.
 test: dev ## run all tests, on real brokers and with the real processes
 	@$(PY) -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 

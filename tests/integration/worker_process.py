@@ -36,6 +36,7 @@ CHECKOUT = Path(__file__).parents[2]
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 UPLOAD = "01900000-0000-7000-8000-000000000001"
 WAIT_SECONDS = 60.0
+PARTITIONS = 4
 
 
 def phone(number: int) -> str:
@@ -220,3 +221,10 @@ class WorkerProcess:
     def end(self) -> None:
         if self.process is not None and self.process.poll() is None:
             self.kill()
+
+
+StartWorker = Callable[..., WorkerProcess]
+
+
+async def all_read(cluster: Cluster) -> None:
+    await wait_until(cluster.is_all_read, what="the workers to read everything")
