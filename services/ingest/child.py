@@ -9,6 +9,7 @@ from multiprocessing.connection import wait
 
 
 def child_main(work: Callable[[bytes], None], argument: bytes, niceness: int) -> None:
+    """Runs `work(argument)`; ends with code 1 at once when the parent is gone. What `work` raises ends the process."""
     threading.Thread(target=_exit_with_parent, daemon=True).start()
     with contextlib.suppress(OSError):
         os.nice(niceness)

@@ -102,11 +102,13 @@ class RunConsumer(Consumer):
         """
         if not self.flow_active:
             return
+        moves = self._moves
         await super().perform_seek()
         sources = {tp for tp in self.assignment() if not tp.topic.endswith(CHANGELOG)}
         if uncommitted := [TopicPartition(*tp) for tp in sources if not self._committed_offset.get(tp)]:
             await self._thread.seek_to_beginning(*uncommitted)
-        self.moving = False
+        # Partitions may have been taken away again meanwhile: then this seek was not the last.
+        self.moving = moves != self._moves
 
     async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> RecordMap:
         wanted = {tp for tp in active_partitions or () if self._may_be_fetched(tp.topic)}
