@@ -1,17 +1,6 @@
-"""The base of every message and view: frozen, UTC, tolerant of fields that a newer writer added."""
+"""The base of every message and view: frozen, tolerant of fields that a newer writer added."""
 
-from datetime import UTC, datetime
-from typing import Annotated
-
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict
-
-
-def _to_utc(moment: datetime) -> datetime:
-    return moment.astimezone(UTC)
-
-
-Moment = Annotated[AwareDatetime, AfterValidator(_to_utc)]
-"""A point in time. JSON: RFC 3339 in UTC with `Z`."""
+from pydantic import BaseModel, ConfigDict
 
 
 class Message(BaseModel):

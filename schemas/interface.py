@@ -4,7 +4,7 @@ from typing import Generic, Literal, TypeVar
 
 from pydantic import Field
 
-from schemas.base import Message, Moment
+from schemas.base import Message
 from schemas.lookups import GateState, LineType, Outcome, Tristate, Verdict
 from schemas.parts import PartStatus
 from schemas.rows import RowError, RowState
@@ -17,6 +17,7 @@ from schemas.uploads import (
     UploadState,
     WhyCode,
 )
+from schemas.values import AnyMoment, Moment
 
 I = TypeVar("I")  # noqa: E741
 
@@ -25,7 +26,7 @@ class Why(Message):
     """Why an upload does not move on, and until when if that is known."""
 
     code: WhyCode
-    until: Moment | None = None
+    until: AnyMoment | None = None
 
 
 class Plan(Message):
@@ -52,8 +53,8 @@ class Summary(Message):
 class Eta(Message):
     """When the upload will be finished, as a range."""
 
-    from_: Moment = Field(alias="from", serialization_alias="from")
-    to: Moment
+    from_: AnyMoment = Field(alias="from", serialization_alias="from")
+    to: AnyMoment
 
 
 class UploadProblem(Message):
@@ -98,7 +99,7 @@ class Upload(Message):
     created_at: Moment
     started_at: Moment | None
     finished_at: Moment | None
-    expires_at: Moment
+    expires_at: AnyMoment
     error: UploadProblem | None
     links: Links
 

@@ -2,9 +2,23 @@
 
 from typing import Literal
 
-from pydantic import Field
-
-from schemas.base import Message, Moment
+from schemas.base import Message
+from schemas.values import (
+    Count,
+    Moment,
+    Offset,
+    Owner,
+    PartitionNumber,
+    Phone,
+    Priority,
+    Quantity,
+    Round,
+    Sentence,
+    Share,
+    Token,
+    UploadId,
+    Word,
+)
 
 Outcome = Literal["ok", "not_valid", "failed"]
 Tristate = Literal["yes", "no", "unknown"]
@@ -18,8 +32,8 @@ class PhoneData(Message):
     """What the provider says of a phone, in one shape for all providers."""
 
     line_type: LineType = "unknown"
-    carrier: str | None = None
-    country: str | None = None
+    carrier: Word | None = None
+    country: Word | None = None
     reachable: Tristate = "unknown"
     do_not_call: Tristate = "unknown"
 
@@ -28,19 +42,19 @@ class AttemptError(Message):
     """Why an attempt did not yield data. `detail` never holds the phone."""
 
     error_class: ErrorClass
-    code: str
-    detail: str
+    code: Token
+    detail: Sentence
     at: Moment
 
 
 class LookupRequest(Message):
     """An unknown phone that an upload wants. Key `phone:upload:round`; a null value is its tombstone."""
 
-    phone: str
-    upload_id: str
-    round: int
-    owner: str
-    priority: int = Field(ge=1, le=5)
+    phone: Phone
+    upload_id: UploadId
+    round: Round
+    owner: Owner
+    priority: Priority
     wanted_at: Moment
     accept_since: Moment
 
@@ -57,15 +71,15 @@ def request_key(phone: str, upload_id: str, round_: int) -> str:
 class Answered(Message):
     """An upload and round whose request a result settled."""
 
-    upload_id: str
-    round: int
+    upload_id: UploadId
+    round: Round
 
 
 class PaidCalls(Message):
     """How many of a result's calls an upload paid for. Over all results the sum is the API's own count."""
 
-    upload_id: str
-    calls: int
+    upload_id: UploadId
+    calls: Count
 
 
 class LookupResult(Message):
@@ -75,12 +89,12 @@ class LookupResult(Message):
     A `failed` result with no `answers` only accounts for calls whose requests were withdrawn.
     """
 
-    phone: str
+    phone: Phone
     outcome: Outcome
     data: PhoneData | None = None
-    provider: str
+    provider: Token
     looked_up_at: Moment
-    attempts: int
+    attempts: Count
     error: AttemptError | None = None
     answers: tuple[Answered, ...] = ()
     calls: tuple[PaidCalls, ...] = ()
@@ -93,8 +107,8 @@ class LookupResult(Message):
 class LookupRetry(Message):
     """A phone in backoff. Key: the phone; null when it is settled."""
 
-    phone: str
-    attempts: int
+    phone: Phone
+    attempts: Count
     retry_at: Moment
     errors: tuple[AttemptError, ...]
     calls: tuple[PaidCalls, ...]
@@ -103,13 +117,13 @@ class LookupRetry(Message):
 class DeadLetter(Message):
     """A phone that was given up, with its whole history; headers repeat the coordinates."""
 
-    phone: str
+    phone: Phone
     requests: tuple[LookupRequest, ...]
-    attempts: int
+    attempts: Count
     errors: tuple[AttemptError, ...]
-    original_topic: str
-    original_partition: int
-    original_offset: int
+    original_topic: Word
+    original_partition: PartitionNumber
+    original_offset: Offset
     given_up_at: Moment
 
 
@@ -120,16 +134,16 @@ class LaneStatus(Message):
     of its phones in backoff may be called again.
     """
 
-    upload_id: str
-    owner: str
-    pending: int
-    in_backoff: int
-    in_flight: int
-    position: int
-    share: float
-    calls: int
-    retries: int
-    why: str
+    upload_id: UploadId
+    owner: Owner
+    pending: Count
+    in_backoff: Count
+    in_flight: Count
+    position: Count
+    share: Share
+    calls: Count
+    retries: Count
+    why: Token
     oldest_wanted_at: Moment | None
     backoff_until: Moment | None = None
 
@@ -137,8 +151,8 @@ class LaneStatus(Message):
 class NextCall(Message):
     """A call that is about to be made."""
 
-    upload_id: str
-    phone_masked: str
+    upload_id: UploadId
+    phone_masked: Word
 
 
 class LookupStatus(Message):
@@ -148,32 +162,32 @@ class LookupStatus(Message):
     the active gate, but for the half second before one that was killed.
     """
 
-    instance: str
+    instance: Token
     state: GateState
     at: Moment
     until: Moment | None = None
-    limit_calls: int
-    limit_window_seconds: float
-    pace_per_second: float
-    used_last_window: int
-    calls_last_minute: int
-    pending: int
-    in_flight: int
-    in_backoff: int
-    retries: int
-    dead_letters: int
+    limit_calls: Count
+    limit_window_seconds: Quantity
+    pace_per_second: Quantity
+    used_last_window: Count
+    calls_last_minute: Count
+    pending: Count
+    in_flight: Count
+    in_backoff: Count
+    retries: Count
+    dead_letters: Count
     oldest_wanted_at: Moment | None
-    folded_offset: int
+    folded_offset: Offset
     lanes: tuple[LaneStatus, ...]
     next: tuple[NextCall, ...]
-    error: str | None = None
+    error: Sentence | None = None
 
 
 class LookupCommand(Message):
     """The desired state of all calls. Key `lookups`."""
 
     paused: bool
-    by: str
+    by: Owner
     at: Moment
 
 

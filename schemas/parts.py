@@ -1,24 +1,39 @@
-"""The message by which every process tells that it lives."""
+"""The message by which every process tells that it lives, and how often it had to be started again."""
 
-from typing import Literal
+from datetime import timedelta
+from typing import Annotated, Final, Literal
 
-from schemas.base import Message, Moment
+from pydantic import Field
+
+from schemas.base import Message
+from schemas.values import Count, Moment, Sentence, Token
 
 PartState = Literal["starting", "running", "standby", "stuck", "stopping"]
 Role = Literal["http", "feeder", "worker", "gate", "join", "status", "web"]
 
+RESTARTS_LOOKED_AT: Final = timedelta(minutes=5)
+MOST_RESTARTS: Final = 3
+"""More starts than this within `RESTARTS_LOOKED_AT`, the first not counted: the part does not do its work."""
+MOST_STARTS: Final = 20
+
 
 class PartStatus(Message):
-    """One process. Key: `role-instance`. `active`: it does work now (a standby gate does not)."""
+    """One process. Key: `role-instance`. `active`: it does work now (a standby gate does not).
+
+    `starts`: when it was started within the last five minutes, oldest first, at most 20, this time included.
+    `last_end`: why the process before it ended, if it ended by an error; None after a planned end.
+    """
 
     role: Role
-    instance: str
-    pid: int
+    instance: Token
+    pid: Count
     state: PartState
     active: bool
     started_at: Moment
     seen_at: Moment
-    error: str | None = None
+    error: Sentence | None = None
+    starts: Annotated[tuple[Moment, ...], Field(max_length=MOST_STARTS)] = ()
+    last_end: Sentence | None = None
 
     @property
     def key(self) -> str:

@@ -11,6 +11,7 @@ from schemas.interface import Upload
 
 Writer = Literal["http", "feeder", "worker", "gate", "join", "status", "producers", "every role"]
 _DAY_MS = 24 * 60 * 60 * 1000
+_AHEAD_MS = 60 * 60 * 1000
 _SEGMENT_BYTES = 16 * 1024 * 1024
 _SEGMENT_MS = 10 * 60 * 1000
 
@@ -44,7 +45,11 @@ class Topic:
 
     def config(self, *, keep_days: int) -> Mapping[str, str]:
         """Kafka's topic settings."""
-        config = {"message.timestamp.type": "LogAppendTime" if self.log_append_time else "CreateTime"}
+        config = {
+            "message.timestamp.type": "LogAppendTime" if self.log_append_time else "CreateTime",
+            # Times in a record are bounded by its timestamp, so no producer may choose one of the future.
+            "message.timestamp.after.max.ms": str(_AHEAD_MS),
+        }
         if isinstance(self.kept, KeptDays):
             days = keep_days if self.kept.days is None else self.kept.days
             return config | {"cleanup.policy": "delete", "retention.ms": str(days * _DAY_MS)}

@@ -5,14 +5,28 @@ from typing import Annotated, Literal
 
 from pydantic import Field, TypeAdapter
 
-from schemas.base import Message, Moment
-from schemas.uploads import Detected, FileCounts, FileLocation, Operation, Preview, UploadOptions
+from schemas.base import Message
+from schemas.uploads import Columns, Detected, FileCounts, FileLocation, Operation, Preview, UploadOptions
+from schemas.values import (
+    AnyMoment,
+    ByteCount,
+    Count,
+    Moment,
+    Name,
+    Owner,
+    Priority,
+    Round,
+    Sentence,
+    Token,
+    UploadId,
+    Word,
+)
 
 
 class UploadEventBase(Message):
-    upload_id: str
+    upload_id: UploadId
     at: Moment
-    by: str = "system"
+    by: Owner = "system"
 
 
 class UploadOpened(UploadEventBase):
@@ -22,15 +36,15 @@ class UploadOpened(UploadEventBase):
     """
 
     type: Literal["upload_opened"] = "upload_opened"
-    name: str
-    owner: str
+    name: Name
+    owner: Owner
     operation: Operation = "upload"
-    parent_id: str | None = None
+    parent_id: UploadId | None = None
     options: UploadOptions = UploadOptions()
     file: FileLocation | None = None
-    bytes: int | None = None
-    sha256: str | None = None
-    columns: tuple[str, ...] = ()
+    bytes: ByteCount | None = None
+    sha256: Word | None = None
+    columns: Columns = ()
 
 
 class UploadChecking(UploadEventBase):
@@ -43,7 +57,7 @@ class UploadChecked(UploadEventBase):
     """The file was read from end to end. `check_id` names this reading on `plan-questions`."""
 
     type: Literal["upload_checked"] = "upload_checked"
-    check_id: str
+    check_id: Token
     detected: Detected
     counts: FileCounts
     preview: Preview = Preview()
@@ -54,25 +68,25 @@ class UploadRefused(UploadEventBase):
     """The file cannot be processed. `code` is the last part of the problem type."""
 
     type: Literal["upload_refused"] = "upload_refused"
-    code: str
-    title: str
-    detail: str
+    code: Token
+    title: Word
+    detail: Sentence
 
 
 class UploadFed(UploadEventBase):
     """Every row has been published: `rows` read, of which `rejected` went to `rejected-rows`."""
 
     type: Literal["upload_fed"] = "upload_fed"
-    rows: int
-    rejected: int
+    rows: Count
+    rejected: Count
 
 
 class StartUpload(UploadEventBase):
     """Go. The first one sets the upload's `wanted_at`; `options` if they differ from those checked."""
 
     type: Literal["start_upload"] = "start_upload"
-    max_calls: int | None = None
-    sample_rows: int | None = None
+    max_calls: Count | None = None
+    sample_rows: Count | None = None
 
 
 class SetOptions(UploadEventBase):
@@ -95,9 +109,9 @@ class CancelUpload(UploadEventBase):
 class Failures(Message):
     """Which of an upload's failures: those of this error code, looked up from `after` on and before `before`."""
 
-    error_code: str | None = None
-    after: Moment | None = None
-    before: Moment | None = None
+    error_code: Token | None = None
+    after: AnyMoment | None = None
+    before: AnyMoment | None = None
 
     def include(self, error_code: str | None, looked_up_at: datetime) -> bool:
         """Whether a failure is one of them."""
@@ -115,9 +129,9 @@ class RetryFailed(UploadEventBase):
     """
 
     type: Literal["retry_failed"] = "retry_failed"
-    round: int = Field(ge=1)
+    round: Annotated[Round, Field(ge=1)]
     only: Failures | None = None
-    but_not: tuple[Failures, ...] = ()
+    but_not: Annotated[tuple[Failures, ...], Field(max_length=100)] = ()
 
 
 class DismissFailed(UploadEventBase):
@@ -129,7 +143,7 @@ class DismissFailed(UploadEventBase):
 
 class SetPriority(UploadEventBase):
     type: Literal["set_priority"] = "set_priority"
-    priority: int = Field(ge=1, le=5)
+    priority: Priority
 
 
 class DeleteUpload(UploadEventBase):
@@ -145,8 +159,8 @@ class OperatorActed(UploadEventBase):
     type: Literal["operator_acted"] = "operator_acted"
     upload_id: Literal["-"] = "-"
     action: Literal["pause_calls", "resume_calls", "sweep", "forget_phone"]
-    sweep_id: str | None = None
-    phone_masked: str | None = None
+    sweep_id: Token | None = None
+    phone_masked: Word | None = None
 
 
 NO_UPLOAD = "-"

@@ -1,10 +1,33 @@
 """What is said of an upload: its states, options and file, the questions of its plan, its progress."""
 
-from typing import Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from schemas.base import Message, Moment
+from schemas.base import Message
+from schemas.values import (
+    MOST_COLUMNS,
+    Cells,
+    ColumnIndex,
+    ColumnRef,
+    Count,
+    HeaderText,
+    LineNumber,
+    MaxAge,
+    Moment,
+    Offset,
+    PartitionNumber,
+    Phone,
+    Priority,
+    Round,
+    RowNumber,
+    SampleText,
+    Share,
+    Token,
+    UploadId,
+    Version,
+    Word,
+)
 
 Operation = Literal["upload", "reprocess", "pull", "kafka"]
 UploadState = Literal["pending", "checking", "checked", "in_progress", "paused", "completed", "failed", "cancelled"]
@@ -37,86 +60,94 @@ WhyCode = Literal[
 class UploadOptions(Message):
     """What a person may choose. None: found out from the content, or the service's default."""
 
-    phone_columns: tuple[str | int, ...] = ()
-    area_column: str | int | None = None
+    phone_columns: Annotated[tuple[ColumnRef, ...], Field(max_length=100)] = ()
+    area_column: ColumnRef | None = None
     region: str | None = Field(default=None, pattern=r"^[A-Z]{2}$")
-    priority: int = Field(default=3, ge=1, le=5)
-    max_age_seconds: int | None = Field(default=None, ge=0)
+    priority: Priority = 3
+    max_age_seconds: MaxAge | None = None
     start: bool = True
-    max_calls: int | None = Field(default=None, ge=0)
-    sample_rows: int | None = Field(default=None, ge=1)
-    sheet: str | None = None
+    max_calls: Count | None = None
+    sample_rows: Annotated[Count, Field(ge=1)] | None = None
+    sheet: Word | None = None
     header: bool | None = None
-    encoding: str | None = None
-    delimiter: str | None = Field(default=None, min_length=1, max_length=1)
+    encoding: Word | None = None
+    delimiter: str | None = Field(default=None, pattern=r"^[^\x00]$")
+
+
+Columns = Annotated[tuple[HeaderText, ...], Field(max_length=MOST_COLUMNS)]
+"""Header texts, in the file's order."""
+_Indices = Annotated[tuple[ColumnIndex, ...], Field(max_length=MOST_COLUMNS)]
+_Flat = bool | Annotated[int, Field(ge=0, le=MOST_COLUMNS)] | Word | None
+_Quoting = Annotated[dict[Word, _Flat | Annotated[dict[Word, _Flat], Field(max_length=20)]], Field(max_length=20)]
+MOST_SHEETS = 1_000
 
 
 class FileLocation(Message):
     """Where a file's records lie on `upload-files`: those of one `attempt` between two offsets, both included."""
 
-    partition: int
-    first_offset: int
-    last_offset: int
-    chunks: int
-    attempt: str
+    partition: PartitionNumber
+    first_offset: Offset
+    last_offset: Offset
+    chunks: Count
+    attempt: Token
 
 
 class Detected(Message):
     """What the file turned out to be. `encoding` is Python's codec name, `phone_columns` are 0-based."""
 
     format: Literal["csv", "xlsx", "jsonl", "kafka"]
-    encoding: str | None = None
-    delimiter: str | None = None
-    sheet: str | None = None
-    sheets: tuple[str, ...] = ()
+    encoding: Word | None = None
+    delimiter: Word | None = None
+    sheet: Word | None = None
+    sheets: Annotated[tuple[Word, ...], Field(max_length=MOST_SHEETS)] = ()
     header: bool = True
-    skipped_lines: int = 0
-    columns: tuple[str, ...] = ()
-    phone_columns: tuple[int, ...] = ()
-    other_phone_columns: tuple[int, ...] = ()
-    area_column: int | None = None
-    area_column_candidates: tuple[int, ...] = ()
-    region: str | None = None
-    width: int | None = None
+    skipped_lines: Count = 0
+    columns: Columns = ()
+    phone_columns: _Indices = ()
+    other_phone_columns: _Indices = ()
+    area_column: ColumnIndex | None = None
+    area_column_candidates: _Indices = ()
+    region: Word | None = None
+    width: Annotated[int, Field(ge=0, le=MOST_COLUMNS)] | None = None
     """Most cells in any row, the header's included; known once the whole file was read."""
-    quoting: dict[str, Any] = Field(default_factory=dict)
+    quoting: _Quoting = Field(default_factory=dict)
     """What a parser needs beyond the above to read the file again exactly as before."""
 
 
 class ColumnProfile(Message):
     """A column as the check page shows it."""
 
-    index: int
-    header: str | None
-    samples: tuple[str, ...]
-    phone_share: float
+    index: ColumnIndex
+    header: HeaderText | None
+    samples: Annotated[tuple[SampleText, ...], Field(max_length=100)]
+    phone_share: Share
 
 
 class PreviewRow(Message):
     """One of the first rows, with what would happen to it."""
 
-    row: int
-    line: int | None
-    cells: tuple[str, ...]
-    phone: str | None
-    problem: str | None
+    row: RowNumber
+    line: LineNumber | None
+    cells: Cells
+    phone: Phone | None
+    problem: Token | None
 
 
 class Preview(Message):
-    columns: tuple[ColumnProfile, ...] = ()
-    rows: tuple[PreviewRow, ...] = ()
-    problems: dict[str, int] = Field(default_factory=dict)
+    columns: Annotated[tuple[ColumnProfile, ...], Field(max_length=1_000)] = ()
+    rows: Annotated[tuple[PreviewRow, ...], Field(max_length=1_000)] = ()
+    problems: Annotated[dict[Token, Count], Field(max_length=100)] = Field(default_factory=dict)
     """Rejected rows by code."""
 
 
 class FileCounts(Message):
     """What a whole pass over the file counted; `usable - split` rows had a phone as their whole cell."""
 
-    rows: int
-    with_phone: int
-    usable: int
-    split: int
-    distinct: int
+    rows: Count
+    with_phone: Count
+    usable: Count
+    split: Count
+    distinct: Count
 
 
 class PlanQuestion(Message):
@@ -125,50 +156,50 @@ class PlanQuestion(Message):
     Batches of one `check_id` are numbered from 0; `last` closes the sum.
     """
 
-    upload_id: str
-    check_id: str
-    batch: int
+    upload_id: UploadId
+    check_id: Token
+    batch: Count
     last: bool
     accept_since: Moment
-    phones: tuple[str, ...]
+    phones: Annotated[tuple[Phone, ...], Field(max_length=10_000)]
 
 
 class FeedCheckpoint(Message):
     """Where the feeder goes on after a restart. `next_row` counts data rows from 1; null value: nothing left to do."""
 
-    upload_id: str
-    check_id: str
+    upload_id: UploadId
+    check_id: Token
     detected: Detected
     options: UploadOptions
     counts: FileCounts
-    next_row: int
-    rejected: int
+    next_row: RowNumber
+    rejected: Count
     at: Moment
 
 
 class Counts(Message):
     """Rows by state; always rows = waiting + answered + failed + rejected + unprocessed."""
 
-    rows: int = 0
-    waiting: int = 0
-    answered: int = 0
-    failed: int = 0
-    rejected: int = 0
-    unprocessed: int = 0
-    duplicates: int = 0
-    calls: int = 0
-    retries: int = 0
+    rows: Count = 0
+    waiting: Count = 0
+    answered: Count = 0
+    failed: Count = 0
+    rejected: Count = 0
+    unprocessed: Count = 0
+    duplicates: Count = 0
+    calls: Count = 0
+    retries: Count = 0
 
 
 class UploadProgress(Message):
     """An upload's counts as of one SQL transaction. `seq` grows with every change within one `epoch` (the database)."""
 
-    upload_id: str
-    epoch: str
-    seq: int
+    upload_id: UploadId
+    epoch: Token
+    seq: Version
     at: Moment
     state: UploadState
-    round: int
+    round: Round
     counts: Counts
-    known: int | None
+    known: Count | None
     """Distinct phones of the plan that were known, once all its questions are answered."""

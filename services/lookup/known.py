@@ -7,7 +7,8 @@ from typing import Protocol
 from pydantic import Field
 
 from schemas.answers import is_fresh
-from schemas.base import Message, Moment
+from schemas.base import Message
+from schemas.values import Moment
 from schemas.lookups import LookupRequest, LookupResult, Outcome, request_key
 
 

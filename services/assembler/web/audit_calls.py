@@ -6,7 +6,8 @@ from typing import Annotated, Any
 from pydantic import Field, JsonValue
 from starlette.responses import Response
 
-from schemas.base import Message, Moment
+from schemas.base import Message
+from schemas.values import Moment
 from schemas.interface import Page
 from services.assembler.store import reads
 from services.assembler.store.values import to_micros

@@ -8,7 +8,8 @@ from typing import Annotated
 from pydantic import BeforeValidator, Field
 from starlette.responses import Response
 
-from schemas.base import Message, Moment
+from schemas.base import Message
+from schemas.values import Moment
 from schemas.interface import Page
 from schemas.lookups import AttemptError
 from schemas.upload_events import DismissFailed, Failures, UploadEvent

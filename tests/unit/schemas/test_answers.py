@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from schemas.answers import Want, answers, first_answer
 from schemas.lookups import Answered, LookupResult, Outcome
+from tests.fixtures.ids import upload_id
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 PHONE = "+14155550100"
@@ -19,13 +20,13 @@ def result(outcome: Outcome = "ok", *, minutes: int = 0, names: tuple[tuple[str,
         provider="generic",
         looked_up_at=NOON + timedelta(minutes=minutes),
         attempts=1,
-        answers=tuple(Answered(upload_id=upload_id, round=round_) for upload_id, round_ in names),
+        answers=tuple(Answered(upload_id=upload_id(name), round=round_) for name, round_ in names),
     )
 
 
-def want(upload_id: str = "a", *, round_: int = 0, since: int = 0, cancelled: int | None = None) -> Want:
+def want(name: str = "a", *, round_: int = 0, since: int = 0, cancelled: int | None = None) -> Want:
     cancelled_at = None if cancelled is None else NOON + timedelta(minutes=cancelled)
-    return Want(upload_id, round_, NOON + timedelta(minutes=since), cancelled_at)
+    return Want(upload_id(name), round_, NOON + timedelta(minutes=since), cancelled_at)
 
 
 def test_known_data_is_reused_when_it_is_fresh_enough() -> None:
