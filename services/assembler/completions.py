@@ -1,13 +1,19 @@
 """Publishes completion events from the outbox as CloudEvents 1.0 in binary mode: at least once, with a fixed id."""
 
 import asyncio
+import logging
 from collections.abc import Callable, Collection
-from datetime import UTC, datetime
+from datetime import UTC
 
 from aiokafka import AIOKafkaProducer, ConsumerRecord
+from aiokafka.errors import MessageSizeTooLargeError
+from pydantic import ValidationError
 
 from schemas import topics
+from schemas.base import Message
 from schemas.settings import Settings
+from schemas.values import AnyMoment, Token, UploadId
+from services.assembler.completion_value import shortened
 from services.assembler.database import Database
 from services.assembler.store.outbox import Completion, mark_published, unpublished
 from services.runtime.kafka import make_consumer, partitions_of, read_to_end, started, topic_name
@@ -15,6 +21,7 @@ from services.runtime.kafka import make_consumer, partitions_of, read_to_end, st
 LOOK_AGAIN_SECONDS = 5.0
 SOURCE = "/phone-scrubber/assembler"
 Headers = list[tuple[str, bytes]]
+log = logging.getLogger(__name__)
 
 
 def headers_of(completion: Completion) -> Headers:
@@ -30,15 +37,22 @@ def headers_of(completion: Completion) -> Headers:
     ]
 
 
+class _Attributes(Message):
+    ce_id: UploadId
+    ce_type: Token
+    ce_subject: UploadId
+    ce_time: AnyMoment
+
+
 def completion_in(record: ConsumerRecord) -> Completion | None:
     """The completion event in a record; None if it is no event of ours."""
-    headers = {name: value.decode() for name, value in record.headers if value is not None}
-    if "ce_id" not in headers or record.value is None:
+    headers = {name: (value or b"").decode("utf-8", "replace") for name, value in record.headers}
+    try:
+        given = _Attributes.model_validate(headers)
+    except ValidationError:
         return None
-    at = datetime.fromtimestamp(record.timestamp / 1000, UTC)
-    return Completion(
-        headers["ce_id"], headers.get("ce_subject", ""), headers.get("ce_type", ""), at, bytes(record.value)
-    )
+    at = given.ce_time.astimezone(UTC)
+    return Completion(given.ce_id, given.ce_subject, given.ce_type, at, bytes(record.value or b""))
 
 
 class CompletionPublisher:
@@ -66,14 +80,14 @@ class CompletionPublisher:
         """Publishes until cancelled: at once after `wake`, and now and then in case another join wrote something."""
         while True:
             self._news.clear()
-            while await self._publish_some():
+            while await self.publish_some():
                 pass
             try:
                 await asyncio.wait_for(self._news.wait(), LOOK_AGAIN_SECONDS)
             except TimeoutError:
                 continue
 
-    async def _publish_some(self) -> bool:
+    async def publish_some(self) -> bool:
         """1. Read what is unpublished. 2. Send it and await Kafka's acknowledgement. 3. Mark it."""
         partitions = self._partitions()
         if not partitions:
@@ -81,16 +95,22 @@ class CompletionPublisher:
         waiting = await self._database.read(lambda connection: unpublished(connection, partitions))
         if not waiting:
             return False
-        sent = [
-            await self._producer.send(
-                self._topic, completion.value, key=completion.upload_id.encode(), headers=headers_of(completion)
-            )
-            for completion in waiting
-        ]
-        await asyncio.gather(*sent)
+        await asyncio.gather(*(self._publish(completion) for completion in waiting))
         ids = [completion.id for completion in waiting]
         await self._database.write(lambda connection: mark_published(connection, ids))
         return True
+
+    async def _publish(self, completion: Completion) -> None:
+        """Sends it, shorter if Kafka refuses it for its size; then the upload's event says less, and no other waits."""
+        try:
+            await self._send(completion, completion.value)
+        except MessageSizeTooLargeError:
+            log.warning("upload %s: its completion event is too large for Kafka; it says less", completion.upload_id)
+            await self._send(completion, shortened(completion.value))
+
+    async def _send(self, completion: Completion, value: bytes) -> None:
+        key = completion.upload_id.encode()
+        await self._producer.send_and_wait(self._topic, value, key=key, headers=headers_of(completion))
 
 
 async def published_completions(settings: Settings) -> list[Completion]:

@@ -1,9 +1,13 @@
 """Owns the thread in which a process uses SQL, so that neither the event loop nor Kafka's heartbeats wait for it."""
 
 import asyncio
+import logging
+import queue
+import threading
+import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import ParamSpec, TypeVar
+from concurrent.futures import Future
+from typing import Any, ParamSpec, TypeVar
 
 from sqlalchemy import Connection, Engine
 
@@ -11,19 +15,36 @@ from services.assembler.store.dialect import for_writing
 
 P = ParamSpec("P")
 T = TypeVar("T")
+SILENT_SECONDS = 900.0
+"""A piece of work that takes longer will never end: the database has not answered, nor has any time limit of it struck.
+The longest seen is the cancellation of an upload of a million rows, at 20 s."""
+CLOSE_SECONDS = 5.0
+log = logging.getLogger(__name__)
+
+
+class DatabaseSilent(Exception):
+    """The database does not answer: the process is to be started again."""
 
 
 class Database:
-    """One engine, used by one thread: calls run one after the other, in the order in which they were made."""
+    """One engine, used by one thread: calls run one after the other, in the order in which they were made.
+
+    The thread does not keep the process alive: one that waits for an answer that never comes cannot be ended.
+    """
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self._writing = for_writing(engine)
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="sql")
+        self._work: queue.SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = queue.SimpleQueue()
+        self._began_at: float | None = None
+        self._thread = threading.Thread(target=self._run_all, name="sql", daemon=True)
+        self._thread.start()
 
     async def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Runs work that opens its own transactions. Once begun it ends, even if the caller is cancelled."""
-        return await asyncio.get_running_loop().run_in_executor(self._thread, lambda: work(*args, **kwargs))
+        future: Future[T] = Future()
+        self._work.put((future, lambda: work(*args, **kwargs)))
+        return await asyncio.wrap_future(future)
 
     async def read(self, work: Callable[[Connection], T]) -> T:
         """Runs a read in one snapshot."""
@@ -33,10 +54,38 @@ class Database:
         """Runs work in one transaction of its own."""
         return await self.run(self._in_transaction, work)
 
+    def busy_seconds(self) -> float:
+        """For how long the work that runs now has been running; 0 when none does."""
+        began_at = self._began_at
+        return 0.0 if began_at is None else time.monotonic() - began_at
+
+    async def watch(self, *, every_seconds: float = 5.0) -> None:
+        """Watches until cancelled.
+
+        Raises:
+            DatabaseSilent: the database has not answered for `SILENT_SECONDS`.
+        """
+        while True:
+            await asyncio.sleep(every_seconds)
+            if self.busy_seconds() > SILENT_SECONDS:
+                raise DatabaseSilent(f"the database has not answered for {SILENT_SECONDS:.0f} s")
+
     def close(self) -> None:
-        """Waits for what runs, then lets go of everything."""
-        self._thread.shutdown(wait=True)
-        self.engine.dispose()
+        """Waits for what runs, for some seconds, then lets go of everything."""
+        self._work.put(None)
+        self._thread.join(CLOSE_SECONDS)
+        if self._thread.is_alive():
+            log.error("the database does not answer; its last transaction is left to it")
+        else:
+            self.engine.dispose()
+
+    def _run_all(self) -> None:
+        while (item := self._work.get()) is not None:
+            future, work = item
+            if future.set_running_or_notify_cancel():
+                self._began_at = time.monotonic()
+                _run(future, work)
+                self._began_at = None
 
     def _in_snapshot(self, work: Callable[[Connection], T]) -> T:
         with self.engine.connect() as connection:
@@ -45,3 +94,17 @@ class Database:
     def _in_transaction(self, work: Callable[[Connection], T]) -> T:
         with self._writing.begin() as connection:
             return work(connection)
+
+
+def _run(future: Future[T], work: Callable[[], T]) -> None:
+    try:
+        result = work()
+    except StopIteration as error:
+        # asyncio's futures refuse it: whoever awaits one would wait for ever.
+        failure = RuntimeError("an iterator of the work ended early")
+        failure.__cause__ = error
+        future.set_exception(failure)
+    except BaseException as error:
+        future.set_exception(error)
+    else:
+        future.set_result(result)

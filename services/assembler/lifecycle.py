@@ -1,11 +1,12 @@
 """Decides what an upload's events mean: folds them into its record and derives its state; pure.
 
 Events of an upload lie on one partition, in order. Rows and results come from others, in any order, so the state is
-derived from what is stored by now and never remembered.
+derived from what is stored by now and never remembered; but for what was announced: other systems were told how a
+round ended, and it stays so.
 """
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import NamedTuple
@@ -29,7 +30,8 @@ from schemas.upload_events import (
     UploadOpened,
     UploadRefused,
 )
-from schemas.uploads import Detected, UploadOptions, UploadState
+from schemas.uploads import Detected, UploadState
+from schemas.values import LONGEST_MAX_AGE_SECONDS
 from services.assembler.candidates import PartialRound, UploadWant
 from services.assembler.store.records import UploadRecord
 from services.assembler.store.values import EPOCH
@@ -38,8 +40,27 @@ NEVER = datetime.max.replace(tzinfo=EPOCH.tzinfo)
 """`accept_since` of an upload that has not been started: only a result that names it can answer."""
 
 
-def fold(record: UploadRecord, event: UploadEvent, *, max_age_seconds: int) -> UploadRecord:
-    """The record after the event. `max_age_seconds`: how old an answer may be unless the upload says."""
+@dataclass(frozen=True, slots=True)
+class Announced:
+    """How a round of an upload ended, as its completion event says: the state, and when it was reached."""
+
+    state: UploadState
+    at: datetime
+
+
+def depends_on_announced(event: UploadEvent) -> bool:
+    """Whether the event means something else once a completion event of the upload's round was written."""
+    return isinstance(event, CancelUpload | RetryFailed | UploadRefused)
+
+
+def fold(
+    record: UploadRecord, event: UploadEvent, *, max_age_seconds: int, announced: Announced | None = None
+) -> UploadRecord:
+    """The record after the event.
+
+    `max_age_seconds`: how old an answer may be unless the upload says. `announced`: how the record's round ended, if
+    that was announced; for events that depend on it.
+    """
     match event:
         case UploadOpened():
             return _opened(record, event, max_age_seconds)
@@ -48,7 +69,7 @@ def fold(record: UploadRecord, event: UploadEvent, *, max_age_seconds: int) -> U
         case UploadChecked():
             return _checked(record, event)
         case UploadRefused():
-            return _refused(record, event)
+            return record if announced else _refused(record, event)
         case UploadFed():
             return record if record.fed_at else replace(record, fed_at=event.at, fed_rows=event.rows)
         case StartUpload():
@@ -62,9 +83,9 @@ def fold(record: UploadRecord, event: UploadEvent, *, max_age_seconds: int) -> U
         case ResumeUpload():
             return replace(record, paused=False)
         case CancelUpload():
-            return record if record.cancelled_at or record.refused else replace(record, cancelled_at=event.at)
+            return _cancelled(record, event, announced)
         case RetryFailed():
-            return _retried(record, event)
+            return _retried(record, event, announced)
         case DismissFailed() | OperatorActed():
             return record
         case DeleteUpload():
@@ -77,12 +98,12 @@ def _opened(record: UploadRecord, event: UploadOpened, max_age_seconds: int) -> 
     opened = replace(
         record,
         created_at=event.at,
-        name=_storable(event.name),
-        owner=_storable(event.owner),
+        name=event.name,
+        owner=event.owner,
         operation=event.operation,
-        parent_id=None if event.parent_id is None else _storable(event.parent_id),
+        parent_id=event.parent_id,
         file_bytes=event.bytes,
-        sha256=None if event.sha256 is None else _storable(event.sha256),
+        sha256=event.sha256,
         file=None if event.file is None else event.file.model_dump_json(),
         options=event.options.model_dump_json(),
         priority=event.options.priority,
@@ -96,11 +117,6 @@ def _columns_of_rows(event: UploadOpened) -> str | None:
     if event.file is not None or not event.columns:
         return None
     return Detected(format="kafka", columns=event.columns).model_dump_json()
-
-
-def _storable(text: str) -> str:
-    # PostgreSQL stores no NUL in a text.
-    return text.replace("\x00", "\N{REPLACEMENT CHARACTER}")
 
 
 def _checked(record: UploadRecord, event: UploadChecked) -> UploadRecord:
@@ -149,18 +165,26 @@ def _wanted(record: UploadRecord, at: datetime, max_age_seconds: int) -> UploadR
     """`wanted_at` is set once, by the first start, and with it how old an answer may be."""
     if record.wanted_at is not None:
         return record
-    options = UploadOptions.model_validate_json(record.options or "{}")
-    age = max_age_seconds if options.max_age_seconds is None else options.max_age_seconds
-    try:
-        accept_since = max(EPOCH, at - timedelta(seconds=age))
-    except OverflowError:
-        accept_since = EPOCH
-    return replace(record, wanted_at=at, accept_since=accept_since)
+    chosen = json.loads(record.options or "{}").get("max_age_seconds")
+    # Both the settings and what an older version stored may say more.
+    age = min(max_age_seconds if chosen is None else chosen, LONGEST_MAX_AGE_SECONDS)
+    return replace(record, wanted_at=at, accept_since=max(EPOCH, at - timedelta(seconds=age)))
 
 
-def _retried(record: UploadRecord, event: RetryFailed) -> UploadRecord:
-    if record.refused or record.cancelled_at or event.round <= record.round:
+def _cancelled(record: UploadRecord, event: CancelUpload, announced: Announced | None) -> UploadRecord:
+    """One that crossed the announcement of the end came too late; it takes back nothing that was announced."""
+    crossed = announced is not None and announced.state != "cancelled" and announced.at > event.at
+    if record.cancelled_at or record.refused or crossed:
         return record
+    return replace(record, cancelled_at=event.at)
+
+
+def _retried(record: UploadRecord, event: RetryFailed, announced: Announced | None) -> UploadRecord:
+    # A cancellation after the end of the round stopped nothing.
+    stopped = record.cancelled_at is not None and (announced is None or announced.state != "completed")
+    if record.refused or stopped or event.round <= record.round:
+        return record
+    record = replace(record, cancelled_at=None)
     if event.only is None and not event.but_not:
         return replace(record, round=event.round, full_round=event.round, partial_rounds=None, finished_at=None)
     partial = json.loads(record.partial_rounds or "[]")
@@ -200,20 +224,29 @@ class Standing(NamedTuple):
     finished_at: datetime | None
 
 
-def standing_of(record: UploadRecord) -> Standing:
+def standing_of(record: UploadRecord, announced: Announced | None = None) -> Standing:
     """Where the upload stands, from what is stored of it by now.
+
+    A cancellation stands unless everything was done by then: then the upload is completed, whichever was read first.
+    If another end of the round was announced before all of that was read, it is that one.
 
     `finished_at` is the newest time in what made it so, not the clock: a rebuilt database says the same.
     """
     if record.refused is not None:
         return Standing("failed", latest(record.last_settled_at, record.created_at))
     everything_stored = record.fed_rows is not None and record.stored_rows >= record.fed_rows
-    end = latest(record.last_settled_at, record.fed_at, record.cancelled_at, record.created_at)
+    end = latest(record.last_settled_at, record.fed_at, record.created_at)
+    done = everything_stored and record.waiting == 0
     if record.cancelled_at is not None:
-        # The feeder sends a cancelled file's rows all the same; another system that was never told to start does not.
-        never_fed = record.wanted_at is None and record.operation == "kafka"
-        return Standing("cancelled", end if everything_stored or never_fed or record.lacks_rows else None)
-    if everything_stored and record.waiting == 0:
+        if announced is not None:
+            return Standing(announced.state, announced.at)
+        if not (done and end is not None and end <= record.cancelled_at):
+            # A cancelled file's rows are sent by the feeder all the same; those of another system that was never told
+            # to start are not.
+            never_fed = record.wanted_at is None and record.operation == "kafka"
+            finished = everything_stored or never_fed or record.lacks_rows
+            return Standing("cancelled", latest(end, record.cancelled_at) if finished else None)
+    if done:
         return Standing("completed", end)
     if record.lacks_rows:
         return Standing("failed", end)

@@ -6,12 +6,14 @@ Nothing else publishes a row again, so a row's repetition always means one of th
 import asyncio
 import json
 import logging
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 
 from aiokafka import AIOKafkaProducer
+from aiokafka.errors import MessageSizeTooLargeError
+from pydantic import ValidationError
 
 from schemas import topics
-from schemas.codec import encode
+from schemas.codec import MAX_VALUE_BYTES, encode
 from schemas.rows import UploadRow
 from schemas.settings import Settings
 from services.assembler.database import Database
@@ -44,6 +46,19 @@ def row_again(upload: UploadRecord, row: WaitingRow) -> UploadRow:
     )
 
 
+def value_again(row: UploadRow) -> bytes:
+    """The record's value. Without cells where it would be larger than any reader takes.
+
+    Nobody needs them: the worker reads none, and for the join the record that came first stands, which has them.
+    """
+    value = encode(row)
+    return value if len(value) <= MAX_VALUE_BYTES else _without_cells(row)
+
+
+def _without_cells(row: UploadRow) -> bytes:
+    return encode(row.model_copy(update={"cells": ()}))
+
+
 class Republisher:
     """Publishes waiting rows of an upload, page by page, each page acknowledged before the next."""
 
@@ -56,8 +71,7 @@ class Republisher:
         """Publishes the waiting rows last published in a round below this one; returns how many."""
         published = after_row = 0
         while page := await self._page(upload.no, below_round=below_round, after_row=after_row):
-            await self._send(row_again(upload, row) for row in page)
-            published += len(page)
+            published += await self._send_all(_rows_again(upload, page))
             after_row = page[-1].row
         return published
 
@@ -68,9 +82,32 @@ class Republisher:
             )
         )
 
-    async def _send(self, rows: Iterable[UploadRow]) -> None:
-        sent = [await self._producer.send(self._topic, encode(row), key=row.phone.encode()) for row in rows]
-        await asyncio.gather(*sent)
+    async def _send_all(self, rows: Iterable[UploadRow]) -> int:
+        sent = [(row, await self._begin(row)) for row in rows]
+        outcomes = await asyncio.gather(*(acknowledged for _, acknowledged in sent), return_exceptions=True)
+        for (row, _), outcome in zip(sent, outcomes, strict=True):
+            if isinstance(outcome, MessageSizeTooLargeError):
+                # This broker takes less than others, of a row or of the batch that it was in.
+                await self._producer.send_and_wait(self._topic, _without_cells(row), key=row.phone.encode())
+            elif isinstance(outcome, BaseException):
+                raise outcome
+        return len(sent)
+
+    async def _begin(self, row: UploadRow) -> Awaitable[object]:
+        """Hands a row to the producer; the outcome is Kafka's acknowledgement."""
+        acknowledged: Awaitable[object] = await self._producer.send(
+            self._topic, value_again(row), key=row.phone.encode()
+        )
+        return acknowledged
+
+
+def _rows_again(upload: UploadRecord, page: Iterable[WaitingRow]) -> Iterable[UploadRow]:
+    """The rows of a page; not those of an older version's database that no reader would take."""
+    for row in page:
+        try:
+            yield row_again(upload, row)
+        except ValidationError as error:
+            log.error("upload %s: row %d cannot be published again (%d errors)", upload.id, row.row, error.error_count())
 
 
 class RoundPublisher:
@@ -85,24 +122,27 @@ class RoundPublisher:
         republisher: Republisher,
         *,
         partitions: Callable[[], Collection[int]],
-        caught_up: Callable[[], bool],
+        everything_joined: Callable[[], Awaitable[bool]],
     ) -> None:
         self._database = database
         self._republisher = republisher
         self._partitions = partitions
-        self._caught_up = caught_up
+        self._everything_joined = everything_joined
         self._done: set[tuple[int, int]] = set()
 
     async def run(self) -> None:
         """Publishes until cancelled. Waits until the logs were read to their ends: a rebuild asks nothing anew."""
         while True:
-            if self._caught_up():
-                await self.publish_new_rounds()
+            await self.look()
             await asyncio.sleep(LOOK_SECONDS)
 
-    async def publish_new_rounds(self) -> None:
-        """Publishes each round of each upload once in this process's life."""
+    async def look(self) -> None:
+        """Publishes each round of each upload once in this process's life, if all joins together have read all logs."""
         partitions = self._partitions()
+        uploads = await self._database.read(lambda connection: retried_uploads(connection, partitions))
+        new = [upload for upload in uploads if (upload.no, upload.round) not in self._done]
+        if not new or not await self._everything_joined():
+            return
         for upload in await self._database.read(lambda connection: retried_uploads(connection, partitions)):
             if (upload.no, upload.round) in self._done:
                 continue

@@ -13,6 +13,7 @@ from schemas.lookups import AttemptError
 from schemas.rows import RowError
 from schemas.settings import Settings
 from schemas.uploads import Detected, Preview, UploadOptions
+from schemas.values import LATEST
 from services.assembler.store.records import StoredRow, UploadRecord
 from services.assembler.store.values import State, from_micros
 
@@ -59,7 +60,7 @@ def upload_view(
         created_at=record.created_at,
         started_at=record.wanted_at,
         finished_at=record.finished_at,
-        expires_at=record.created_at + timedelta(days=settings.keep_days),
+        expires_at=min(record.created_at + timedelta(days=settings.keep_days), LATEST),
         error=_problem(record),
         links=links_of(record.id),
     )

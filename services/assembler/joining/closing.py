@@ -4,13 +4,14 @@ from dataclasses import replace
 
 from sqlalchemy import Connection, distinct, func, select
 
-from schemas.codec import encode
 from schemas.ids import completion_id
 from schemas.settings import Settings
 from services.assembler.changes import UploadChanges
+from services.assembler.completion_value import value_of
 from services.assembler.joining.plan import known_phones
 from services.assembler.joining.work import Work
-from services.assembler.lifecycle import standing_of, want_of
+from services.assembler.lifecycle import standing_of
+from services.assembler.store.outbox import announced_end, type_of
 from services.assembler.store.records import UploadRecord
 from services.assembler.store.tables import rows
 from services.assembler.store.upload_writes import (
@@ -24,16 +25,8 @@ from services.assembler.store.upload_writes import (
 from services.assembler.views import upload_view
 
 
-class WantChanged(Exception):
-    """Another join changed what an upload wants while this transaction judged its rows: do it all again."""
-
-
 def close_uploads(work: Work, settings: Settings) -> bool:
-    """Updates the touched uploads, in id order; returns whether a completion event was written.
-
-    Raises:
-        WantChanged: rows were judged by what an upload wanted before; roll back and repeat.
-    """
+    """Updates the touched uploads, in id order; returns whether a completion event was written."""
     completed = False
     touched = sorted(work.changes.by_upload, key=lambda no: work.by_no[no].record.id)
     for upload_no in touched:
@@ -44,8 +37,6 @@ def close_uploads(work: Work, settings: Settings) -> bool:
 def _close(work: Work, upload_no: int, changes: UploadChanges, settings: Settings) -> bool:
     connection = work.connection
     counted = add_counts(connection, upload_no, changes)
-    if want_of(counted) != work.by_no[upload_no].want:
-        raise WantChanged
     add_tallies(connection, upload_no, changes)
     note_changed_rows(connection, upload_no, counted.version, changes)
     final = _stood(connection, counted)
@@ -58,7 +49,8 @@ def _close(work: Work, upload_no: int, changes: UploadChanges, settings: Setting
 
 def _stood(connection: Connection, counted: UploadRecord) -> UploadRecord:
     """The record with what follows from its counts."""
-    state, finished_at = standing_of(counted)
+    announced = None if counted.cancelled_at is None else announced_end(connection, counted)
+    state, finished_at = standing_of(counted, announced)
     record = replace(counted, state=state, finished_at=finished_at)
     if record.check_id is not None and record.plan_known is None:
         record = replace(record, plan_known=known_phones(connection, record.no, record.check_id))
@@ -80,7 +72,7 @@ def _announce(connection: Connection, record: UploadRecord, settings: Settings) 
         connection,
         completion_id=completion_id(record.id, record.round),
         upload_id=record.id,
-        type_=f"phone-scrubber.upload.{record.state}.v1",
+        type_=type_of(record.state),
         at=record.finished_at,
-        value=encode(upload),
+        value=value_of(upload),
     )

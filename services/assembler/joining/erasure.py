@@ -9,7 +9,7 @@ from sqlalchemy import Connection, select
 
 from services.assembler.joining.work import Work
 from services.assembler.store.dialect import upsert
-from services.assembler.store.result_writes import delete_results
+from services.assembler.store.result_writes import candidates_of, delete_results
 from services.assembler.store.row_writes import erase_phone
 from services.assembler.store.tables import erasures
 from services.assembler.store.values import State, from_micros, to_micros
@@ -28,15 +28,13 @@ class Erasures:
 
     def erase(self, work: Work, phone: str, at: int) -> None:
         """Blanks the phone's rows, deletes its results, and remembers that rows up to `at` (microseconds) are blank."""
-        candidates = work.candidates({phone})[phone]
+        candidates = candidates_of(work.connection, {phone})[phone]
         held = erase_phone(work.connection, phone)
         work.open_numbers(row.upload_no for row in held)
-        by_id = {candidate.id: candidate for candidate in candidates}
         for row in held:
-            changes = work.changes.of(row.upload_no)
-            changes.move(row.row, State(row.state), State.unprocessed)
-            if row.state == State.answered and row.result_id in by_id:
-                changes.tally(by_id[row.result_id], -1)
+            work.changes.of(row.upload_no).move(row.row, State(row.state), State.unprocessed)
+            if row.state == State.answered:
+                work.untally(row, candidates)
         delete_results(work.connection, phone)
         work.cache.forget(phone)
         self._remember(work.connection, self._hash(phone), at)

@@ -9,8 +9,9 @@ from dataclasses import replace
 from schemas.upload_events import DismissFailed, OperatorActed, UploadEvent
 from services.assembler.decoding import PartitionBatch
 from services.assembler.joining.work import Work
-from services.assembler.lifecycle import fold, want_of
+from services.assembler.lifecycle import depends_on_announced, fold, want_of
 from services.assembler.store.dead_letters import dismiss
+from services.assembler.store.outbox import announced_end
 from services.assembler.store.records import AuditEntry, UploadRecord
 from services.assembler.store.row_writes import open_rows_of_upload, rows_answered_after
 from services.assembler.store.sweeps import request_sweep
@@ -21,7 +22,7 @@ _HEAD = frozenset({"type", "upload_id", "at", "by"})
 
 
 def join_events(work: Work, batches: Iterable[PartitionBatch], *, max_age_seconds: int) -> None:
-    """Folds all events of the batches. Their uploads must be open and locked."""
+    """Folds all events of the batches. Their uploads must be open, and the turn taken alone."""
     before: dict[str, UploadRecord] = {}
     audited: list[AuditEntry] = []
     for batch in batches:
@@ -36,7 +37,8 @@ def join_events(work: Work, batches: Iterable[PartitionBatch], *, max_age_second
             if isinstance(event, DismissFailed):
                 dismiss(work.connection, touched.no, event.only, event_id=entry_id, by_now=event.at)
             before.setdefault(event.upload_id, touched.record)
-            folded = fold(touched.record, event, max_age_seconds=max_age_seconds)
+            announced = announced_end(work.connection, touched.record) if depends_on_announced(event) else None
+            folded = fold(touched.record, event, max_age_seconds=max_age_seconds, announced=announced)
             touched.record = _placed(folded, batch.partition)
     add_audit(work.connection, audited)
     for upload_id, old in sorted(before.items()):
@@ -68,7 +70,9 @@ def _apply(work: Work, old: UploadRecord, new: UploadRecord) -> None:
     work.changes.of(new.no)
     if want_of(new) is None or want_of(new) == want_of(old):
         return
-    _judge_open_rows_again(work, new)
+    # A cancellation alone leaves what is open as it is: nothing answers a row that did not answer it before.
+    if want_of(new) != want_of(replace(old, cancelled_at=new.cancelled_at)) or new.cancelled_at is None:
+        _judge_open_rows_again(work, new)
     if new.cancelled_at is not None and old.cancelled_at is None:
         _judge_rows_answered_after(work, new, to_micros(new.cancelled_at))
 

@@ -25,7 +25,7 @@ def join_results(work: Work, batches: Iterable[PartitionBatch], erasures: Erasur
         totals[batch.partition] = _count(work, new)
     count_lookups(work.connection, totals)
     if phones:
-        work.judge_again(open_rows_of_phones(work.connection, phones))
+        work.judge_by(work.candidates(phones), open_rows_of_phones(work.connection, phones))
 
 
 def _store(work: Work, batch: PartitionBatch, erasures: Erasures) -> list[LookupResult]:

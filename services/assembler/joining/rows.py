@@ -16,11 +16,16 @@ from services.assembler.store.row_writes import (
     replace_rows,
     set_rounds,
 )
+from services.assembler.store.result_writes import candidates_of
 from services.assembler.store.values import State, to_micros
 
 _Key = tuple[int, int]
 log = logging.getLogger(__name__)
 _UNPROCESSED = State.unprocessed.value
+
+
+class RowsAppeared(Exception):
+    """Another join stored one of the rows at the same moment: the transaction is to be repeated."""
 
 
 class _Placed(NamedTuple):
@@ -50,18 +55,18 @@ def _judged(work: Work, rows: Sequence[UsableRow], erasures: Erasures) -> list[_
     candidates = work.candidates({row.phone for row in rows})
     by_id = work.by_id
     placed: list[_Placed] = []
-    for upload_id, number, line, round_, phone, cells, at in rows:
+    for upload_id, number, line, round_, phone, cells, at, place in rows:
         touched = by_id[upload_id]
         no = touched.record.no
         if erasures.covers(phone, at):
-            blank = NewRow(no, number, line, _UNPROCESSED, round_, None, None, "[]", None)
+            blank = NewRow(no, number, line, _UNPROCESSED, round_, None, None, "[]", None, place)
             placed.append(_Placed(blank, State.unprocessed, None, at))
             continue
         state, answer = judge(candidates[phone], touched.want)
         answer_id, settled_at = None, at
         if answer is not None:
             answer_id, settled_at = answer.id, max(at, to_micros(answer.looked_up_at))
-        new = NewRow(no, number, line, state.value, round_, phone, answer_id, cells, None)
+        new = NewRow(no, number, line, state.value, round_, phone, answer_id, cells, None, place)
         placed.append(_Placed(new, state, answer, settled_at))
     return placed
 
@@ -69,7 +74,7 @@ def _judged(work: Work, rows: Sequence[UsableRow], erasures: Erasures) -> list[_
 def _unusable(work: Work, row: UnusableRow) -> _Placed:
     state = State.unprocessed if row.code == "cancelled" else State.rejected
     no = work.by_id[row.upload_id].no
-    new = NewRow(no, row.row, row.line, state.value, 0, None, None, row.cells, row.error)
+    new = NewRow(no, row.row, row.line, state.value, 0, None, None, row.cells, row.error, row.place)
     return _Placed(new, state, None, row.at)
 
 
@@ -93,50 +98,66 @@ def _count_new(work: Work, placed: Iterable[_Placed]) -> None:
 def _store_some_again(work: Work, placed: list[_Placed]) -> None:
     """Some rows were there before: after a crash of whoever published them, or because they are asked again.
 
-    A usable row stands over one that was rejected or left over at a cancellation, whichever came first.
+    Of all records of a row one stands, whichever was read first: a usable one over one that was rejected or left over
+    at a cancellation, else the earliest.
+
+    Raises:
+        RowsAppeared: another join stored one of them at the same moment.
     """
-    held = held_rows(work.connection, {(entry.new.upload_no, entry.new.row) for entry in placed})
-    fresh: dict[_Key, _Placed] = {}
-    instead: dict[_Key, _Placed] = {}
-    rounds: dict[_Key, int] = {}
+    best: dict[_Key, _Placed] = {}
     for entry in placed:
-        new = entry.new
-        key = (new.upload_no, new.row)
-        known = held.get(key)
-        if known is None and key not in fresh:
-            fresh[key] = entry
-        elif known is None:
-            fresh[key] = _of_two(fresh[key], entry)
-        elif _stands_over(new, known):
-            instead[key] = _of_two(instead[key], entry) if key in instead else entry
-        elif new.phone is not None and known.phone not in (None, new.phone):
-            log.warning("upload number %d: row %d came again with another phone; the stored one stands", *key)
-        elif new.phone is not None and new.round > max(known.round, rounds.get(key, 0)):
-            rounds[key] = new.round
-    if not insert_rows(work.connection, [entry.new for entry in fresh.values()]):
-        raise RuntimeError("rows appeared under the transaction that stores them")
-    _count_new(work, fresh.values())
-    _replace(work, instead, held)
-    set_rounds(work.connection, rounds)
+        key = (entry.new.upload_no, entry.new.row)
+        best[key] = _of_two(best[key], entry) if key in best else entry
+    held = held_rows(work.connection, best)
+    fresh = [entry for key, entry in best.items() if key not in held]
+    if not insert_rows(work.connection, [entry.new for entry in fresh]):
+        raise RowsAppeared
+    _count_new(work, fresh)
+    known = {key: entry for key, entry in best.items() if key in held}
+    _replace(work, {key: entry for key, entry in known.items() if _rank(entry.new) < _rank(held[key])}, held)
+    _raise_rounds(work, {key: entry for key, entry in known.items() if _rank(entry.new) >= _rank(held[key])}, held)
+
+
+def _rank(row: NewRow | HeldRow) -> tuple[bool, int]:
+    # A row without phone and without error was erased: it is a usable one.
+    return row.error is not None, row.place or 0
 
 
 def _of_two(first: _Placed, second: _Placed) -> _Placed:
-    """The first of two records of one row stands, with the higher round."""
-    if first.new.phone is not None and second.new.phone is not None and second.new.round > first.new.round:
-        return first._replace(new=first.new._replace(round=second.new.round))
-    return first
+    """The one of two records of one row that stands, with the higher round."""
+    stands, other = (second, first) if _rank(second.new) < _rank(first.new) else (first, second)
+    _warn_of_another_phone(stands.new, other.new)
+    if stands.new.phone is not None and other.new.phone is not None and other.new.round > stands.new.round:
+        return stands._replace(new=stands.new._replace(round=other.new.round))
+    return stands
 
 
-def _stands_over(new: NewRow, known: HeldRow) -> bool:
-    # A row without phone and without error was erased, and stays so.
-    return new.phone is not None and known.phone is None and known.error is not None
+def _raise_rounds(work: Work, again: dict[_Key, _Placed], held: dict[_Key, HeldRow]) -> None:
+    """The stored rows stand; those that were published in a higher round say so."""
+    rounds: dict[_Key, int] = {}
+    for key, entry in again.items():
+        _warn_of_another_phone(held[key], entry.new)
+        if entry.new.phone is not None and entry.new.round > held[key].round:
+            rounds[key] = entry.new.round
+    set_rounds(work.connection, rounds)
+
+
+def _warn_of_another_phone(stands: NewRow | HeldRow, other: NewRow | HeldRow) -> None:
+    if stands.phone is not None and other.phone not in (None, stands.phone):
+        log.warning("upload number %d: row %d came with two phones; the earlier stands", stands.upload_no, stands.row)
 
 
 def _replace(work: Work, instead: dict[_Key, _Placed], held: dict[_Key, HeldRow]) -> None:
     if not instead:
         return
-    replace_rows(work.connection, [entry.new for entry in instead.values()])
+    highest = {key: max(entry.new.round, held[key].round) for key, entry in instead.items()}
+    replace_rows(work.connection, [entry.new._replace(round=highest[key]) for key, entry in instead.items()])
+    answered = [held[key] for key in instead if held[key].state == State.answered]
+    candidates = candidates_of(work.connection, {row.phone for row in answered if row.phone is not None})
+    for row in answered:
+        work.untally(row, candidates.get(row.phone or "", ()))
     for key, (new, state, answer, settled_at) in instead.items():
+        _warn_of_another_phone(new, held[key])
         changes = work.changes.of(new.upload_no)
         changes.move(new.row, State(held[key].state), state)
         changes.settled_at = max(changes.settled_at, settled_at)

@@ -1,7 +1,9 @@
 """Owns what the steps of one transaction share: the uploads it touches, what they want, what it changes of them."""
 
-from collections.abc import Collection, Iterable
+import logging
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from sqlalchemy import Connection
 
@@ -13,6 +15,8 @@ from services.assembler.store.result_writes import candidates_of
 from services.assembler.store.row_writes import HeldRow, RowMove, move_rows
 from services.assembler.store.upload_writes import open_uploads, uploads_by_number
 from services.assembler.store.values import State, to_micros
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -33,17 +37,18 @@ class Touched:
 
 @dataclass(slots=True)
 class Work:
-    """One transaction. `erased`: keyed hash of a phone → microseconds until which its rows are stored blank."""
+    """One transaction. Its turn was taken, so nobody changes what the uploads want while it runs. `now`: its time."""
 
     connection: Connection
     cache: CandidateCache
+    now: datetime
     by_id: dict[str, Touched] = field(default_factory=dict)
     by_no: dict[int, Touched] = field(default_factory=dict)
     changes: Changes = field(default_factory=Changes)
 
-    def open(self, ids: Collection[str], *, lock: Collection[str]) -> None:
+    def open(self, ids: Collection[str]) -> None:
         """Loads uploads by id, making those that are not there yet."""
-        for record in open_uploads(self.connection, ids, lock=lock).values():
+        for record in open_uploads(self.connection, ids, now=self.now):
             self.set(record)
 
     def open_numbers(self, numbers: Iterable[int]) -> None:
@@ -58,7 +63,7 @@ class Work:
         return touched
 
     def candidates(self, phones: Collection[str]) -> dict[str, tuple[Candidate, ...]]:
-        """Each phone's results in log order, remembered or read."""
+        """Each phone's results in log order, remembered or read. Right for phones of the partitions we own alone."""
         found: dict[str, tuple[Candidate, ...]] = {}
         unknown: list[str] = []
         for phone in phones:
@@ -74,9 +79,16 @@ class Work:
         return found
 
     def judge_again(self, held: Collection[HeldRow]) -> None:
-        """Gives rows the state and result that the answer rule says now, and counts what that changes."""
+        """Gives rows of any partition the state and result that the answer rule says now; counts what that changes.
+
+        Another join may have stored results of their phones since we last read them: nothing remembered is used.
+        """
+        phones = {row.phone for row in held if row.phone is not None}
+        self.judge_by(candidates_of(self.connection, phones), held)
+
+    def judge_by(self, candidates: Mapping[str, tuple[Candidate, ...]], held: Collection[HeldRow]) -> None:
+        """Like `judge_again`, by these results of the rows' phones."""
         self.open_numbers(row.upload_no for row in held)
-        candidates = self.candidates({row.phone for row in held if row.phone is not None})
         moves: list[RowMove] = []
         for row in held:
             touched = self.by_no[row.upload_no]
@@ -94,8 +106,16 @@ class Work:
         changes = self.changes.of(row.upload_no)
         changes.move(row.row, State(row.state), state)
         if row.state == State.answered:
-            changes.tally(next(old for old in candidates if old.id == row.result_id), -1)
+            self.untally(row, candidates)
         if answer is not None:
             changes.settled_at = max(changes.settled_at, to_micros(answer.looked_up_at))
             if state is State.answered:
                 changes.tally(answer, +1)
+
+    def untally(self, row: HeldRow, candidates: Iterable[Candidate]) -> None:
+        """An answered row loses its result, which is one of these."""
+        for candidate in candidates:
+            if candidate.id == row.result_id:
+                self.changes.of(row.upload_no).tally(candidate, -1)
+                return
+        log.error("upload number %d: the result of row %d is gone; its verdict stays counted", row.upload_no, row.row)

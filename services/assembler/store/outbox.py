@@ -6,8 +6,14 @@ from datetime import datetime
 
 from sqlalchemy import Connection, select, update
 
+from schemas.ids import completion_id
+from schemas.uploads import UploadState
+from services.assembler.lifecycle import Announced
 from services.assembler.store.dialect import insert_or_ignore
+from services.assembler.store.records import UploadRecord
 from services.assembler.store.tables import outbox, uploads
+
+ENDS: tuple[UploadState, ...] = ("completed", "failed", "cancelled")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +39,19 @@ def unpublished(connection: Connection, partitions: Collection[int], *, limit: i
         .limit(limit)
     )
     return [Completion(*row) for row in connection.execute(query)]
+
+
+def type_of(state: str) -> str:
+    """The `ce_type` of an upload that ended in this state."""
+    return f"phone-scrubber.upload.{state}.v1"
+
+
+def announced_end(connection: Connection, upload: UploadRecord) -> Announced | None:
+    """How the upload's present round ended, if its completion event was written."""
+    query = select(outbox.c.type, outbox.c.at).where(outbox.c.id == completion_id(upload.id, upload.round))
+    found = connection.execute(query).first()
+    states = [state for state in ENDS if found is not None and found[0] == type_of(state)]
+    return Announced(states[0], found[1]) if found is not None and states else None
 
 
 def mark_published(connection: Connection, ids: Sequence[str]) -> None:

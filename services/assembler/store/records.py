@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from schemas.uploads import Counts, UploadState
+from schemas.values import MAX_INT32
 from services.assembler.store.values import State
 
 
@@ -60,6 +61,7 @@ class UploadRecord:
     finished_at: datetime | None
     version: int
     published_version: int
+    first_seen_at: datetime | None = None
     verdicts: dict[str, int] = field(default_factory=dict)
     line_types: dict[str, int] = field(default_factory=dict)
 
@@ -89,17 +91,19 @@ class UploadRecord:
             rejected=self.rejected,
             unprocessed=self.known_rows - waiting - self.answered - self.failed - self.rejected,
             duplicates=self.duplicates,
-            calls=self.calls,
-            retries=self.retries,
+            # Sums of what results claim.
+            calls=min(self.calls, MAX_INT32),
+            retries=min(self.retries, MAX_INT32),
         )
 
     @property
     def duplicates(self) -> int:
         """Usable rows whose phone an earlier row has: by the check, or counted when all rows were there."""
         if self.plan_usable is not None and self.plan_distinct is not None:
-            return self.plan_usable - self.plan_distinct
+            return max(0, self.plan_usable - self.plan_distinct)
         if self.distinct_phones is not None:
-            return self.waiting + self.answered + self.failed - self.distinct_phones
+            # Phones erased since then leave fewer rows.
+            return max(0, self.waiting + self.answered + self.failed - self.distinct_phones)
         return 0
 
 

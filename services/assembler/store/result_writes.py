@@ -31,22 +31,17 @@ def _values(phone: str, result: LookupResult, candidate: Candidate) -> dict[str,
         "outcome": result.outcome,
         "verdict": candidate.verdict,
         "line_type": candidate.line_type,
-        "carrier": None if data is None else _storable(data.carrier),
-        "country": None if data is None else _storable(data.country),
+        "carrier": None if data is None else data.carrier,
+        "country": None if data is None else data.country,
         "reachable": None if data is None else data.reachable,
         "do_not_call": None if data is None else data.do_not_call,
-        "provider": _storable(result.provider),
+        "provider": result.provider,
         "looked_up_at": to_micros(result.looked_up_at),
         "attempts": result.attempts,
-        "error_code": None if result.error is None else _storable(result.error.code),
+        "error_code": None if result.error is None else result.error.code,
         "error": None if result.error is None else result.error.model_dump_json(),
         "answers": json.dumps(candidate.answers),
     }
-
-
-def _storable(text: str | None) -> str | None:
-    # PostgreSQL stores no NUL in a text.
-    return None if text is None else text.replace("\x00", "\N{REPLACEMENT CHARACTER}")
 
 
 _CANDIDATE_COLUMNS = (

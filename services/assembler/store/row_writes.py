@@ -26,6 +26,7 @@ class NewRow(NamedTuple):
     result_id: int | None
     cells: str
     error: str | None
+    place: int | None
 
 
 class HeldRow(NamedTuple):
@@ -38,6 +39,7 @@ class HeldRow(NamedTuple):
     phone: str | None
     result_id: int | None
     error: str | None
+    place: int | None
 
 
 class RowMove(NamedTuple):
@@ -49,7 +51,16 @@ class RowMove(NamedTuple):
     result_id: int | None
 
 
-_HELD = (rows.c.upload_no, rows.c.row, rows.c.state, rows.c.round, rows.c.phone, rows.c.result_id, rows.c.error)
+_HELD = (
+    rows.c.upload_no,
+    rows.c.row,
+    rows.c.state,
+    rows.c.round,
+    rows.c.phone,
+    rows.c.result_id,
+    rows.c.error,
+    rows.c.place,
+)
 
 
 def insert_rows(connection: Connection, new: Sequence[NewRow]) -> bool:
@@ -68,16 +79,16 @@ def insert_rows(connection: Connection, new: Sequence[NewRow]) -> bool:
 
 
 def held_rows(connection: Connection, keys: Iterable[tuple[int, int]]) -> dict[tuple[int, int], HeldRow]:
-    """What is stored of these rows (upload number and row)."""
+    """What is stored of these rows (upload number and row); they are locked, in the order of the key."""
     by_upload: dict[int, list[int]] = {}
-    for upload_no, row in keys:
+    for upload_no, row in sorted(keys):
         by_upload.setdefault(upload_no, []).append(row)
     found: dict[tuple[int, int], HeldRow] = {}
     for upload_no, numbers in by_upload.items():
         for start in range(0, len(numbers), CHUNK):
             part = numbers[start : start + CHUNK]
             query = select(*_HELD).where(rows.c.upload_no == upload_no, rows.c.row.in_(part))
-            for values in connection.execute(query):
+            for values in connection.execute(query.order_by(rows.c.row).with_for_update()):
                 held = HeldRow._make(values)
                 found[held.upload_no, held.row] = held
     return found

@@ -1,6 +1,6 @@
 """Owns the shape of the database: every table, its keys and indexes; SQLite and PostgreSQL alike.
 
-JSON is kept as text, so that NUL characters and big numbers survive anywhere.
+JSON is kept as text, so that NUL characters, which JSON escapes, survive anywhere.
 """
 
 from sqlalchemy import (
@@ -22,7 +22,7 @@ from sqlalchemy import (
 
 from services.assembler.store.values import Instant, State
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 
 def is_open() -> ColumnElement[bool]:
@@ -115,6 +115,8 @@ uploads = Table(
     Column("finished_at", Instant),
     _count("version"),
     _count("published_version"),
+    # When this database first heard of the upload: the age of one that is never opened.
+    Column("first_seen_at", Instant),
     Index("uploads_by_age", "created_at", "id"),
     Index("uploads_by_state", "state", "created_at"),
     Index(
@@ -142,12 +144,17 @@ rows = Table(
     Column("result_id", BigInteger),
     Column("cells", Text, nullable=False),
     Column("error", Text),
+    # Null in what older versions stored: it stands over all.
+    Column("place", BigInteger),
     # Only rows that a result may still change are indexed: known rows cost no index at all.
     Index("rows_open_by_phone", "phone", sqlite_where=_OPEN, postgresql_where=_OPEN),
     Index("rows_open_by_upload", "upload_no", "state", "row", sqlite_where=_OPEN, postgresql_where=_OPEN),
     sqlite_with_rowid=False,
 )
-"""One row per row of an upload. `cells` is a JSON array of strings, `error` a `RowError` as JSON (rejected rows)."""
+"""One row per row of an upload. `cells` is a JSON array of strings, `error` a `RowError` as JSON (rejected rows).
+
+`place` is the record's place among all: of two records of one row the lower stands, whichever was read first.
+"""
 
 results = Table(
     "results",

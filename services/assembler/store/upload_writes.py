@@ -4,7 +4,7 @@ import json
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import fields
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, case, literal, select, update
 
@@ -16,39 +16,39 @@ from services.assembler.store.values import Instant, State, from_micros
 
 HELD_VERSIONS = 256
 """Versions of an upload whose changed rows are held for live views."""
+UPLOADS_PER_QUERY = 5000
+"""A result may name any number of uploads, and a statement takes 32,766 parameters on SQLite, 65,535 on PostgreSQL."""
+K = TypeVar("K", str, int)
 _TALLIED = frozenset({"verdicts", "line_types"})
 _COLUMNS = tuple(field.name for field in fields(UploadRecord) if field.name not in _TALLIED)
 
 
-def open_uploads(connection: Connection, ids: Collection[str], *, lock: Collection[str]) -> dict[str, UploadRecord]:
-    """The uploads with these ids; one that is not there yet is made, to be filled when its events come.
-
-    Those in `lock` are locked first, in id order, so that nobody changes rows by what they were before.
-    """
-    wanted = sorted(set(ids) | set(lock))
-    if not wanted:
-        return {}
-    found = {record.id: record for record in _select(connection, uploads.c.id.in_(wanted))}
-    missing = [{"id": upload_id} for upload_id in wanted if upload_id not in found]
+def open_uploads(connection: Connection, ids: Collection[str], *, now: datetime) -> list[UploadRecord]:
+    """The uploads with these ids; one that is not there yet is made, to be filled when its events come."""
+    found: list[UploadRecord] = []
+    missing = sorted(ids)
+    for part in _parts(missing):
+        found.extend(_select(connection, uploads.c.id.in_(part)))
+    missing = sorted(set(ids) - {record.id for record in found})
     if missing:
-        connection.execute(insert_or_ignore(connection, uploads), missing)
-    if missing or lock:
-        relocked = _select(connection, uploads.c.id.in_(sorted(lock)), lock=True) if lock else []
-        unlocked = [row["id"] for row in missing if row["id"] not in lock]
-        fresh = _select(connection, uploads.c.id.in_(unlocked)) if unlocked else []
-        found |= {record.id: record for record in [*relocked, *fresh]}
+        stubs = [{"id": upload_id, "first_seen_at": now} for upload_id in missing]
+        connection.execute(insert_or_ignore(connection, uploads), stubs)
+    for part in _parts(missing):
+        found.extend(_select(connection, uploads.c.id.in_(part)))
     return found
 
 
 def uploads_by_number(connection: Connection, numbers: Collection[int]) -> list[UploadRecord]:
     """The uploads with these numbers."""
-    return _select(connection, uploads.c.no.in_(sorted(numbers))) if numbers else []
+    return [record for part in _parts(sorted(numbers)) for record in _select(connection, uploads.c.no.in_(part))]
 
 
-def _select(connection: Connection, condition: Any, *, lock: bool = False) -> list[UploadRecord]:
-    query = select(uploads).where(condition).order_by(uploads.c.id)
-    if lock:
-        query = query.with_for_update()
+def _parts(keys: list[K]) -> Iterable[list[K]]:
+    return (keys[start : start + UPLOADS_PER_QUERY] for start in range(0, len(keys), UPLOADS_PER_QUERY))
+
+
+def _select(connection: Connection, condition: Any) -> list[UploadRecord]:
+    query = select(uploads).where(condition)
     return [UploadRecord(**row._mapping) for row in connection.execute(query)]
 
 

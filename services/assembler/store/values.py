@@ -12,6 +12,8 @@ from sqlalchemy import BigInteger, Dialect, TypeDecorator
 
 OFFSET_BITS = 40
 """Bits of an offset in a result's id: a partition of 10^12 records."""
+PARTITION_BITS = 20
+"""Bits of a partition's number in a row's place; 43 are left for milliseconds, which last beyond the year 2200."""
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
 
@@ -33,6 +35,14 @@ def to_micros(moment: datetime) -> int:
 
 def from_micros(micros: int) -> datetime:
     return EPOCH + micros * MICROSECOND
+
+
+def row_place(timestamp_ms: int, partition: int) -> int:
+    """The place of a row's record among those of all partitions, by time. Two of one partition may have the same one:
+
+    then their order in the log tells.
+    """
+    return timestamp_ms << PARTITION_BITS | partition
 
 
 def result_id(partition: int, offset: int) -> int:

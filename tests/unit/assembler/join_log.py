@@ -41,6 +41,7 @@ SETTINGS = Settings(max_age_seconds=100)
 
 @dataclass(frozen=True, slots=True)
 class LogRecord:
+    partition: int
     offset: int
     timestamp: int
     key: bytes | None
@@ -58,7 +59,7 @@ class Log:
     def append(self, topic: str, key: str, value: Message | bytes | None, *, at: datetime) -> LogRecord:
         log = self.records[topic, partition_of(key)]
         body = value if value is None or isinstance(value, bytes) else encode(value)
-        record = LogRecord(len(log), int(at.timestamp() * 1000), key.encode(), body)
+        record = LogRecord(partition_of(key), len(log), int(at.timestamp() * 1000), key.encode(), body)
         log.append(record)
         return record
 

@@ -14,7 +14,7 @@ from services.assembler.store.records import UploadRecord
 from services.assembler.zombies import PATIENCE, figures, joined_up_to, lacking_for_good, zombie_uploads
 from services.runtime.process import RefusedToStart
 from tests.unit.assembler.join_log import PHONES, START, Log, Reader, gate_status
-from tests.unit.assembler.test_joining import World
+from tests.unit.assembler.test_joining import OTHER, U, World
 
 ENDS = {(topic, 0): 50 for topic in Offsets._fields}
 STARTS = dict.fromkeys(ENDS, 10)
@@ -87,15 +87,15 @@ def waiting() -> UploadRecord:
     world.row(1, PHONES[0])
     world.fed(2)
     world.reader.read_all()
-    return world.reader.upload("upload-1")
+    return world.reader.upload(U)
 
 
 def test_what_waits_and_is_not_held_by_the_gate_is_a_zombie(waiting: UploadRecord) -> None:
-    assert zombie_uploads([waiting], [waiting], gate_status(("upload-2", 9, 0, 0))) == [waiting]
-    assert zombie_uploads([waiting], [waiting], gate_status(("upload-1", 0, 0, 0))) == [waiting]
+    assert zombie_uploads([waiting], [waiting], gate_status((OTHER, 9, 0, 0))) == [waiting]
+    assert zombie_uploads([waiting], [waiting], gate_status((U, 0, 0, 0))) == [waiting]
 
 
-@pytest.mark.parametrize("lane", [("upload-1", 1, 0, 0), ("upload-1", 0, 1, 0), ("upload-1", 0, 0, 1)])
+@pytest.mark.parametrize("lane", [(U, 1, 0, 0), (U, 0, 1, 0), (U, 0, 0, 1)])
 def test_what_the_gate_holds_in_any_way_is_none(waiting: UploadRecord, lane: tuple[str, int, int, int]) -> None:
     assert zombie_uploads([waiting], [waiting], gate_status(lane)) == []
 
@@ -106,7 +106,7 @@ def test_what_moved_while_the_sweep_looked_is_left_for_the_next(waiting: UploadR
     for after in (fed_more, asked_again, settled):
         assert zombie_uploads([waiting], [after], gate_status()) == []
     assert zombie_uploads([], [waiting], gate_status()) == []
-    assert figures([waiting], {"upload-1": settled}, republished=0).completed == 1
+    assert figures([waiting], {U: settled}, republished=0).completed == 1
 
 
 def test_a_producer_gets_some_seconds_for_the_rows_that_it_announced(waiting: UploadRecord) -> None:

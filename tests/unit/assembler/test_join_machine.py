@@ -12,6 +12,7 @@ from schemas.rows import RejectedRow, RowError, RowErrorCode, UploadRow
 from schemas.upload_events import CancelUpload, RetryFailed, StartUpload, UploadFed, UploadOpened
 from schemas.uploads import UploadOptions
 from services.assembler.store.fences import FenceLost, Offsets
+from tests.fixtures.ids import upload_id
 from tests.unit.assembler.join_log import PARTITIONS, PHONES, START, Log, Reader, Truth, lookup_result, tally
 
 FEW = st.integers(0, 3)
@@ -56,7 +57,7 @@ class JoinMachine(RuleBasedStateMachine):
         return self.open_upload(started=started)
 
     def open_upload(self, *, started: bool) -> Truth:
-        truth = Truth(f"upload-{len(self.truths)}", opened=True, wanted_at=self.tick() if started else None)
+        truth = Truth(upload_id(f"upload-{len(self.truths)}"), opened=True, wanted_at=self.tick() if started else None)
         self.truths[truth.id] = truth
         options = UploadOptions(start=started)
         opened = UploadOpened(upload_id=truth.id, at=self.now, by="jane", name="a.csv", owner="jane", options=options)

@@ -12,9 +12,10 @@ from schemas.uploads import UploadOptions
 from services.assembler.store import retention
 from services.assembler.store.dialect import for_writing
 from services.assembler.store.tables import outbox, rows, tallies
+from tests.fixtures.ids import upload_id
 from tests.unit.assembler.join_log import PHONES, START, Log, Reader, lookup_result
 
-KEPT, GONE = "kept", "gone"
+KEPT, GONE = upload_id("kept"), upload_id("gone")
 
 
 @pytest.fixture
@@ -24,7 +25,7 @@ def reader() -> Reader:
     log.append("lookup_results", PHONES[0], lookup_result(PHONES[0], "ok", at=START), at=START)
     for upload_id, days in ((KEPT, 2), (GONE, 0)):
         at = START + timedelta(days=days)
-        any_age = UploadOptions(max_age_seconds=10**9)
+        any_age = UploadOptions(max_age_seconds=10**8)
         opened = UploadOpened(upload_id=upload_id, at=at, name="a", owner="jane", options=any_age)
         log.append("upload_events", upload_id, opened, at=at)
         for number in range(1, 8):

@@ -26,11 +26,12 @@ from services.assembler.store.dialect import connect
 from services.assembler.store.fences import FenceLost
 from services.assembler.store.outbox import unpublished
 from services.assembler.store.reads import list_audit, row_changes_since
+from tests.fixtures.ids import upload_id
 from tests.fixtures.postgres import DATABASES, fresh_schema
 from tests.unit.assembler.join_log import PARTITIONS, PHONES, START, Log, Reader, lookup_result
 
-U = "upload-1"
-OTHER = "upload-2"
+U = upload_id("upload-1")
+OTHER = upload_id("upload-2")
 
 
 class World:
