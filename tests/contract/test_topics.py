@@ -44,7 +44,7 @@ READ_BEYOND = {
     ("upload-completions", "join"): "a new database learns which events are out already",
     **{
         ("part-status", role): "each tells how the one before it ended"
-        for role in "http feeder worker gate join".split()
+        for role in ["http", "feeder", "worker", "gate", "join"]
     },
 }
 """Readers that the table leaves out, with what for."""
