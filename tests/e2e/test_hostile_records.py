@@ -1,4 +1,4 @@
-"""A thousand hostile records on every topic of a running stack: files go through with right answers, and no part ends."""
+"""A thousand hostile records on every topic of a running stack: files come back right, and no part ends."""
 
 import asyncio
 from collections.abc import Iterator
