@@ -1,9 +1,11 @@
 """Messages around one lookup: the request, its retries, its result, the dead letter, the gate's status and command."""
 
-from typing import Literal
+import re
+from typing import Final, Literal, NamedTuple
 
 from schemas.base import Message
 from schemas.values import (
+    MAX_INT32,
     Count,
     Moment,
     Offset,
@@ -68,6 +70,27 @@ def request_key(phone: str, upload_id: str, round_: int) -> str:
     return f"{phone}:{upload_id}:{round_}"
 
 
+_REQUEST_KEY: Final = re.compile(
+    r"(\+[1-9][0-9]{3,14}):([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}):(0|[1-9][0-9]{0,9})"
+)
+
+
+class RequestKey(NamedTuple):
+    """What the key of a request says."""
+
+    phone: str
+    upload_id: str
+    round: int
+
+
+def parse_request_key(key: str) -> RequestKey | None:
+    """The inverse of `request_key`; None: it never made such a key."""
+    match = _REQUEST_KEY.fullmatch(key)
+    if match is None or int(match[3]) > MAX_INT32:
+        return None
+    return RequestKey(match[1], match[2], int(match[3]))
+
+
 class Answered(Message):
     """An upload and round whose request a result settled."""
 
@@ -115,10 +138,14 @@ class LookupRetry(Message):
 
 
 class DeadLetter(Message):
-    """A phone that was given up, with its whole history; headers repeat the coordinates."""
+    """A phone that was given up, with its history; headers repeat the coordinates.
+
+    `requests` are the first of the `requests_total` that waited for the phone. None: an older gate's, with all of them.
+    """
 
     phone: Phone
     requests: tuple[LookupRequest, ...]
+    requests_total: Count | None = None
     attempts: Count
     errors: tuple[AttemptError, ...]
     original_topic: Word
@@ -160,6 +187,11 @@ class LookupStatus(Message):
 
     `folded_offset` is the next unread offset of `lookup-requests`. `retries` and `dead_letters` go on over changes of
     the active gate, but for the half second before one that was killed.
+
+    A record holds 1 MB, so its lists may be cut, and each says so. `lanes` are the first of `lanes_total` (None: an
+    older gate's, which wrote at most 1,000). `held` names every upload for which the gate holds anything; if not
+    `held_complete`, the gate may hold something for any other upload too. `capped` are the calls paid by each upload
+    whose calls are capped; if not `capped_complete`, one that it does not name may have paid all of its calls.
     """
 
     instance: Token
@@ -179,6 +211,11 @@ class LookupStatus(Message):
     oldest_wanted_at: Moment | None
     folded_offset: Offset
     lanes: tuple[LaneStatus, ...]
+    lanes_total: Count | None = None
+    held: tuple[UploadId, ...] = ()
+    held_complete: bool = False
+    capped: tuple[PaidCalls, ...] = ()
+    capped_complete: bool = True
     next: tuple[NextCall, ...]
     error: Sentence | None = None
 
