@@ -174,9 +174,7 @@ def _rejected(batch: PartitionBatch, record: Record) -> None:
     row = decode(RejectedRow, record.value, timestamp_ms=record.timestamp)
     cells, error, ms = orjson.dumps(row.cells).decode(), row.error.model_dump_json(), _milliseconds(record)
     place = row_place(ms, batch.partition)
-    batch.rejected.append(
-        UnusableRow(row.upload_id, row.row, row.line, row.error.code, cells, error, ms * 1000, place)
-    )
+    batch.rejected.append(UnusableRow(row.upload_id, row.row, row.line, row.error.code, cells, error, ms * 1000, place))
 
 
 def _result(batch: PartitionBatch, record: Record) -> None:
@@ -196,9 +194,7 @@ def _erased_phone(key: bytes | None) -> str:
 
 
 def _event(batch: PartitionBatch, record: Record) -> None:
-    event: UploadEvent = decode_one_of(
-        UPLOAD_EVENT, record.value, what="upload event", timestamp_ms=record.timestamp
-    )
+    event: UploadEvent = decode_one_of(UPLOAD_EVENT, record.value, what="upload event", timestamp_ms=record.timestamp)
     batch.events.append(PlacedEvent(record.offset, event))
 
 

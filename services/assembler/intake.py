@@ -12,10 +12,13 @@ from aiokafka.errors import KafkaError
 from schemas import topics
 from schemas.settings import Settings
 from services.assembler.database import Database
+from services.assembler.decoding import PartitionBatch
 from services.assembler.joining.transaction import Joiner
-from services.assembler.positions import Goals, Place, first_reads, held_back
+from services.assembler.positions import ACTED_ON, Goals, Place, first_reads, held_back
 from services.assembler.stall import Stall
 from services.assembler.store.fences import Offsets
+from services.assembler.store.waiting_reads import all_fences
+from services.assembler.zombies import joined_up_to
 from services.runtime.kafka import make_consumer, topic_name
 
 GROUP = "assembler-join"
@@ -37,7 +40,8 @@ log = logging.getLogger(__name__)
 class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
     """Reads the five topics from where SQL says; equal partition numbers of all of them come together.
 
-    Kafka's own group offsets are only written, for whoever watches the lag.
+    Kafka's own group offsets are only written, for whoever watches the lag. What a rebalance brings is taken over by
+    `records`: the client sends no heartbeat while it waits for its listener, and SQL may take longer than a session.
     """
 
     def __init__(self, settings: Settings, database: Database, joiner: Joiner) -> None:
@@ -53,7 +57,8 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
         self._kinds = {topic_name(topic, settings): kind for kind, topic in _TOPICS.items()}
         self._names = {kind: name for name, kind in self._kinds.items()}
         self._generation = 0
-        self._failure: Exception | None = None
+        self._assigned: frozenset[TopicPartition] | None = None
+        self._ends_of_all: dict[Place, int] | None = None
         self._stall = Stall()
         self._committed_at = 0.0
         self._held: frozenset[str] = frozenset()
@@ -78,37 +83,58 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
     async def on_partitions_revoked(self, revoked: Collection[TopicPartition]) -> None:
         """Nothing more is begun for them; what runs is kept apart from the new owner by the fences."""
         if revoked:
-            self._generation += 1
-            self.fences = {}
+            self._lose_all(None)
 
     async def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:
-        """Goes to where SQL says. Waits for a running transaction, since SQL has one thread: its fences count."""
-        self._generation += 1
-        try:
-            await self._take_over(assigned)
-        except Exception as error:
-            # The client would only log it. `records` raises it.
-            self._failure = error
+        """Notes what is to be taken over; until then nothing is fetched."""
+        self._lose_all(frozenset(assigned))
+        if assigned:
+            self.consumer.pause(*assigned)
 
-    async def _take_over(self, assigned: Collection[TopicPartition]) -> None:
+    def _lose_all(self, assigned: frozenset[TopicPartition] | None) -> None:
+        self._generation += 1
+        self._assigned = assigned
+        self._ends_of_all = None
+        self.fences = {}
+
+    async def _take_over(self, assigned: frozenset[TopicPartition]) -> None:
+        """Goes to where SQL says. Waits for a running transaction, since SQL has one thread: its fences count."""
         generation = self._generation
         numbers = sorted({tp.partition for tp in assigned})
         fences = await self._database.run(self._joiner.take_over, numbers)
         begins = await self.consumer.beginning_offsets(list(assigned))
-        ends = await self.consumer.end_offsets(list(assigned))
+        ends = self._places(await self.consumer.end_offsets(self._all_partitions()))
         if generation != self._generation:
             return  # A rebalance came in between: whoever takes over for it knows better.
-        reads = first_reads(fences, self._places(begins), self._places(ends))
+        own_ends = {place: end for place, end in ends.items() if place[1] in fences}
+        reads = first_reads(fences, self._places(begins), own_ends)
         for place, offset in reads.items():
             self.consumer.seek(self._partition(place), offset)
-        self.goals = Goals(self._places(ends))
+        self.goals = Goals(own_ends)
         self.positions = dict(reads)
         self.fences = fences
+        self._ends_of_all = ends
+        self._assigned = None
         self._hold()
 
-    async def take_over_again(self) -> None:
-        """Goes back to where SQL says, after a transaction that did not stand."""
-        await self._take_over(self.consumer.assignment())
+    def _all_partitions(self) -> list[TopicPartition]:
+        """The partitions of all joins."""
+        known = {name: self.consumer.partitions_for_topic(name) or () for name in self._kinds}
+        others = {TopicPartition(name, number) for name, numbers in known.items() for number in numbers}
+        return sorted(others | self.consumer.assignment())
+
+    def take_over_again(self) -> None:
+        """Goes back to where SQL says, after a transaction that did not stand; `records` does it."""
+        self._lose_all(frozenset(self.consumer.assignment()))
+
+    async def everything_joined(self) -> bool:
+        """Whether all joins together have joined what there was when our partitions were assigned: SQL is whole."""
+        ends = self._ends_of_all
+        if ends is None:
+            return False
+        fences = await self._database.read(all_fences)
+        of_topics = {topic: {n: end for (of, n), end in ends.items() if of == topic} for topic in ACTED_ON}
+        return all(joined_up_to(fences, ends_of_topic, topic) for topic, ends_of_topic in of_topics.items())
 
     async def records(self) -> tuple[int, Records]:
         """The next records, and the generation of the assignment that they belong to.
@@ -119,12 +145,11 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
 
         Raises:
             LogLost: Kafka no longer holds what is yet to be read.
-            Stalled: records wait, but none comes.
         """
+        if self._assigned:
+            await self._take_over(self._assigned)
         fetched = await self.consumer.getmany(timeout_ms=POLL_MS, max_records=BATCH_RECORDS)
         generation = self._generation
-        if self._failure is not None:
-            raise self._failure
         records: Records = {}
         if not self.fences:
             return generation, records
@@ -148,8 +173,11 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
         await self._commit_now_and_then()
 
     async def look_around(self) -> None:
-        """For when nothing came: takes note of ends whose last records were compacted away, and looks for a stall."""
-        await self._skip_gaps()
+        """For when nothing came: looks for a stall.
+
+        Raises:
+            Stalled: records wait, but none comes.
+        """
         now = asyncio.get_running_loop().time()
         if self.fences and self._stall.look_is_due(now):
             readable = [tp for tp in self.consumer.assignment() if self._kinds[tp.topic] not in self._held]
@@ -157,14 +185,21 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
             positions = {place: await self.consumer.position(self._partition(place)) for place in ends}
             self._stall.check(positions, ends, now=now)
 
-    async def _skip_gaps(self) -> None:
-        generation, skipped = self._generation, {}
-        for place, end in self.goals.ends.items():
-            if self.positions.get(place, 0) < end and place[1] in self.fences:
-                skipped[place] = await self.consumer.position(self._partition(place))
-        if self.is_current(generation):
-            self.positions |= {place: max(self.positions.get(place, 0), at) for place, at in skipped.items()}
-            self._hold()
+    async def gaps(self) -> list[PartitionBatch]:
+        """For when nothing came: steps over ends whose last records are gone, by compaction or by age.
+
+        They are to be joined as any others, so that SQL says how far everything was read: other joins, and the sweep,
+        wait for that.
+        """
+        generation, ends = self._generation, {number: fence._asdict() for number, fence in self.fences.items()}
+        for (topic, number), end in self.goals.ends.items():
+            if number in ends and ends[number][topic] < end:
+                position = await self.consumer.position(self._partition((topic, number)))
+                ends[number][topic] = max(position, ends[number][topic])
+        if not self.is_current(generation):
+            return []
+        moved = {number: Offsets(**offsets) for number, offsets in ends.items()}
+        return [PartitionBatch(n, self.fences[n], end) for n, end in moved.items() if end != self.fences[n]]
 
     def _hold(self) -> None:
         """Pauses the topics whose turn has not come."""

@@ -1,37 +1,39 @@
 """Runs the join: reads five topics, joins them in SQL, publishes progress and completion events.
 
 1. Fetch records of the partitions that are ours.
-2. Decode them; what cannot be decoded goes to `bad-records`, acknowledged.
-3. Join them in one SQL transaction, which also moves the fences.
-4. Only then go on; completion events and progress are published from SQL.
+2. Join them in one SQL transaction, which also moves the fences; what cannot be joined is put aside.
+3. Only then go on; completion events and progress are published from SQL.
+
+A database that fails is waited for by all loops. Whatever else ends one of them ends the process, loudly.
 """
 
 import asyncio
 import gc
 import logging
-from collections.abc import AsyncIterator, Coroutine, Iterator
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import IllegalStateError, KafkaError
 from sqlalchemy import Connection
-from sqlalchemy.exc import OperationalError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 
 from schemas.parts import PartState
 from schemas.settings import Settings
-from services.assembler.bad_records import publish_bad_records
+from services.assembler.batches import Batches
 from services.assembler.cluster import check_topics, look_at_cluster
 from services.assembler.completions import CompletionPublisher, published_completions
 from services.assembler.database import Database
-from services.assembler.decoding import PartitionBatch, decode_partition
-from services.assembler.intake import Intake, Records
+from services.assembler.intake import Intake
+from services.assembler.joining.rows import RowsAppeared
 from services.assembler.joining.transaction import Joiner
 from services.assembler.positions import LogLost
 from services.assembler.progress import ProgressPublisher
 from services.assembler.republishing import Republisher, RoundPublisher
 from services.assembler.retention import Retention
-from services.assembler.store.dialect import connect
-from services.assembler.store.fences import FenceLost, Offsets
+from services.assembler.store.dialect import connect, is_failure_of_database
+from services.assembler.store.fences import FenceLost
 from services.assembler.store.lock import DatabaseInUse, only_writer
 from services.assembler.store.meta import WrongDatabase, bind_to_cluster, cluster_of, prepare
 from services.assembler.store.outbox import remember_published
@@ -41,6 +43,10 @@ from services.runtime.parts import Health, SignOfLife
 from services.runtime.process import RefusedToStart
 
 RETRY_SECONDS = 1.0
+SLOW_SECONDS = 30.0
+"""A transaction that takes longer is shown; no batch of records does, only the end or the start of a large upload."""
+PROBLEM_SECONDS = 10.0
+"""How long a failure is shown after it was seen last. While the database is away it is seen each second."""
 SMALL_BATCH = 100
 SECONDS_BETWEEN_SMALL_BATCHES = 0.04
 """A transaction costs about 3 ms of CPU however little it joins: at 250 results a second, one each was a whole core."""
@@ -132,87 +138,101 @@ class JoinProcess:
         self._settings = settings
         self._database = database
         self._producer = producer
-        self._joiner = Joiner(database.engine, settings)
-        self._intake = Intake(settings, database, self._joiner)
+        joiner = Joiner(database.engine, settings)
+        self._intake = Intake(settings, database, joiner)
+        self._batches = Batches(database, joiner, producer, settings, self._intake)
         owned = lambda: self._intake.partitions  # noqa: E731
         self._progress = ProgressPublisher(database, producer, settings, epoch=epoch, partitions=owned)
         self._completions = CompletionPublisher(database, producer, settings, partitions=owned)
         republisher = Republisher(database, producer, settings)
-        self._rounds = RoundPublisher(database, republisher, partitions=owned, caught_up=lambda: self._intake.caught_up)
+        self._rounds = RoundPublisher(
+            database, republisher, partitions=owned, everything_joined=self._intake.everything_joined
+        )
         self._sweeper = Sweeper(database, republisher, settings, partitions=owned, completed=self._completions.wake)
         self._retention = Retention(database, settings, partitions=owned)
-        self._problem: str | None = None
+        self._problem = ""
+        self._problem_at = -PROBLEM_SECONDS
 
     @property
     def health(self) -> Health:
         state: PartState = "running" if self._intake.caught_up else "starting"
-        if self._problem is not None:
+        problem = self._present_problem()
+        if problem is not None:
             state = "stuck"
-        return Health(state=state, active=bool(self._intake.partitions), error=self._problem)
+        return Health(state=state, active=bool(self._intake.partitions), error=problem)
+
+    def _present_problem(self) -> str | None:
+        busy_seconds = self._database.busy_seconds()
+        if busy_seconds > SLOW_SECONDS:
+            return f"the database has not answered for {busy_seconds:.0f} s"
+        return self._problem if time.monotonic() - self._problem_at < PROBLEM_SECONDS else None
 
     async def run(self, stop: asyncio.Event) -> None:
         """Joins and publishes until `stop`; ends with an error if one of its loops does."""
         async with _consuming(self._intake):
             loops = (self._progress, self._completions, self._rounds, self._sweeper, self._retention)
-            await _until_one_ends(self._join_until(stop), *(loop.run() for loop in loops))
+            publishing = (self._patiently(loop.run) for loop in loops)
+            await _until_one_ends(self._join_until(stop), self._database.watch(), *publishing)
+
+    async def _patiently(self, run: Callable[[], Awaitable[None]]) -> None:
+        """Runs a loop, again after each failure of the database: it is away, or another process keeps it busy."""
+        while True:
+            try:
+                return await run()
+            except SQLAlchemyError as error:
+                if not is_failure_of_database(error):
+                    raise
+                await self._wait_for_database(error)
 
     async def _join_until(self, stop: asyncio.Event) -> None:
         clock = asyncio.get_running_loop().time
         while not stop.is_set():
             began = clock()
-            generation, records = await self._intake.records()
-            if not records:
-                await self._look_around()
-            else:
-                await self._join(generation, records)
-                if _count(records) < SMALL_BATCH:
-                    await asyncio.sleep(max(0.0, began + SECONDS_BETWEEN_SMALL_BATCHES - clock()))
+            count = await self._join_some()
+            if 0 < count < SMALL_BATCH:
+                await asyncio.sleep(max(0.0, began + SECONDS_BETWEEN_SMALL_BATCHES - clock()))
 
-    async def _look_around(self) -> None:
+    async def _join_some(self) -> int:
+        """Joins what has come; returns how many records that were. Goes back to where SQL says if it did not stand."""
         try:
+            generation, records = await self._intake.records()
+            if records:
+                completed = await self._batches.join(generation, records)
+            else:
+                completed = await self._look_around()
+        except (FenceLost, RowsAppeared) as lost:
+            log.warning("%s", lost)
+            self._intake.take_over_again()
+        except SQLAlchemyError as error:
+            if not is_failure_of_database(error):
+                raise
+            await self._wait_for_database(error)
+            self._intake.take_over_again()
+        else:
+            if completed:
+                self._completions.wake()
+            return sum(len(batch) for by_topic in records.values() for batch in by_topic.values())
+        return 0
+
+    async def _look_around(self) -> bool:
+        try:
+            gaps = await self._intake.gaps()
+            completed = await self._batches.join_decoded(gaps) if gaps else False
             await self._intake.look_around()
         except IllegalStateError:
             log.debug("partitions were taken from us while we looked at them")
         except KafkaError as error:
             log.warning("Kafka does not answer (%s); waiting for it", type(error).__name__)
-
-    async def _join(self, generation: int, records: Records) -> None:
-        fences = dict(self._intake.fences)
-        batches = await self._database.run(_decode, records, fences)
-        await publish_bad_records(self._producer, self._settings, [bad for b in batches for bad in b.undecodable])
-        if not self._intake.is_current(generation):
-            return
-        try:
-            completed = await self._database.run(self._joiner.join, batches)
-        except FenceLost as lost:
-            log.warning("%s", lost)
-            await self._intake.take_over_again()
-        except OperationalError as error:
-            await self._database_failed(error)
         else:
-            self._problem = None
-            await self._intake.moved({batch.partition: batch.end for batch in batches})
-            if completed:
-                self._completions.wake()
+            return completed
+        return False
 
-    async def _database_failed(self, error: OperationalError) -> None:
-        """The database is busy, full or away: nothing was written, so read the same records again in a while."""
-        self._problem = f"the database failed: {type(error.orig).__name__}"
+    async def _wait_for_database(self, error: SQLAlchemyError) -> None:
+        """It is busy, full or away: nothing was written, so the same is tried again in a while."""
+        cause = getattr(error, "orig", None) or error
+        self._problem, self._problem_at = f"the database failed: {type(cause).__name__}", time.monotonic()
         log.error("%s; trying again", self._problem)
         await asyncio.sleep(RETRY_SECONDS)
-        await self._intake.take_over_again()
-
-
-def _count(records: Records) -> int:
-    return sum(len(batch) for by_topic in records.values() for batch in by_topic.values())
-
-
-def _decode(records: Records, fences: dict[int, Offsets]) -> list[PartitionBatch]:
-    return [
-        decode_partition(partition, fences[partition], by_topic.items())
-        for partition, by_topic in sorted(records.items())
-        if partition in fences
-    ]
 
 
 async def _until_one_ends(*loops: Coroutine[None, None, None]) -> None:

@@ -13,6 +13,10 @@ Place = tuple[str, int]
 """A topic, by its name in `Offsets`, and a partition number."""
 
 
+ACTED_ON = ("upload_rows", "rejected_rows", "lookup_results", "upload_events")
+"""Topics that must have been joined before anything is done on the word of SQL as a whole. Questions ask, no more."""
+
+
 class LogLost(Exception):
     """The log no longer holds what the database has yet to read; the text says what to do."""
 

@@ -1,10 +1,12 @@
 """Publishes uploads' progress from SQL: twice a second what changed, every 30 seconds all that is unfinished."""
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable
+import logging
+from collections.abc import Callable, Collection, Iterable, Iterator
 from datetime import UTC, datetime
 
 from aiokafka import AIOKafkaProducer
+from pydantic import ValidationError
 
 from schemas import topics
 from schemas.codec import encode
@@ -17,6 +19,7 @@ from services.runtime.kafka import topic_name
 
 INTERVAL_SECONDS = 0.5
 REPEAT_SECONDS = 30.0
+log = logging.getLogger(__name__)
 
 
 def progress_of(record: UploadRecord, *, epoch: str, now: datetime) -> UploadProgress:
@@ -82,14 +85,19 @@ class ProgressPublisher:
     async def _send(self, records: Iterable[UploadRecord]) -> None:
         now = datetime.now(UTC)
         sent = [
-            await self._producer.send(self._topic, self._value(record, now), key=record.id.encode())
-            for record in records
-            if record.created_at is not None
+            await self._producer.send(self._topic, value, key=record.id.encode())
+            for record, value in self._values(records, now)
         ]
         await asyncio.gather(*sent)
 
-    def _value(self, record: UploadRecord, now: datetime) -> bytes | None:
-        # A deleted upload leaves nothing behind on a compacted topic.
-        if record.deleted_at is not None:
-            return None
-        return encode(progress_of(record, epoch=self._epoch, now=now))
+    def _values(self, records: Iterable[UploadRecord], now: datetime) -> Iterator[tuple[UploadRecord, bytes | None]]:
+        for record in records:
+            if record.deleted_at is not None and record.created_at is not None:
+                # A deleted upload leaves nothing behind on a compacted topic.
+                yield record, None
+            elif record.created_at is not None:
+                try:
+                    yield record, encode(progress_of(record, epoch=self._epoch, now=now))
+                except ValidationError as error:
+                    # Stored by an older version, which took ids that nobody would read now.
+                    log.warning("upload number %d: no progress to tell (%d errors)", record.no, error.error_count())

@@ -107,7 +107,9 @@ def _rows_again(upload: UploadRecord, page: Iterable[WaitingRow]) -> Iterable[Up
         try:
             yield row_again(upload, row)
         except ValidationError as error:
-            log.error("upload %s: row %d cannot be published again (%d errors)", upload.id, row.row, error.error_count())
+            log.error(
+                "upload %s: row %d cannot be published again (%d errors)", upload.id, row.row, error.error_count()
+            )
 
 
 class RoundPublisher:

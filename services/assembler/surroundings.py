@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
 from schemas import topics
@@ -43,13 +43,13 @@ class Surroundings:
     async def gate_that_folded(self, end: int) -> LookupStatus | None:
         """The newest status of a gate, if it has folded `lookup-requests` up to `end`."""
         async for record in read_to_end(self._consumer, self._consumer.assignment()):
-            self._remember(record.value)
+            self._remember(record)
         status = self._status
         return status if status is not None and status.folded_offset >= end else None
 
-    def _remember(self, value: bytes | None) -> None:
+    def _remember(self, record: ConsumerRecord) -> None:
         try:
-            status = decode(LookupStatus, value)
+            status = decode(LookupStatus, record.value, timestamp_ms=record.timestamp)
         except UndecodableRecord:
             return
         if self._status is None or status.at >= self._status.at:

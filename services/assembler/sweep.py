@@ -3,7 +3,8 @@
 1. Read which uploads wait, then where `upload-rows` ends.
 2. Wait until the worker has done with it; then its requests are on `lookup-requests`.
 3. Wait until a gate's status has folded those; what the gate holds then is all that is going to be looked up.
-4. Wait until the results of that time are joined. What still waits, and is not held by the gate, is a zombie.
+4. Wait until the results of that time are joined. What still waits, and is not held by the gate, is a zombie,
+   unless its answer lies in SQL: a row and its result that came on different partitions, to two joins at once.
 
 Only the join that owns partition 0 sweeps, for all uploads. Whoever asks is answered within a minute, also when the
 sweep of the timer has just begun: each sweep waits for others for `PATIENCE_SECONDS` in all, and no longer.
@@ -16,23 +17,19 @@ from datetime import UTC, datetime
 from functools import partial
 
 from aiokafka.errors import KafkaError
-from sqlalchemy import Connection
 
 from schemas import topics
 from schemas.interface import Sweep
 from schemas.lookups import LookupStatus
 from schemas.settings import Settings
-from services.assembler.candidates import CandidateCache
 from services.assembler.database import Database
-from services.assembler.joining.closing import close_uploads
-from services.assembler.joining.work import Work
+from services.assembler.joining.sweeping import end_without_rows, judge_waiting_rows
 from services.assembler.republishing import ANY_ROUND, Republisher
 from services.assembler.store.records import UploadRecord
 from services.assembler.store.sweeps import answer_requests, open_requests
-from services.assembler.store.upload_writes import save_missing_rows
 from services.assembler.store.waiting_reads import all_fences, uploads_lacking_rows, waiting_uploads
 from services.assembler.surroundings import Surroundings, looking_around
-from services.assembler.zombies import figures, joined_up_to, lacking_for_good, zombie_uploads
+from services.assembler.zombies import figures, joined_up_to, lacking_for_good, uploads_held, zombie_uploads
 
 EVERY_SECONDS = 60.0
 LOOK_SECONDS = 1.0
@@ -117,22 +114,38 @@ class Sweeper:
         """One sweep over all uploads.
 
         Raises:
-            SweepImpossible: worker, gate or join did not get as far as they must within the patience.
+            SweepImpossible: worker, gate or join did not get as far as they must within the patience, or the gate's
+                status does not name all that it holds.
         """
         before = await self._database.read(waiting_uploads)
         if not before:
             return Sweep(examined=0, republished=0, completed=0, failed=0)
         status = await self._settled_status(surroundings, patience)
+        if uploads_held(status) is None:
+            raise SweepImpossible("The gate holds phones of more uploads than its status can name.")
         after = await self._database.read(waiting_uploads)
         republished = 0
         for upload in zombie_uploads(before, after, status):
+            await self._judge_again(upload)
             rows = await self._republisher.publish(upload, below_round=ANY_ROUND)
-            log.warning("upload %s: %d waiting rows were not in the queue; published again", upload.id, rows)
+            if rows:
+                log.warning("upload %s: %d waiting rows were not in the queue; published again", upload.id, rows)
             republished += rows
         return figures(before, {upload.id: upload for upload in after}, republished=republished)
 
+    async def _judge_again(self, upload: UploadRecord) -> None:
+        """Gives its waiting rows what lies in SQL, in short transactions."""
+        after_row: int | None = 0
+        while after_row is not None:
+            after_row, completed = await self._database.write(
+                partial(judge_waiting_rows, upload=upload, after_row=after_row, settings=self._settings)
+            )
+            if completed:
+                self._completed()
+
     async def _settled_status(self, around: Surroundings, patience: Patience) -> LookupStatus:
         """The gate's status once worker, gate and join have done with all rows that are there now."""
+        event_ends = await around.ends(topics.UPLOAD_EVENTS)
         row_ends = await around.ends(topics.UPLOAD_ROWS)
         await patience.until(lambda: around.worker_reached(row_ends), "The lookup worker has not read all rows.")
         request_end = (await around.ends(topics.LOOKUP_REQUESTS))[0]
@@ -140,6 +153,7 @@ class Sweeper:
         status = await around.gate_that_folded(request_end)
         assert status is not None, "a gate's folded offset never goes back"
         result_ends = await around.ends(topics.LOOKUP_RESULTS)
+        await patience.until(lambda: self._joined("upload_events", event_ends), "Not all events are joined yet.")
         await patience.until(lambda: self._joined("lookup_results", result_ends), "Not all results are joined yet.")
         return status
 
@@ -154,15 +168,8 @@ class Sweeper:
         after = await self._database.read(uploads_lacking_rows)
         for upload in lacking_for_good(before, after, now=datetime.now(UTC)):
             log.error("upload %s: %s rows were fed, %d came", upload.id, upload.fed_rows, upload.stored_rows)
-            await self._database.write(partial(self._end, upload=upload))
+            await self._database.write(partial(end_without_rows, upload=upload, settings=self._settings))
             self._completed()
-
-    def _end(self, connection: Connection, upload: UploadRecord) -> None:
-        save_missing_rows(connection, upload.no)
-        work = Work(connection, CandidateCache(0))
-        work.open_numbers([upload.no])
-        work.changes.of(upload.no)
-        close_uploads(work, self._settings)
 
     async def _joined(self, topic: str, ends: dict[int, int]) -> bool:
         return joined_up_to(await self._database.read(all_fences), ends, topic)

@@ -10,6 +10,8 @@ from services.assembler.store.records import UploadRecord
 
 PATIENCE = timedelta(seconds=10)
 """A producer of another system may say that it is done before Kafka has all its rows."""
+OLD_MOST_LANES = 1_000
+"""As many lanes as an older gate listed at most."""
 
 
 def zombie_uploads(
@@ -19,9 +21,11 @@ def zombie_uploads(
 
     `before` is read first; then the worker has read all rows, `status` has folded all its requests, and all results
     of that time are joined; then `after` is read. An upload that got rows meanwhile is left for the next time, and one
-    for which the gate holds anything is not stuck.
+    for which the gate holds anything, or may hold it, is not stuck.
     """
-    held = {lane.upload_id for lane in status.lanes if lane.pending or lane.in_flight or lane.in_backoff}
+    held = uploads_held(status)
+    if held is None:
+        return []
     stored_before = {upload.id: (upload.stored_rows, upload.round) for upload in before}
     return [
         upload
@@ -30,6 +34,18 @@ def zombie_uploads(
         and upload.id not in held
         and stored_before.get(upload.id) == (upload.stored_rows, upload.round)
     ]
+
+
+def uploads_held(status: LookupStatus) -> frozenset[str] | None:
+    """Uploads for which the gate holds anything; None if its lists were cut, so that it may be any."""
+    if status.held_complete:
+        return frozenset(status.held)
+    whole = (
+        len(status.lanes) < OLD_MOST_LANES if status.lanes_total is None else len(status.lanes) == status.lanes_total
+    )
+    if not whole:
+        return None
+    return frozenset(lane.upload_id for lane in status.lanes if lane.pending or lane.in_flight or lane.in_backoff)
 
 
 def lacking_for_good(

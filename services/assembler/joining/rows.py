@@ -8,6 +8,7 @@ from services.assembler.candidates import Candidate, judge
 from services.assembler.decoding import PartitionBatch, UnusableRow, UsableRow
 from services.assembler.joining.erasure import Erasures
 from services.assembler.joining.work import Work
+from services.assembler.store.result_writes import candidates_of
 from services.assembler.store.row_writes import (
     HeldRow,
     NewRow,
@@ -16,7 +17,6 @@ from services.assembler.store.row_writes import (
     replace_rows,
     set_rounds,
 )
-from services.assembler.store.result_writes import candidates_of
 from services.assembler.store.values import State, to_micros
 
 _Key = tuple[int, int]

@@ -28,7 +28,6 @@ from services.assembler.joining.work import Work
 from services.assembler.store.dialect import for_writing, may_succeed_at_once, take_turn
 from services.assembler.store.fences import Offsets, create_fences, load_fences, take_fences
 
-
 MOST_ATTEMPTS = 10
 """How often a transaction that loses to others is tried. The last failure is the database's."""
 

@@ -8,7 +8,6 @@ from sqlalchemy import Connection, Engine, select, update
 from services.assembler.store.dialect import encoding_of, for_writing, insert_or_ignore, one_at_a_time
 from services.assembler.store.tables import SCHEMA_VERSION, meta, metadata, uploads
 
-
 BEFORE_PLACES = "3"
 """The version without `first_seen_at` and `place`."""
 

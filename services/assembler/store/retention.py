@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, and_, delete, func, or_, select, update
 
+from services.assembler.store.dialect import take_turn
 from services.assembler.store.tables import (
     dismissals,
     outbox,
@@ -23,11 +24,14 @@ ASKED_DAYS = 1
 
 
 def expire_uploads(connection: Connection, *, before: datetime) -> int:
-    """Marks uploads opened before then as deleted; returns how many."""
+    """Marks uploads as deleted that were opened before then, or heard of and never opened; returns how many."""
+    take_turn(connection, alone=True)
+    began_at = func.coalesce(uploads.c.created_at, uploads.c.first_seen_at)
+    never_opened = and_(uploads.c.created_at.is_(None), uploads.c.first_seen_at < before)
     statement = (
         update(uploads)
-        .where(uploads.c.created_at < before, uploads.c.deleted_at.is_(None))
-        .values(deleted_at=uploads.c.created_at, version=uploads.c.version + 1)
+        .where(or_(uploads.c.created_at < before, never_opened), uploads.c.deleted_at.is_(None))
+        .values(deleted_at=began_at, version=uploads.c.version + 1)
     )
     return connection.execute(statement).rowcount
 

@@ -18,8 +18,11 @@ from tests.unit.assembler.test_joining import World
 
 EVENTS, ROWS = 0, 1
 """The partition of the uploads' events, which is the first join's, and that of their phones, the second's."""
-UPLOADS = [name for name in (upload_id(f"upload-{n}") for n in count()) if partition_of(name) == EVENTS]\
-    if False else [u for u in (upload_id(f"upload-{n}") for n in range(20)) if partition_of(u) == EVENTS]
+UPLOADS = (
+    [name for name in (upload_id(f"upload-{n}") for n in count()) if partition_of(name) == EVENTS]
+    if False
+    else [u for u in (upload_id(f"upload-{n}") for n in range(20)) if partition_of(u) == EVENTS]
+)
 U, OTHER = UPLOADS[:2]
 P, Q = [phone for phone in PHONES if partition_of(phone) == ROWS][:2]
 
