@@ -139,14 +139,13 @@ def _rows(batch: PartitionBatch, records: Iterable[Record]) -> None:
             _refuse(batch, "upload_rows", record, error)
             continue
         ms = timestamp if 0 <= timestamp <= _LATEST_MS else _milliseconds(record)
-        get = fields.get
-        cells = dump(get("cells", ())).decode()
+        cells = dump(fields.get("cells", ())).decode()
         add(
             UsableRow(
                 fields["upload_id"],
                 fields["row"],
-                get("line"),  # type: ignore[arg-type]
-                get("round", 0),
+                fields.get("line"),
+                fields.get("round", 0),
                 fields["phone"],
                 cells,
                 ms * 1000,

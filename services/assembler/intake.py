@@ -52,7 +52,7 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
             max_poll_interval_ms=600_000,
             fetch_max_wait_ms=100,
         )
-        self._database = database
+        self.database = database
         self._joiner = joiner
         self._kinds = {topic_name(topic, settings): kind for kind, topic in _TOPICS.items()}
         self._names = {kind: name for name, kind in self._kinds.items()}
@@ -101,7 +101,7 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
         """Goes to where SQL says. Waits for a running transaction, since SQL has one thread: its fences count."""
         generation = self._generation
         numbers = sorted({tp.partition for tp in assigned})
-        fences = await self._database.run(self._joiner.take_over, numbers)
+        fences = await self.database.run(self._joiner.take_over, numbers)
         begins = await self.consumer.beginning_offsets(list(assigned))
         ends = self._places(await self.consumer.end_offsets(self._all_partitions()))
         if generation != self._generation:
@@ -132,7 +132,7 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
         ends = self._ends_of_all
         if ends is None:
             return False
-        fences = await self._database.read(all_fences)
+        fences = await self.database.read(all_fences)
         of_topics = {topic: {n: end for (of, n), end in ends.items() if of == topic} for topic in ACTED_ON}
         return all(joined_up_to(fences, ends_of_topic, topic) for topic, ends_of_topic in of_topics.items())
 

@@ -13,7 +13,7 @@ from aiokafka.errors import MessageSizeTooLargeError
 from pydantic import ValidationError
 
 from schemas import topics
-from schemas.codec import MAX_VALUE_BYTES, encode
+from schemas.codec import MAX_VALUE_BYTES, encode, where_and_what
 from schemas.rows import UploadRow
 from schemas.settings import Settings
 from services.assembler.database import Database
@@ -107,9 +107,8 @@ def _rows_again(upload: UploadRecord, page: Iterable[WaitingRow]) -> Iterable[Up
         try:
             yield row_again(upload, row)
         except ValidationError as error:
-            log.error(
-                "upload %s: row %d cannot be published again (%d errors)", upload.id, row.row, error.error_count()
-            )
+            what = where_and_what(error)
+            log.warning("upload number %d: row %d cannot be published again: %s", upload.no, row.row, what)
 
 
 class RoundPublisher:

@@ -40,10 +40,8 @@ def uploads_held(status: LookupStatus) -> frozenset[str] | None:
     """Uploads for which the gate holds anything; None if its lists were cut, so that it may be any."""
     if status.held_complete:
         return frozenset(status.held)
-    whole = (
-        len(status.lanes) < OLD_MOST_LANES if status.lanes_total is None else len(status.lanes) == status.lanes_total
-    )
-    if not whole:
+    listed, total = len(status.lanes), status.lanes_total
+    if listed >= OLD_MOST_LANES if total is None else listed < total:
         return None
     return frozenset(lane.upload_id for lane in status.lanes if lane.pending or lane.in_flight or lane.in_backoff)
 

@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -59,7 +59,7 @@ class Stage:
         await self.event(UploadOpened.model_validate(opened | {"operation": "kafka"} | fields))
         return upload_id
 
-    async def rows(self, upload_id: str, phones: dict[int, str]) -> None:
+    async def rows(self, upload_id: str, phones: dict[int, str], *, round_: int = 0) -> None:
         """Publishes rows by number without waiting for each."""
         sent = []
         for number, of_row in phones.items():
@@ -67,6 +67,7 @@ class Stage:
                 upload_id=upload_id,
                 row=number,
                 line=number,
+                round=round_,
                 phone=of_row,
                 cells=(f"person {number}", of_row),
                 owner="jane",
@@ -85,7 +86,19 @@ class Stage:
         await self.event(UploadFed(upload_id=upload_id, at=datetime.now(UTC), rows=count, rejected=0))
 
     async def result(self, of_phone: str, *names: tuple[str, int], outcome: Outcome = "ok", calls: int = 1) -> None:
-        result = LookupResult(
+        await self.results([of_phone], *names, outcome=outcome, calls=calls)
+
+    async def results(
+        self, phones: Iterable[str], *names: tuple[str, int], outcome: Outcome = "ok", calls: int = 1
+    ) -> None:
+        """Publishes one result for each phone, without waiting for each."""
+        results = [self._result(of_phone, *names, outcome=outcome, calls=calls) for of_phone in phones]
+        topic = topic_name(topics.LOOKUP_RESULTS, self.settings)
+        sent = [await self.producer.send(topic, encode(result), key=result.phone.encode()) for result in results]
+        await asyncio.gather(*sent)
+
+    def _result(self, of_phone: str, *names: tuple[str, int], outcome: Outcome, calls: int) -> LookupResult:
+        return LookupResult(
             phone=of_phone,
             outcome=outcome,
             data=PhoneData(line_type="mobile", reachable="yes", do_not_call="no") if outcome == "ok" else None,
@@ -95,7 +108,6 @@ class Stage:
             answers=tuple(Answered(upload_id=upload_id, round=round_) for upload_id, round_ in names),
             calls=tuple(PaidCalls(upload_id=upload_id, calls=calls) for upload_id, _ in names[:1]),
         )
-        await self.write(topics.LOOKUP_RESULTS, of_phone, result)
 
     async def read(self, topic: Topic) -> list[ConsumerRecord]:
         """Everything on a topic."""

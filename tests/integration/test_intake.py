@@ -1,20 +1,33 @@
 """The join's consumer while partitions move: whatever it takes from Kafka is joined, or comes again."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
-import pytest
+from aiokafka import TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
+from schemas import topics as registry
+from schemas.codec import decode
+from schemas.rows import UploadRow
 from schemas.settings import Settings
-from services.assembler import intake as intake_module
+from schemas.upload_events import RetryFailed
+from services.assembler.batches import Batches
 from services.assembler.database import Database
 from services.assembler.intake import Intake
 from services.assembler.joining.transaction import Joiner
+from services.assembler.republishing import Republisher, RoundPublisher
 from services.assembler.store.dialect import connect
 from services.assembler.store.meta import prepare
-from tests.integration.join_stage import on_stage, until
+from services.runtime.kafka import topic_name
+from tests.fixtures.ids import upload_id
+from tests.integration.join_stage import Stage, on_stage, phone, until
+
+Place = tuple[str, int, int]
+"""A record's topic, partition and offset."""
 
 
 @asynccontextmanager
@@ -37,20 +50,129 @@ async def owns(intake: Intake, count: int) -> None:
     await until(reached, lambda: f"{count} partitions are owned; they are {intake.partitions}")
 
 
+@asynccontextmanager
+async def reading(intake: Intake) -> AsyncIterator[set[Place]]:
+    """Fetches all the time; the places of what came, each of the assignment of its moment."""
+    taken: set[Place] = set()
+
+    async def fetch() -> None:
+        while True:
+            generation, records = await intake.records()
+            assert intake.is_current(generation) or not records
+            assert set(records) <= set(intake.partitions)
+            for batch in (batch for by_topic in records.values() for batch in by_topic.values()):
+                taken.update((record.topic, record.partition, record.offset) for record in batch)
+
+    task = asyncio.create_task(fetch())
+    try:
+        yield taken
+    finally:
+        task.cancel()
+        await asyncio.wait({task})
+        if not task.cancelled():
+            task.result()
+
+
 async def test_a_record_that_comes_while_partitions_move_is_not_passed_over(
-    broker: str, topics: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    broker: str, topics: str, tmp_path: Path
 ) -> None:
-    """A fetch that began before a rebalance and ends after it brings records of the new assignment."""
-    monkeypatch.setattr(intake_module, "POLL_MS", 60_000)
-    async with on_stage(broker, topics, tmp_path) as stage, started_intake(stage.settings) as first:
+    async with (
+        on_stage(broker, topics, tmp_path) as stage,
+        started_intake(stage.settings) as first,
+        reading(first) as by_first,
+    ):
         await owns(first, 4)
-        waiting = asyncio.create_task(first.records())
-        async with started_intake(stage.settings) as second:
+        for _ in range(16):
+            await stage.open()
+        async with started_intake(stage.settings) as second, reading(second) as by_second:
+            for _ in range(16):
+                await stage.open()
             await owns(second, 2)
             await owns(first, 2)
-            for _ in range(32):
+            for _ in range(16):
                 await stage.open()
-            generation, records = await waiting
-            assert first.is_current(generation)
-            assert set(records) <= set(first.partitions)
-            assert any(records.values())
+
+            async def all_came() -> bool:
+                return len(by_first | by_second) == 48
+
+            await until(all_came, lambda: f"48 events came; {len(by_first)} and {len(by_second)} did")
+
+
+async def test_a_rebalance_does_not_wait_for_the_database(broker: str, topics: str, tmp_path: Path) -> None:
+    """The client sends no heartbeat meanwhile: it would lose the partitions again, for ever."""
+    released = threading.Event()
+    async with on_stage(broker, topics, tmp_path) as stage, started_intake(stage.settings) as intake:
+        async with reading(intake):
+            await owns(intake, 4)
+        busy = asyncio.create_task(intake.database.run(released.wait))
+        try:
+            async with asyncio.timeout(10):
+                await intake.on_partitions_assigned(intake.consumer.assignment())
+            assert not intake.partitions
+        finally:
+            released.set()
+            await busy
+        async with reading(intake):
+            await owns(intake, 4)
+
+
+async def test_ends_whose_records_are_gone_are_stepped_over_in_sql(broker: str, topics: str, tmp_path: Path) -> None:
+    """Other joins, rounds and sweeps wait until SQL says that all was read."""
+    async with on_stage(broker, topics, tmp_path) as stage:
+        for number in range(8):
+            await stage.rows(upload_id("u1"), {number + 1: phone(number)})
+        admin = AIOKafkaAdminClient(bootstrap_servers=stage.settings.kafka)
+        await admin.start()
+        rows = topic_name(registry.UPLOAD_ROWS, stage.settings)
+        # A negative offset stands for the log's end.
+        await admin.delete_records({TopicPartition(rows, n): RecordsToDelete(before_offset=-1) for n in range(4)})
+        await admin.close()
+        async with started_intake(stage.settings) as intake:
+            async with reading(intake) as taken:
+                await owns(intake, 4)
+            assert not taken
+            assert not await intake.everything_joined()
+            gaps = await intake.gaps()
+            await intake.database.run(Joiner(intake.database.engine, stage.settings).join, gaps)
+            assert await intake.everything_joined()
+
+
+async def join_own(intake: Intake, stage: Stage) -> None:
+    """Joins what there is on the partitions of this intake."""
+    joiner = Joiner(intake.database.engine, stage.settings)
+    batches = Batches(intake.database, joiner, stage.producer, stage.settings, intake)
+    while not intake.caught_up:
+        generation, records = await intake.records()
+        await batches.join(generation, records)
+
+
+async def test_a_round_is_not_published_again_while_another_join_has_yet_to_read_it(
+    broker: str, topics: str, tmp_path: Path
+) -> None:
+    async with on_stage(broker, topics, tmp_path) as stage, started_intake(stage.settings) as first:
+        upload = await stage.open()
+        phones = {number: phone(number) for number in range(1, 33)}
+        await stage.rows(upload, phones)
+        await stage.results(phones.values(), (upload, 0), outcome="failed")
+        await stage.event(RetryFailed(upload_id=upload, at=datetime.now(UTC), by="jane", round=1))
+        await join_own(first, stage)
+        await stage.rows(upload, phones, round_=1)
+        republisher = Republisher(first.database, stage.producer, stage.settings)
+        rounds = RoundPublisher(
+            first.database, republisher, partitions=lambda: range(4), everything_joined=first.everything_joined
+        )
+        async with started_intake(stage.settings) as second:
+            async with reading(first), reading(second):
+                await owns(second, 2)
+                await owns(first, 2)
+            first.take_over_again()
+            second.take_over_again()
+            await join_own(first, stage)
+            assert first.caught_up
+            await rounds.look()
+            assert not await first.everything_joined()
+            await join_own(second, stage)
+            assert await first.everything_joined()
+            await rounds.look()
+        published = [decode(UploadRow, record.value) for record in await stage.read(registry.UPLOAD_ROWS)]
+        assert len(published) == 64, "each row once in each round"

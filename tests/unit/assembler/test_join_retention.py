@@ -23,14 +23,14 @@ def reader() -> Reader:
     """Two uploads of seven answered rows each."""
     log = Log()
     log.append("lookup_results", PHONES[0], lookup_result(PHONES[0], "ok", at=START), at=START)
-    for upload_id, days in ((KEPT, 2), (GONE, 0)):
+    for name, days in ((KEPT, 2), (GONE, 0)):
         at = START + timedelta(days=days)
         any_age = UploadOptions(max_age_seconds=10**8)
-        opened = UploadOpened(upload_id=upload_id, at=at, name="a", owner="jane", options=any_age)
-        log.append("upload_events", upload_id, opened, at=at)
+        opened = UploadOpened(upload_id=name, at=at, name="a", owner="jane", options=any_age)
+        log.append("upload_events", name, opened, at=at)
         for number in range(1, 8):
-            log.append("upload_rows", PHONES[0], encode(_row(upload_id, number)), at=at)
-        log.append("upload_events", upload_id, UploadFed(upload_id=upload_id, at=at, rows=7, rejected=0), at=at)
+            log.append("upload_rows", PHONES[0], encode(_row(name, number)), at=at)
+        log.append("upload_events", name, UploadFed(upload_id=name, at=at, rows=7, rejected=0), at=at)
     reader = Reader(log)
     reader.read_all()
     return reader
