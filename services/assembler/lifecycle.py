@@ -50,7 +50,7 @@ class Announced:
 
 def depends_on_announced(event: UploadEvent) -> bool:
     """Whether the event means something else once a completion event of the upload's round was written."""
-    return isinstance(event, CancelUpload | RetryFailed | UploadRefused)
+    return isinstance(event, CancelUpload | UploadRefused)
 
 
 def fold(
@@ -85,7 +85,7 @@ def fold(
         case CancelUpload():
             return _cancelled(record, event, announced)
         case RetryFailed():
-            return _retried(record, event, announced)
+            return _retried(record, event)
         case DismissFailed() | OperatorActed():
             return record
         case DeleteUpload():
@@ -172,19 +172,17 @@ def _wanted(record: UploadRecord, at: datetime, max_age_seconds: int) -> UploadR
 
 
 def _cancelled(record: UploadRecord, event: CancelUpload, announced: Announced | None) -> UploadRecord:
-    """One that crossed the announcement of the end came too late; it takes back nothing that was announced."""
-    crossed = announced is not None and announced.state != "cancelled" and announced.at > event.at
-    if record.cancelled_at or record.refused or crossed:
+    """One that crossed the end of the round counts as of the end: it takes back nothing that was announced."""
+    if record.cancelled_at or record.refused:
         return record
-    return replace(record, cancelled_at=event.at)
+    if announced is None or announced.state == "cancelled":
+        return replace(record, cancelled_at=event.at)
+    return replace(record, cancelled_at=max(event.at, announced.at))
 
 
-def _retried(record: UploadRecord, event: RetryFailed, announced: Announced | None) -> UploadRecord:
-    # A cancellation after the end of the round stopped nothing.
-    stopped = record.cancelled_at is not None and (announced is None or announced.state != "completed")
-    if record.refused or stopped or event.round <= record.round:
+def _retried(record: UploadRecord, event: RetryFailed) -> UploadRecord:
+    if record.refused or record.cancelled_at or event.round <= record.round:
         return record
-    record = replace(record, cancelled_at=None)
     if event.only is None and not event.but_not:
         return replace(record, round=event.round, full_round=event.round, partial_rounds=None, finished_at=None)
     partial = json.loads(record.partial_rounds or "[]")

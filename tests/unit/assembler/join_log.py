@@ -24,9 +24,11 @@ from schemas.lookups import (
 from schemas.settings import Settings
 from services.assembler.decoding import PartitionBatch, decode_partition
 from services.assembler.joining.transaction import Joiner
+from services.assembler.lifecycle import Announced
 from services.assembler.store.dialect import connect
 from services.assembler.store.fences import Offsets
 from services.assembler.store.meta import prepare
+from services.assembler.store.outbox import Completion, announced_end, remember_published
 from services.assembler.store.reads import list_uploads
 from services.assembler.store.reads import upload as read_upload
 from services.assembler.store.records import UploadRecord
@@ -152,6 +154,19 @@ class Reader:
         with self.engine.connect() as connection:
             return sorted(connection.execute(select(outbox.c.id)).scalars())
 
+    def announced(self, record: UploadRecord) -> Announced | None:
+        """How the upload's round ended, as its completion event says."""
+        with self.engine.connect() as connection:
+            return announced_end(connection, record)
+
+    def remember_published(self, other: "Reader") -> None:
+        """Learns, as a new database does, which completion events are on Kafka: all that the other one wrote."""
+        columns = (outbox.c.id, outbox.c.upload_id, outbox.c.type, outbox.c.at, outbox.c.value)
+        with other.engine.connect() as connection:
+            found = [Completion(*row) for row in connection.execute(select(*columns))]
+        with self.engine.begin() as connection:
+            remember_published(connection, found)
+
     def snapshot(self) -> object:
         """Everything people can see, without what only this database knows (numbers, versions)."""
         with self.engine.connect() as connection:
@@ -199,10 +214,11 @@ class Truth:
             found[row] = "waiting" if answer is None else "failed" if answer.outcome == "failed" else "answered"
         return found | dict.fromkeys(self.erased, "unprocessed")
 
-    def state(self, states: dict[int, str]) -> str:
+    def state(self, states: dict[int, str], announced: str | None) -> str:
+        """`announced`: how its round ended, as other systems were told."""
         complete = self.fed_rows is not None and len(states) >= self.fed_rows
         if self.cancelled_at is not None:
-            return "cancelled"
+            return announced or "cancelled"
         if complete and "waiting" not in states.values():
             return "completed"
         if self.wanted_at is None:

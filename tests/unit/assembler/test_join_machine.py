@@ -1,5 +1,6 @@
 """Any interleaving of the logs, repeats, restarts and a rebuild from nothing: the join says what the records mean."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from hypothesis import settings as hypothesis_settings
@@ -11,6 +12,7 @@ from schemas.lookups import LookupResult, Outcome
 from schemas.rows import RejectedRow, RowError, RowErrorCode, UploadRow
 from schemas.upload_events import CancelUpload, RetryFailed, StartUpload, UploadFed, UploadOpened
 from schemas.uploads import UploadOptions
+from services.assembler.lifecycle import Announced
 from services.assembler.store.fences import FenceLost, Offsets
 from tests.fixtures.ids import upload_id
 from tests.unit.assembler.join_log import PARTITIONS, PHONES, START, Log, Reader, Truth, lookup_result, tally
@@ -78,14 +80,14 @@ class JoinMachine(RuleBasedStateMachine):
             truth.usable[number] = phone
             self.publish(truth, number)
 
-    def publish(self, truth: Truth, number: int) -> None:
+    def publish(self, truth: Truth, number: int, *, phone: str | None = None) -> None:
         wanted_at = truth.wanted_at or self.now
         row = UploadRow(
             upload_id=truth.id,
             row=number,
             round=truth.round,
-            phone=truth.usable[number],
-            cells=("a", truth.usable[number]),
+            phone=phone or truth.usable[number],
+            cells=("a", phone or truth.usable[number]),
             owner="jane",
             wanted_at=wanted_at,
             accept_since=wanted_at,
@@ -97,6 +99,14 @@ class JoinMachine(RuleBasedStateMachine):
         """The feeder crashed before its checkpoint, the sweep found a zombie, or failed rows are asked again."""
         if truth.usable:
             self.publish(truth, data.draw(st.sampled_from(sorted(truth.usable))))
+
+    @rule(truth=feeding, phone=st.sampled_from(PHONES), data=st.data())
+    def publish_a_row_again_with_another_phone(self, truth: Truth, phone: str, data: st.DataObject) -> None:
+        """A producer's mistake: the earlier record stands, whichever partition is read first."""
+        if truth.usable and phone not in self.forgotten:
+            number = data.draw(st.sampled_from(sorted(truth.usable)))
+            if truth.usable[number] not in self.forgotten:
+                self.publish(truth, number, phone=phone)
 
     @rule(truth=feeding, code=st.sampled_from(["no_phone", "cancelled"]), again=st.booleans(), data=st.data())
     def publish_rejected(self, truth: Truth, code: RowErrorCode, again: bool, data: st.DataObject) -> None:
@@ -198,6 +208,7 @@ class JoinMachine(RuleBasedStateMachine):
     def rebuild(self, order: list[str]) -> None:
         self.reader.read_all()
         rebuilt = Reader(self.log)
+        rebuilt.remember_published(self.reader)
         rebuilt.read_all(order)
         assert rebuilt.snapshot() == self.reader.snapshot()
         assert set(rebuilt.completion_ids()) <= set(self.reader.completion_ids())
@@ -210,11 +221,18 @@ class JoinMachine(RuleBasedStateMachine):
                 for call in result.calls:
                     paid[call.upload_id] += call.calls
         for truth in self.truths.values():
-            states = truth.states(self.results)
             record = reader.upload(truth.id)
+            announced = reader.announced(record)
+            if truth.cancelled_at is not None and record.cancelled_at != truth.cancelled_at:
+                # It crossed the end of the round, and counts as of then.
+                assert announced is not None
+                assert record.cancelled_at == announced.at > truth.cancelled_at
+            truth = replace(truth, cancelled_at=record.cancelled_at)
+            states = truth.states(self.results)
             assert {row: state for row, (state, _) in reader.rows(truth.id).items()} == states
             assert {state: getattr(record, state) for state in tally(states)} == tally(states)
-            assert record.state == truth.state(states)
+            assert record.state == truth.state(states, None if announced is None else announced.state)
+            assert record.finished_at is None or announced == Announced(record.state, record.finished_at)
             assert record.calls == paid[truth.id]
             assert sum(record.verdicts.values()) == record.answered
             if record.state == "completed":
