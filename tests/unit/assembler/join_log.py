@@ -58,10 +58,13 @@ class Log:
         default_factory=lambda: {(t, p): [] for t in Offsets._fields for p in range(PARTITIONS)}
     )
 
-    def append(self, topic: str, key: str, value: Message | bytes | None, *, at: datetime) -> LogRecord:
-        log = self.records[topic, partition_of(key)]
+    def append(
+        self, topic: str, key: str, value: Message | bytes | None, *, at: datetime, partition: int | None = None
+    ) -> LogRecord:
+        partition = partition_of(key) if partition is None else partition
+        log = self.records[topic, partition]
         body = value if value is None or isinstance(value, bytes) else encode(value)
-        record = LogRecord(partition_of(key), len(log), int(at.timestamp() * 1000), key.encode(), body)
+        record = LogRecord(partition, len(log), int(at.timestamp() * 1000), key.encode(), body)
         log.append(record)
         return record
 

@@ -62,7 +62,16 @@ class World:
         )
 
     def row(self, number: int, phone: str, *, upload_id: str = U, round_: int = 0) -> None:
-        row = UploadRow(
+        self.write("upload_rows", phone, self._row(number, phone, upload_id, round_))
+
+    def misplaced_row(self, number: int, phone: str, *, upload_id: str, partition: int) -> None:
+        """A row by a producer with another partitioner."""
+        self.now += timedelta(seconds=1)
+        row = self._row(number, phone, upload_id, 0)
+        self.log.append("upload_rows", phone, row, at=self.now, partition=partition)
+
+    def _row(self, number: int, phone: str, upload_id: str, round_: int) -> UploadRow:
+        return UploadRow(
             upload_id=upload_id,
             row=number,
             round=round_,
@@ -72,7 +81,6 @@ class World:
             wanted_at=START,
             accept_since=START,
         )
-        self.write("upload_rows", phone, row)
 
     def rejected(self, number: int, code: RowErrorCode = "no_phone") -> None:
         self.write(
