@@ -1,7 +1,8 @@
 """Decides where the join goes on in each log, whether it may, and what it reads first; pure.
 
-Events come first and plan questions last: rows are then judged once, and a question is answered when all results are
-there that were when it was asked.
+Events come first, then results, then rows and plan questions. Rows are then judged once, by all that was known: an
+upload that was cancelled after its last answer is not taken for one that was cancelled before it. A question is
+answered when all results are there that were when it was asked.
 """
 
 from collections.abc import Mapping
@@ -64,5 +65,5 @@ def held_back(goals: Goals, positions: Mapping[Place, int]) -> frozenset[str]:
     if not goals.reached("upload_events", positions):
         return frozenset({"upload_rows", "rejected_rows", "lookup_results", "plan_questions"})
     if not goals.reached("lookup_results", positions):
-        return frozenset({"plan_questions"})
+        return frozenset({"upload_rows", "rejected_rows", "plan_questions"})
     return frozenset()

@@ -36,22 +36,23 @@ def expire_uploads(connection: Connection, *, before: datetime) -> int:
     return connection.execute(statement).rowcount
 
 
-def drop_rows(connection: Connection) -> int:
-    """Drops some rows of one deleted upload, and with the last of them all else; returns how many rows.
+def drop_rows(connection: Connection) -> bool:
+    """Drops some rows of one deleted upload, and after the last of them all else; returns whether there was anything.
 
     The upload's own row stays: it keeps records that come late from bringing the upload back.
     """
     upload_no, upload_id = _deleted_upload(connection)
     if upload_no is None:
-        return 0
+        return False
     first = connection.execute(select(func.min(rows.c.row)).where(rows.c.upload_no == upload_no)).scalar()
     if first is not None:
         chunk = and_(rows.c.upload_no == upload_no, rows.c.row < first + CHUNK_ROWS)
-        return connection.execute(delete(rows).where(chunk)).rowcount
+        connection.execute(delete(rows).where(chunk))
+        return True
     for table in (tallies, row_changes, plan_answers, dismissals):
         connection.execute(delete(table).where(table.c.upload_no == upload_no))
     connection.execute(delete(outbox).where(outbox.c.upload_id == upload_id, outbox.c.published))
-    return 0
+    return True
 
 
 def _deleted_upload(connection: Connection) -> tuple[int | None, str | None]:

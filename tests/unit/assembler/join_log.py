@@ -182,6 +182,38 @@ class Reader:
         ]
 
 
+class TwoJoins(Reader):
+    """Two joins of one database, each with one partition: neither learns from the other but by SQL."""
+
+    def restart(self) -> None:
+        self.joiners = [Joiner(self.engine, SETTINGS) for _ in range(PARTITIONS)]
+        self.fences = {}
+        for partition, joiner in enumerate(self.joiners):
+            self.fences |= joiner.take_over([partition])
+
+    def join(self, *batches: PartitionBatch) -> None:
+        for batch in batches:
+            self.joiners[batch.partition].join([batch])
+            self.fences[batch.partition] = batch.end
+
+
+def forbid_row(engine: Engine, row: int) -> None:
+    """Makes the database refuse rows of this number, as it would a value that it cannot store."""
+    with engine.begin() as connection:
+        if engine.dialect.name == "sqlite":
+            refusal = f"WHEN NEW.row = {row} BEGIN SELECT RAISE(ABORT, 'refused'); END"
+            connection.exec_driver_sql(f"CREATE TRIGGER refuse BEFORE INSERT ON rows {refusal}")
+        else:
+            connection.exec_driver_sql(f"ALTER TABLE rows ADD CONSTRAINT refuse CHECK (row <> {row})")
+
+
+def allow_rows(engine: Engine) -> None:
+    """Takes the refusal back."""
+    with engine.begin() as connection:
+        on_sqlite = engine.dialect.name == "sqlite"
+        connection.exec_driver_sql("DROP TRIGGER refuse" if on_sqlite else "ALTER TABLE rows DROP CONSTRAINT refuse")
+
+
 @dataclass
 class Truth:
     """What one upload's records mean, told without the join: kept by the test as it writes them."""

@@ -11,7 +11,7 @@ from services.assembler.positions import Goals, LogLost, first_reads, held_back
 from services.assembler.stall import PATIENCE_SECONDS, Stall, Stalled
 from services.assembler.store.fences import Offsets
 from services.assembler.store.records import UploadRecord
-from services.assembler.zombies import PATIENCE, figures, joined_up_to, lacking_for_good, zombie_uploads
+from services.assembler.zombies import PATIENCE, figures, joined_up_to, lacking_for_good, uploads_held, zombie_uploads
 from services.runtime.process import RefusedToStart
 from tests.unit.assembler.join_log import PHONES, START, Log, Reader, gate_status
 from tests.unit.assembler.test_joining import OTHER, U, World
@@ -45,13 +45,13 @@ def test_plan_questions_may_expire_unread() -> None:
     assert reads["plan_questions", 0] == 10
 
 
-def test_events_are_read_first_and_questions_when_all_results_are_there() -> None:
+def test_events_are_read_first_then_results_then_what_is_judged_by_them() -> None:
     goals = Goals(ENDS)
     positions = dict.fromkeys(ENDS, 0)
     assert "upload_events" not in held_back(goals, positions)
     assert len(held_back(goals, positions)) == 4
     positions["upload_events", 0] = 50
-    assert held_back(goals, positions) == {"plan_questions"}
+    assert held_back(goals, positions) == {"upload_rows", "rejected_rows", "plan_questions"}
     positions["lookup_results", 0] = 50
     assert held_back(goals, positions) == frozenset()
 
@@ -93,6 +93,23 @@ def waiting() -> UploadRecord:
 def test_what_waits_and_is_not_held_by_the_gate_is_a_zombie(waiting: UploadRecord) -> None:
     assert zombie_uploads([waiting], [waiting], gate_status((OTHER, 9, 0, 0))) == [waiting]
     assert zombie_uploads([waiting], [waiting], gate_status((U, 0, 0, 0))) == [waiting]
+
+
+def test_a_gate_that_names_all_that_it_holds_is_taken_at_its_word(waiting: UploadRecord) -> None:
+    status = gate_status()
+    for held, expected in ((), [waiting]), ((U,), []), ((OTHER,), [waiting]):
+        named = status.model_copy(update={"held": held, "held_complete": True, "lanes_total": 5000})
+        assert zombie_uploads([waiting], [waiting], named) == expected
+
+
+def test_a_list_that_was_cut_is_not_taken_as_whole(waiting: UploadRecord) -> None:
+    cut = gate_status((OTHER, 9, 0, 0)).model_copy(update={"lanes_total": 2})
+    old = gate_status(*[(OTHER, 1, 0, 0)] * 1000)
+    for status in (cut, old):
+        assert uploads_held(status) is None
+        assert zombie_uploads([waiting], [waiting], status) == []
+    whole = cut.model_copy(update={"lanes_total": 1})
+    assert uploads_held(whole) == {OTHER}
 
 
 @pytest.mark.parametrize("lane", [(U, 1, 0, 0), (U, 0, 1, 0), (U, 0, 0, 1)])

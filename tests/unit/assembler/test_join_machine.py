@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import ClassVar
 
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -15,7 +16,7 @@ from schemas.uploads import UploadOptions
 from services.assembler.lifecycle import Announced
 from services.assembler.store.fences import FenceLost, Offsets
 from tests.fixtures.ids import upload_id
-from tests.unit.assembler.join_log import PARTITIONS, PHONES, START, Log, Reader, Truth, lookup_result, tally
+from tests.unit.assembler.join_log import PARTITIONS, PHONES, START, Log, Reader, Truth, TwoJoins, lookup_result, tally
 
 FEW = st.integers(0, 3)
 RESULT = st.tuples(
@@ -31,13 +32,14 @@ READS = st.fixed_dictionaries(dict.fromkeys(Offsets._fields, FEW))
 class JoinMachine(RuleBasedStateMachine):
     """Writers append to the logs as the other services do; a reader joins some of them now and then."""
 
+    join_or_joins: ClassVar[type[Reader]] = Reader
     uploads = Bundle("uploads")
     feeding = Bundle("feeding")
 
     @initialize(target=feeding)
     def begin(self) -> Truth:
         self.log = Log()
-        self.reader = Reader(self.log)
+        self.reader = self.join_or_joins(self.log)
         self.now = START
         self.truths: dict[str, Truth] = {}
         self.results: dict[str, list[LookupResult]] = {phone: [] for phone in PHONES}
@@ -192,7 +194,7 @@ class JoinMachine(RuleBasedStateMachine):
         self.reader.join(stale)
         before = self.reader.snapshot()
         try:
-            self.reader.joiner.join([stale])
+            self.reader.join(stale)
         except FenceLost:
             assert self.reader.snapshot() == before
         else:
@@ -262,5 +264,13 @@ class JoinMachine(RuleBasedStateMachine):
             self.reader.engine.dispose()
 
 
-JoinMachine.TestCase.settings = hypothesis_settings(max_examples=40, stateful_step_count=30, deadline=None)
+class TwoJoinsMachine(JoinMachine):
+    """The same for two joins on one database, each with a partition of its own."""
+
+    join_or_joins = TwoJoins
+
+
+JoinMachine.TestCase.settings = hypothesis_settings(max_examples=30, stateful_step_count=30, deadline=None)
+TwoJoinsMachine.TestCase.settings = JoinMachine.TestCase.settings
 TestJoinMachine = JoinMachine.TestCase
+TestTwoJoinsMachine = TwoJoinsMachine.TestCase

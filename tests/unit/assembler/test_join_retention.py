@@ -1,6 +1,6 @@
 """What is deleted or expired leaves the database, in small pieces, and does not come back with late records."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy import func, select
@@ -64,7 +64,7 @@ def test_an_expired_upload_is_dropped_in_pieces_and_others_stay(
     monkeypatch.setattr(retention, "CHUNK_ROWS", 3)
     with for_writing(reader.engine).begin() as connection:
         retention.expire_uploads(connection, before=START + timedelta(days=1))
-    assert drop_all(reader) == 4
+    assert drop_all(reader) == 5, "three for the rows, one for all else, one that finds nothing"
     assert [upload.id for upload in reader.opened_uploads()] == [KEPT]
     assert len(reader.rows(KEPT)) == 7
     assert left(reader) == [7, 1, 2], "a completion event that is yet to be published stays"
@@ -79,3 +79,18 @@ def test_a_deleted_upload_does_not_come_back(reader: Reader) -> None:
     reader.read_all()
     assert reader.rows(GONE) == {}
     assert [upload.id for upload in reader.opened_uploads()] == [KEPT]
+
+
+def test_rows_of_an_upload_that_is_never_opened_are_dropped_when_they_are_old(reader: Reader) -> None:
+    never = upload_id("never")
+    reader.log.append("upload_rows", PHONES[0], encode(_row(never, 1)), at=START)
+    reader.read_all()
+    now = datetime.now(UTC)
+    for before, left_over in ((now - timedelta(days=1), 1), (now + timedelta(days=1), 0)):
+        with for_writing(reader.engine).begin() as connection:
+            retention.expire_uploads(connection, before=before)
+        drop_all(reader)
+        assert len(reader.rows(never)) == left_over
+    reader.log.append("upload_rows", PHONES[0], encode(_row(never, 2)), at=START)
+    reader.read_all()
+    assert reader.rows(never) == {}

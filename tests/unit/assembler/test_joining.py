@@ -5,7 +5,7 @@ from contextlib import nullcontext
 from datetime import timedelta
 
 import pytest
-from sqlalchemy.exc import DatabaseError
+from sqlalchemy.exc import DatabaseError, IntegrityError
 
 from schemas.base import Message
 from schemas.ids import completion_id
@@ -22,13 +22,15 @@ from schemas.upload_events import (
     UploadRefused,
 )
 from schemas.uploads import Counts, Detected, FileCounts, PlanQuestion, UploadOptions
+from services.assembler.progress import progress_of
 from services.assembler.store.dialect import connect
-from services.assembler.store.fences import FenceLost
+from services.assembler.store.fences import FenceLost, Offsets
 from services.assembler.store.outbox import unpublished
 from services.assembler.store.reads import list_audit, row_changes_since
+from services.assembler.store.upload_writes import open_uploads, uploads_by_number
 from tests.fixtures.ids import upload_id
 from tests.fixtures.postgres import DATABASES, fresh_schema
-from tests.unit.assembler.join_log import PARTITIONS, PHONES, START, Log, Reader, lookup_result
+from tests.unit.assembler.join_log import PARTITIONS, PHONES, START, Log, Reader, allow_rows, forbid_row, lookup_result
 
 U = upload_id("upload-1")
 OTHER = upload_id("upload-2")
@@ -371,6 +373,114 @@ def test_who_asked_for_what_is_remembered(world: World) -> None:
             ("joe", "cancel_upload"),
             ("jane", "upload_opened"),
         ]
+
+
+def test_what_a_transaction_learned_that_did_not_stand_is_forgotten(world: World) -> None:
+    world.open()
+    world.row(1, PHONES[0])
+    world.reader.read_all()
+    forbid_row(world.reader.engine, 2)
+    world.row(2, PHONES[0])
+    world.result(PHONES[0], "ok", (U, 0))
+    with pytest.raises(IntegrityError):
+        world.reader.join(*(world.reader.batch(n, dict.fromkeys(Offsets._fields, 9)) for n in range(PARTITIONS)))
+    allow_rows(world.reader.engine)
+    world.reader.read_all()
+    assert world.reader.rows(U) == {1: ("answered", PHONES[0]), 2: ("answered", PHONES[0])}
+    assert world.counts() == Counts(rows=2, answered=2, calls=1)
+
+
+@pytest.mark.parametrize("events_first", [True, False])
+def test_a_cancellation_after_the_last_answer_leaves_the_upload_completed(world: World, *, events_first: bool) -> None:
+    """Whether the join was away meanwhile or not: times decide, and the event says what the page says."""
+    world.open()
+    world.row(1, PHONES[0])
+    world.fed(1)
+    world.result(PHONES[0], "ok", (U, 0))
+    if not events_first:
+        world.reader.read_all()
+    world.now += timedelta(seconds=5)
+    world.event(CancelUpload(upload_id=U, at=world.now, by="jane"))
+    world.reader.read_all(["upload_events", "lookup_results", "upload_rows"])
+    assert world.reader.upload(U).state == "completed"
+    ((kind, upload),) = world.completions()
+    assert (kind, upload.state) == ("phone-scrubber.upload.completed.v1", "completed")
+
+
+def test_a_cancellation_that_crosses_the_end_changes_nothing_that_was_announced(world: World) -> None:
+    world.open()
+    world.row(1, PHONES[0])
+    world.fed(1)
+    cancelled_at = world.now
+    world.now += timedelta(seconds=10)
+    world.result(PHONES[0], "ok", (OTHER, 0))
+    world.reader.read_all()
+    announced = world.completions()
+    world.event(CancelUpload(upload_id=U, at=cancelled_at, by="jane"))
+    world.reader.read_all()
+    rebuilt = Reader(world.log)
+    rebuilt.remember_published(world.reader)
+    rebuilt.read_all()
+    for reader in (world.reader, rebuilt):
+        record = reader.upload(U)
+        assert (record.state, record.answered) == ("completed", 1)
+        assert [type_ for type_, _ in announced] == ["phone-scrubber.upload.completed.v1"]
+        assert record.cancelled_at == record.finished_at
+
+
+def test_an_end_that_was_announced_as_cancelled_stays_cancelled_when_the_answer_comes(world: World) -> None:
+    world.open()
+    world.row(1, PHONES[0])
+    world.fed(1)
+    looked_up = world.now
+    world.now += timedelta(seconds=5)
+    world.event(CancelUpload(upload_id=U, at=world.now, by="jane"))
+    world.reader.read_all()
+    assert [kind for kind, _ in world.completions()] == ["phone-scrubber.upload.cancelled.v1"]
+    in_flight = lookup_result(PHONES[0], "ok", at=looked_up, answers=[(U, 0)])
+    world.write("lookup_results", PHONES[0], in_flight)
+    world.reader.read_all()
+    record = world.reader.upload(U)
+    assert (record.state, record.answered) == ("cancelled", 1)
+
+
+def test_sums_that_hostile_records_drive_out_of_range_can_still_be_told(world: World) -> None:
+    world.open()
+    world.event(
+        UploadChecked(
+            upload_id=U,
+            at=world.now,
+            check_id="c",
+            detected=Detected(format="csv"),
+            counts=FileCounts(rows=1, with_phone=0, usable=0, split=0, distinct=9),
+            options=UploadOptions(),
+        )
+    )
+    world.row(1, PHONES[0])
+    world.fed(1)
+    for _ in range(2):
+        world.result(PHONES[0], "ok", (U, 0), calls=2**31 - 1)
+    world.open(OTHER)
+    world.row(1, PHONES[0], upload_id=OTHER)
+    world.fed(1, upload_id=OTHER)
+    world.reader.read_all()
+    world.write("lookup_results", PHONES[0], None)
+    world.reader.read_all()
+    for name in (U, OTHER):
+        progress = progress_of(world.reader.upload(name), epoch="e", now=START)
+        assert progress.counts.duplicates == 0
+    assert world.counts().calls == 2**31 - 1
+    assert len(world.completions()) == 2
+
+
+def test_more_uploads_are_opened_at_once_than_a_statement_takes(world: World) -> None:
+    """A result may name any number of them."""
+    names = [upload_id(f"u{number}") for number in range(33_000)]
+    with world.reader.engine.begin() as connection:
+        opened = open_uploads(connection, names, now=START)
+        assert {record.id for record in opened} == set(names)
+        numbers = [record.no for record in opened]
+        assert len(uploads_by_number(connection, numbers)) == len(names)
 
 
 def test_errors_of_the_database_show_no_phone(world: World) -> None:
