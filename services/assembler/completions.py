@@ -1,12 +1,10 @@
 """Publishes completion events from the outbox as CloudEvents 1.0 in binary mode: at least once, with a fixed id."""
 
 import asyncio
-import logging
 from collections.abc import Callable, Collection
 from datetime import UTC
 
-from aiokafka import AIOKafkaProducer, ConsumerRecord
-from aiokafka.errors import MessageSizeTooLargeError
+from aiokafka import ConsumerRecord
 from pydantic import ValidationError
 
 from schemas import topics
@@ -15,13 +13,13 @@ from schemas.settings import Settings
 from schemas.values import AnyMoment, Token, UploadId
 from services.assembler.completion_value import shortened
 from services.assembler.database import Database
+from services.assembler.sending import Outgoing, Sender
 from services.assembler.store.outbox import Completion, mark_published, unpublished
 from services.runtime.kafka import make_consumer, partitions_of, read_to_end, started, topic_name
 
 LOOK_AGAIN_SECONDS = 5.0
 SOURCE = "/phone-scrubber/assembler"
 Headers = list[tuple[str, bytes]]
-log = logging.getLogger(__name__)
 
 
 def headers_of(completion: Completion) -> Headers:
@@ -61,13 +59,13 @@ class CompletionPublisher:
     def __init__(
         self,
         database: Database,
-        producer: AIOKafkaProducer,
+        sender: Sender,
         settings: Settings,
         *,
         partitions: Callable[[], Collection[int]],
     ) -> None:
         self._database = database
-        self._producer = producer
+        self._sender = sender
         self._topic = topic_name(topics.UPLOAD_COMPLETIONS, settings)
         self._partitions = partitions
         self._news = asyncio.Event()
@@ -95,22 +93,15 @@ class CompletionPublisher:
         waiting = await self._database.read(lambda connection: unpublished(connection, partitions))
         if not waiting:
             return False
-        await asyncio.gather(*(self._publish(completion) for completion in waiting))
+        await self._sender.send(self._topic, [_outgoing(completion) for completion in waiting])
         ids = [completion.id for completion in waiting]
         await self._database.write(lambda connection: mark_published(connection, ids))
         return True
 
-    async def _publish(self, completion: Completion) -> None:
-        """Sends it, shorter if Kafka refuses it for its size; then the upload's event says less, and no other waits."""
-        try:
-            await self._send(completion, completion.value)
-        except MessageSizeTooLargeError:
-            log.warning("upload %s: its completion event is too large for Kafka; it says less", completion.upload_id)
-            await self._send(completion, shortened(completion.value))
 
-    async def _send(self, completion: Completion, value: bytes) -> None:
-        key = completion.upload_id.encode()
-        await self._producer.send_and_wait(self._topic, value, key=key, headers=headers_of(completion))
+def _outgoing(completion: Completion) -> Outgoing:
+    value = completion.value
+    return Outgoing(completion.upload_id.encode(), value, lambda: shortened(value), headers_of(completion))
 
 
 async def published_completions(settings: Settings) -> list[Completion]:

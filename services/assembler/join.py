@@ -32,6 +32,7 @@ from services.assembler.positions import LogLost
 from services.assembler.progress import ProgressPublisher
 from services.assembler.republishing import Republisher, RoundPublisher
 from services.assembler.retention import Retention
+from services.assembler.sending import Sender
 from services.assembler.store.dialect import connect, is_failure_of_database
 from services.assembler.store.fences import FenceLost
 from services.assembler.store.lock import DatabaseInUse, only_writer
@@ -143,8 +144,9 @@ class JoinProcess:
         self._batches = Batches(database, joiner, producer, settings, self._intake)
         owned = lambda: self._intake.partitions  # noqa: E731
         self._progress = ProgressPublisher(database, producer, settings, epoch=epoch, partitions=owned)
-        self._completions = CompletionPublisher(database, producer, settings, partitions=owned)
-        republisher = Republisher(database, producer, settings)
+        self._completion_sender, self._row_sender = Sender(settings), Sender(settings)
+        self._completions = CompletionPublisher(database, self._completion_sender, settings, partitions=owned)
+        republisher = Republisher(database, self._row_sender, settings)
         self._rounds = RoundPublisher(
             database, republisher, partitions=owned, everything_joined=self._intake.everything_joined
         )
@@ -169,7 +171,7 @@ class JoinProcess:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Joins and publishes until `stop`; ends with an error if one of its loops does."""
-        async with _consuming(self._intake):
+        async with self._completion_sender, self._row_sender, _consuming(self._intake):
             loops = (self._progress, self._completions, self._rounds, self._sweeper, self._retention)
             publishing = (self._patiently(loop.run) for loop in loops)
             await _until_one_ends(self._join_until(stop), self._database.watch(), *publishing)

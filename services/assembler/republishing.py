@@ -8,8 +8,6 @@ import json
 import logging
 from collections.abc import Awaitable, Callable, Collection, Iterable
 
-from aiokafka import AIOKafkaProducer
-from aiokafka.errors import MessageSizeTooLargeError
 from pydantic import ValidationError
 
 from schemas import topics
@@ -17,6 +15,7 @@ from schemas.codec import MAX_VALUE_BYTES, encode, where_and_what
 from schemas.rows import UploadRow
 from schemas.settings import Settings
 from services.assembler.database import Database
+from services.assembler.sending import Outgoing, Sender
 from services.assembler.store.records import UploadRecord
 from services.assembler.store.waiting_reads import WaitingRow, retried_uploads, waiting_rows
 from services.runtime.kafka import topic_name
@@ -62,16 +61,18 @@ def _without_cells(row: UploadRow) -> bytes:
 class Republisher:
     """Publishes waiting rows of an upload, page by page, each page acknowledged before the next."""
 
-    def __init__(self, database: Database, producer: AIOKafkaProducer, settings: Settings) -> None:
+    def __init__(self, database: Database, sender: Sender, settings: Settings) -> None:
         self._database = database
-        self._producer = producer
+        self._sender = sender
         self._topic = topic_name(topics.UPLOAD_ROWS, settings)
 
     async def publish(self, upload: UploadRecord, *, below_round: int) -> int:
         """Publishes the waiting rows last published in a round below this one; returns how many."""
         published = after_row = 0
         while page := await self._page(upload.no, below_round=below_round, after_row=after_row):
-            published += await self._send_all(_rows_again(upload, page))
+            again = [_outgoing(row) for row in _rows_again(upload, page)]
+            await self._sender.send(self._topic, again)
+            published += len(again)
             after_row = page[-1].row
         return published
 
@@ -82,23 +83,9 @@ class Republisher:
             )
         )
 
-    async def _send_all(self, rows: Iterable[UploadRow]) -> int:
-        sent = [(row, await self._begin(row)) for row in rows]
-        outcomes = await asyncio.gather(*(acknowledged for _, acknowledged in sent), return_exceptions=True)
-        for (row, _), outcome in zip(sent, outcomes, strict=True):
-            if isinstance(outcome, MessageSizeTooLargeError):
-                # This broker takes less than others, of a row or of the batch that it was in.
-                await self._producer.send_and_wait(self._topic, _without_cells(row), key=row.phone.encode())
-            elif isinstance(outcome, BaseException):
-                raise outcome
-        return len(sent)
 
-    async def _begin(self, row: UploadRow) -> Awaitable[object]:
-        """Hands a row to the producer; the outcome is Kafka's acknowledgement."""
-        acknowledged: Awaitable[object] = await self._producer.send(
-            self._topic, value_again(row), key=row.phone.encode()
-        )
-        return acknowledged
+def _outgoing(row: UploadRow) -> Outgoing:
+    return Outgoing(row.phone.encode(), value_again(row), lambda: _without_cells(row))
 
 
 def _rows_again(upload: UploadRecord, page: Iterable[WaitingRow]) -> Iterable[UploadRow]:

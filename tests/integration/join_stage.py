@@ -59,7 +59,9 @@ class Stage:
         await self.event(UploadOpened.model_validate(opened | {"operation": "kafka"} | fields))
         return upload_id
 
-    async def rows(self, upload_id: str, phones: dict[int, str], *, round_: int = 0) -> None:
+    async def rows(
+        self, upload_id: str, phones: dict[int, str], *, round_: int = 0, cells: tuple[str, ...] = ()
+    ) -> None:
         """Publishes rows by number without waiting for each."""
         sent = []
         for number, of_row in phones.items():
@@ -69,7 +71,7 @@ class Stage:
                 line=number,
                 round=round_,
                 phone=of_row,
-                cells=(f"person {number}", of_row),
+                cells=cells or (f"person {number}", of_row),
                 owner="jane",
                 wanted_at=self.started_at,
                 accept_since=self.started_at - timedelta(days=30),

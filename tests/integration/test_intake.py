@@ -20,6 +20,7 @@ from services.assembler.database import Database
 from services.assembler.intake import Intake
 from services.assembler.joining.transaction import Joiner
 from services.assembler.republishing import Republisher, RoundPublisher
+from services.assembler.sending import Sender
 from services.assembler.store.dialect import connect
 from services.assembler.store.meta import prepare
 from services.runtime.kafka import topic_name
@@ -149,7 +150,11 @@ async def join_own(intake: Intake, stage: Stage) -> None:
 async def test_a_round_is_not_published_again_while_another_join_has_yet_to_read_it(
     broker: str, topics: str, tmp_path: Path
 ) -> None:
-    async with on_stage(broker, topics, tmp_path) as stage, started_intake(stage.settings) as first:
+    async with (
+        on_stage(broker, topics, tmp_path) as stage,
+        started_intake(stage.settings) as first,
+        Sender(stage.settings) as sender,
+    ):
         upload = await stage.open()
         phones = {number: phone(number) for number in range(1, 33)}
         await stage.rows(upload, phones)
@@ -157,7 +162,7 @@ async def test_a_round_is_not_published_again_while_another_join_has_yet_to_read
         await stage.event(RetryFailed(upload_id=upload, at=datetime.now(UTC), by="jane", round=1))
         await join_own(first, stage)
         await stage.rows(upload, phones, round_=1)
-        republisher = Republisher(first.database, stage.producer, stage.settings)
+        republisher = Republisher(first.database, sender, stage.settings)
         rounds = RoundPublisher(
             first.database, republisher, partitions=lambda: range(4), everything_joined=first.everything_joined
         )

@@ -56,6 +56,7 @@ def test_a_failure_of_an_earlier_round_does_not_answer_a_retry() -> None:
 
 def test_after_its_cancellation_an_upload_takes_no_more_of_what_others_pay_for() -> None:
     assert answers(result(minutes=4), want(since=0, cancelled=5))
+    assert answers(result(minutes=5), want(since=0, cancelled=5)), "at the same moment it was there"
     assert not answers(result(minutes=6), want(since=0, cancelled=5))
 
 
