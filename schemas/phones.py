@@ -32,8 +32,8 @@ LONGEST_CELL_CHARS = 250
 """`phonenumbers` itself refuses to parse more (MAX_INPUT_STRING_LENGTH)."""
 
 LONGEST_PHONE_CHARS = 16
-"""A plus and at most 15 digits (ITU-T E.164). `phonenumbers` calls some longer numbers valid, for example German ones of
-17 digits; nobody can dial them, and no message may carry them."""
+"""A plus and at most 15 digits (ITU-T E.164). `phonenumbers` calls some longer numbers valid, German ones of 17 digits
+for example; nobody can dial them, and no message may carry them."""
 
 LONGEST_SEARCH_CHARS = 1_000
 MOST_SEARCH_TRIES = 20

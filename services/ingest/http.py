@@ -20,8 +20,10 @@ from schemas.settings import Settings
 from services.ingest.opened_log import following_opened_log
 from services.ingest.opening import fresh_upload
 from services.ingest.receiving import Intake, Received
+from services.ingest.record_limit import most_record_bytes
 from services.ingest.refusal_page import refusal_page
-from services.ingest.storing import Shelf
+from services.ingest.sending import Sender
+from services.ingest.storing import Shelf, chunk_bytes
 from services.runtime.identity import identify
 from services.runtime.kafka import make_producer, started, topic_name
 from services.runtime.parts import Health, SignOfLife
@@ -46,15 +48,18 @@ def build_app(settings: Settings) -> Starlette:
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[WebState]:
         async with (
+            Sender(settings) as sender,
             started(make_producer(settings)) as producer,
             following_opened_log(settings) as opened_log,
             SignOfLife(producer, settings, role="http", health=lambda: Health(state="running", active=True)),
         ):
+            topic = topic_name(topics.UPLOAD_FILES, settings)
             shelf = Shelf(
-                producer,
-                topic_name(topics.UPLOAD_FILES, settings),
+                sender,
+                topic,
                 asyncio.Semaphore(CHUNKS_IN_MEMORY),
                 settings.max_file_bytes,
+                chunk_bytes=chunk_bytes(await most_record_bytes(topic, settings)),
             )
             yield WebState(intake=Intake(settings, shelf, opened_log))
 
@@ -135,9 +140,11 @@ async def alive(_request: Request) -> Response:
 async def ready(request: Request) -> Response:
     """200 while Kafka answers and repeated uploads can be told from new ones."""
     intake: Intake = request.state.intake
-    if await _kafka_answers(intake.shelf.producer) and intake.opened_log.is_following:
-        return JSONResponse({"status": "ok"})
-    return JSONResponse({"status": "kafka does not answer"}, 503)
+    if not await _kafka_answers(intake.shelf.sender.producer):
+        return JSONResponse({"status": "kafka does not answer"}, 503)
+    if not intake.opened_log.is_following:
+        return JSONResponse({"status": "upload-events cannot be read"}, 503)
+    return JSONResponse({"status": "ok"})
 
 
 async def _kafka_answers(producer: AIOKafkaProducer) -> bool:

@@ -5,6 +5,7 @@ import fcntl
 import os
 import shutil
 from collections.abc import Collection
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import IO
@@ -17,7 +18,9 @@ from schemas.uploads import FileLocation
 from services.runtime.kafka import MAX_RECORD_BYTES, make_consumer, partitions_of, started, topic_name
 from services.runtime.process import RefusedToStart
 
-_FETCH_SECONDS = 60.0
+_FETCH_MS = 60_000
+_BLOCK_BYTES = 512
+"""What `st_blocks` counts."""
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 _RECORDS_AT_ONCE = 2
 """Records are unpacked as they are taken: without this bound a file that packs well is in memory all at once."""
@@ -133,7 +136,7 @@ class Spool:
         chunks = written_bytes = 0
         with target.open("wb") as file:
             while await consumer.position(tp) <= location.last_offset and chunks < location.chunks:
-                batches = await consumer.getmany(tp, timeout_ms=int(_FETCH_SECONDS * 1000), max_records=_RECORDS_AT_ONCE)
+                batches = await consumer.getmany(tp, timeout_ms=_FETCH_MS, max_records=_RECORDS_AT_ONCE)
                 if not batches:
                     # Raises KafkaError when it is Kafka that is away, and not this file that cannot be read.
                     await consumer.end_offsets([tp])
@@ -169,8 +172,6 @@ def _bytes_in(folder: Path) -> int:
     total = 0
     for at, _, names in os.walk(folder):
         for name in names:
-            try:
-                total += os.lstat(os.path.join(at, name)).st_blocks * 512
-            except FileNotFoundError:  # gone meanwhile
-                continue
+            with suppress(FileNotFoundError):  # gone meanwhile
+                total += (Path(at) / name).lstat().st_blocks * _BLOCK_BYTES
     return total

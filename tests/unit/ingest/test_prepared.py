@@ -42,7 +42,17 @@ def test_reading_begins_at_any_row(tmp_path: Path, first: int) -> None:
     reader = PreparedReader(tmp_path, first)
     assert [value_of(row).row for row in reader.take(10_000)] == list(range(first, 2501))
     assert reader.next_row == 2501
-    reader.close()
+
+
+def test_no_turn_is_larger_than_memory_allows(tmp_path: Path) -> None:
+    writer = PreparedWriter(tmp_path)
+    for row in range(1, 31):
+        writer.usable(row=row, line=row, cells=("x" * 900_000,), phone="+14155550100")
+    writer.close()
+    reader = PreparedReader(tmp_path)
+    turns = [len(reader.take(2_000)) for _ in range(4)]
+    assert turns == [10, 10, 10, 0]
+    assert [len(PreparedReader(tmp_path, row).take(1)) for row in (1, 30, 31, 2**31)] == [1, 1, 0, 0]
 
 
 def test_rows_become_messages_of_the_contract(tmp_path: Path) -> None:
@@ -66,7 +76,6 @@ def test_rows_become_messages_of_the_contract(tmp_path: Path) -> None:
     )
     left_out = decode(RejectedRow, rejected_value(usable, left_out_head(CASE, "Stopped.")))
     assert (left_out.row, left_out.cells, left_out.error.code) == (1, ("Zoë 1", "x"), "cancelled")
-    reader.close()
 
 
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"])), max_size=5))
@@ -78,14 +87,12 @@ def test_cells_are_unchanged(tmp_path_factory: pytest.TempPathFactory, cells: li
     reader = PreparedReader(folder)
     (row,) = reader.take(5)
     assert value_of(row).cells == tuple(cells)
-    reader.close()
 
 
 def test_an_empty_file_has_no_rows(tmp_path: Path) -> None:
     write(tmp_path, 0)
     reader = PreparedReader(tmp_path)
-    assert list(reader.take(5)) == []
-    reader.close()
+    assert reader.take(5) == []
 
 
 def test_a_row_that_no_record_can_hold_is_refused(tmp_path: Path) -> None:
