@@ -18,7 +18,7 @@ from schemas.upload_events import (
     UploadRefused,
 )
 from schemas.uploads import FeedCheckpoint, UploadOptions, UploadProgress
-from schemas.values import EARLIEST
+from schemas.values import EARLIEST, LONGEST_MAX_AGE_SECONDS
 
 Step = Literal["check", "wait", "feed", "nothing"]
 """What an upload needs next.
@@ -72,7 +72,7 @@ class Case:
     def accept_since(self, *, default_max_age_seconds: int) -> datetime:
         """From when on an answer is young enough. Before the start: as if started when the check was asked for."""
         chosen = self.options.max_age_seconds
-        max_age_seconds = default_max_age_seconds if chosen is None else chosen
+        max_age_seconds = min(default_max_age_seconds if chosen is None else chosen, LONGEST_MAX_AGE_SECONDS)
         return max(EARLIEST, (self.started_at or self.check_asked_at) - timedelta(seconds=max_age_seconds))
 
 

@@ -13,10 +13,10 @@ from services.ingest.distinct import DistinctPhones, read_batches
 from services.ingest.partitioning import partition_hash
 from services.ingest.prepared import MOST_BODY_BYTES, PreparedReader, PreparedRow, PreparedWriter, RowTooLong
 from services.ingest.publishing import left_out_head, rejected_head, rejected_value, row_head, usable_value
-from tests.unit.ingest.builders import opened
+from tests.unit.ingest.builders import U, opened
 
 ERROR: dict[str, str | None] = {"code": "not_a_phone", "column": "Phone", "value": "n/a", "detail": "Not a phone."}
-CASE: Case = open_case(opened("u", priority=2), offset=0)
+CASE: Case = open_case(opened(priority=2), offset=0)
 
 
 def write(folder: Path, rows: int) -> None:
@@ -60,7 +60,7 @@ def test_rows_become_messages_of_the_contract(tmp_path: Path) -> None:
     reader = PreparedReader(tmp_path)
     usable, _, rejected = reader.take(3)
     assert value_of(usable) == UploadRow(
-        upload_id="u",
+        upload_id=U,
         row=1,
         line=2,
         phone="+14155550001",
@@ -72,7 +72,7 @@ def test_rows_become_messages_of_the_contract(tmp_path: Path) -> None:
     )
     assert usable.hash == partition_hash(b"+14155550001")
     assert value_of(rejected) == RejectedRow.model_validate(
-        {"upload_id": "u", "row": 3, "line": 4, "cells": ("Zoë 3", "xxx"), "error": ERROR}
+        {"upload_id": U, "row": 3, "line": 4, "cells": ("Zoë 3", "xxx"), "error": ERROR}
     )
     left_out = decode(RejectedRow, rejected_value(usable, left_out_head(CASE, "Stopped.")))
     assert (left_out.row, left_out.cells, left_out.error.code) == (1, ("Zoë 1", "x"), "cancelled")
