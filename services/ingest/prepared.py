@@ -7,6 +7,7 @@ common is put before it when the row is published. `marks` holds the position of
 
 import struct
 from array import array
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -38,7 +39,7 @@ class RowTooLong(Exception):
 
 
 class PreparedWriter:
-    """Writes the rows of one file, in order."""
+    """Writes the rows of one file, in order. Use as `with`: rows that were not all written are of no use."""
 
     def __init__(self, folder: Path) -> None:
         self._file = (folder / "rows").open("wb", buffering=_BLOCK_BYTES)
@@ -60,7 +61,14 @@ class PreparedWriter:
         tail = b'"row":%d,"line":%d,"cells":%b,"error":%b}'
         self._put(b"", 0, tail % (row, line, self._text(cells), orjson.dumps(error)))
 
-    def close(self) -> None:
+    def __enter__(self) -> "PreparedWriter":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            with suppress(OSError):  # of the rest that is still to be written
+                self._file.close()
+            return
         self._file.close()
         (self._folder / "marks").write_bytes(self._marks.tobytes())
 

@@ -9,6 +9,7 @@ import errno
 import sys
 import traceback
 from collections import Counter
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -102,10 +103,11 @@ def prepare(task: Task) -> dict[str, Any]:
         detected = reading.detect(path, task.options, limits)
     else:
         detected = reading.Detected.from_dict(task.detected)
-    pass_ = _Pass(detected, PreparedWriter(folder), limits)
-    for source_row in reading.read_rows(path, detected, limits):
-        pass_.take(source_row)
-    pass_.writer.close()
+    rows = reading.read_rows(path, detected, limits)
+    with PreparedWriter(folder) as writer, closing(rows):
+        pass_ = _Pass(detected, writer, limits)
+        for source_row in rows:
+            pass_.take(source_row)
     distinct = pass_.phones.write(phones_path(folder))
     return {
         "detected": detected.to_dict() | {"width": max(pass_.width, len(detected.columns))},

@@ -1,6 +1,6 @@
 """Reads the data rows of a file as it was detected, one after another, in bounded memory."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -15,7 +15,9 @@ from services.ingest.reading.workbook.parent import workbook_rows
 _Row = tuple[int, tuple[str, ...]]
 
 
-def read_rows(path: Path, detected: Detected, limits: Limits, *, start_row: int = 1) -> Iterator[SourceRow]:
+def read_rows(
+    path: Path, detected: Detected, limits: Limits, *, start_row: int = 1
+) -> Generator[SourceRow, None, None]:
     """The data rows from `start_row` on (the first is 1). Close the iterator to free what it holds.
 
     Raises Refused: `too-many-rows`, `line-too-long`, `cell-too-long`, `too-many-columns`, `unzipped-too-big`,
