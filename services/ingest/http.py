@@ -25,7 +25,7 @@ from services.ingest.refusal_page import refusal_page
 from services.ingest.sending import Sender
 from services.ingest.storing import Shelf, chunk_bytes
 from services.runtime.identity import identify
-from services.runtime.kafka import make_producer, started, topic_name
+from services.runtime.kafka import MAX_BATCH_BYTES, make_producer, started, topic_name
 from services.runtime.parts import Health, SignOfLife
 from services.runtime.problems import ProblemError, on_crash, on_http_exception, on_problem
 from services.runtime.web import host_guard, refuse_foreign_origin, refuse_open_door, serve
@@ -47,19 +47,20 @@ def build_app(settings: Settings) -> Starlette:
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[WebState]:
+        topic = topic_name(topics.UPLOAD_FILES, settings)
+        most_bytes = await most_record_bytes(topic, settings)
         async with (
-            Sender(settings) as sender,
+            Sender(settings, batch_bytes=min(MAX_BATCH_BYTES, chunk_bytes(most_bytes))) as sender,
             started(make_producer(settings)) as producer,
             following_opened_log(settings) as opened_log,
             SignOfLife(producer, settings, role="http", health=lambda: Health(state="running", active=True)),
         ):
-            topic = topic_name(topics.UPLOAD_FILES, settings)
             shelf = Shelf(
                 sender,
                 topic,
                 asyncio.Semaphore(CHUNKS_IN_MEMORY),
                 settings.max_file_bytes,
-                chunk_bytes=chunk_bytes(await most_record_bytes(topic, settings)),
+                chunk_bytes=chunk_bytes(most_bytes),
             )
             yield WebState(intake=Intake(settings, shelf, opened_log))
 

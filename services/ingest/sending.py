@@ -47,14 +47,16 @@ class _Current:
 class Sender:
     """Use as `async with`. Each method returns once Kafka has acknowledged what it was given.
 
+    `batch_bytes`: most of a batch of several records, before compression.
+
     Raises:
         RecordTooLarge: a record is larger than Kafka takes.
         KafkaError: Kafka did not take it for another reason; the next try goes through a new producer.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, batch_bytes: int = MAX_BATCH_BYTES) -> None:
         self._settings = settings
-        self._current = self._made(MAX_BATCH_BYTES)
+        self._current = self._made(batch_bytes)
         self._replacing = asyncio.Lock()
         self._retired: set[asyncio.Task[None]] = set()
 
@@ -116,7 +118,7 @@ class Sender:
                 return await deliver(used.producer)
             except MessageSizeTooLargeError:
                 await self.replace(used.producer, batch_bytes=NARROW_BATCH_BYTES)
-                if used.batch_bytes == NARROW_BATCH_BYTES:
+                if used.batch_bytes <= NARROW_BATCH_BYTES:
                     raise RecordTooLarge from None
                 log.warning("Kafka refused a batch for its size; from now on batches are narrow")
             except (OutOfOrderSequenceNumber, ProducerClosed):

@@ -10,6 +10,8 @@ from typing import TypeVar
 
 import orjson
 from aiokafka import ConsumerRecord
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.structs import RecordMetadata
 from pydantic import BaseModel
 
@@ -21,11 +23,13 @@ from schemas.topics import Topic
 from schemas.upload_events import UPLOAD_EVENT, UploadEvent, UploadFed, UploadOpened
 from schemas.uploads import Counts, FileLocation, UploadOptions, UploadProgress, UploadState
 from services.ingest.lag import LOOKUP_GROUP
+from services.ingest.record_limit import most_record_bytes
 from services.ingest.sending import Sender
 from services.ingest.storing import CHUNK_BYTES, FileWriter, Shelf
 from services.runtime.kafka import make_consumer, partitions_of, started, topic_name
 
 PATIENCE_SECONDS = 60.0
+TINY_RECORD_BYTES = 100_000
 TAILED = (
     topics.UPLOAD_EVENTS,
     topics.UPLOAD_ROWS,
@@ -193,6 +197,22 @@ async def running(
     finally:
         stop.set()
         await role
+
+
+async def limit_records(settings: Settings, *limited: Topic) -> None:
+    """Lets Kafka take only batches of `TINY_RECORD_BYTES` on some topics; returns once it does so."""
+    names = [topic_name(topic, settings) for topic in limited]
+    config = {"max.message.bytes": str(TINY_RECORD_BYTES)}
+    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka)
+    await admin.start()
+    try:
+        answers = await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, name, config) for name in names])
+        assert all(error_code == 0 for answer in answers for error_code, *_ in answer.resources)
+    finally:
+        await admin.close()
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while any([await most_record_bytes(name, settings) != TINY_RECORD_BYTES for name in names]):
+            await asyncio.sleep(0.05)
 
 
 def now() -> datetime:

@@ -9,14 +9,11 @@ from typing import Any
 
 import orjson
 import pytest
-from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from schemas import topics as registry
 from schemas.codec import encode
 from schemas.rows import BadRecord, UploadRow
 from schemas.settings import Settings
-from schemas.topics import Topic
 from schemas.upload_events import (
     CancelUpload,
     DeleteUpload,
@@ -30,10 +27,9 @@ from schemas.uploads import Detected, FeedCheckpoint, FileCounts, FileLocation, 
 from services.ingest.feeder import main
 from services.runtime.kafka import topic_name
 from tests.fixtures.ids import upload_id
-from tests.integration.ingest_world import World, now, numbers_file, running, world_of
+from tests.integration.ingest_world import World, limit_records, now, numbers_file, running, world_of
 
 PARTITIONS = 4
-TINY_RECORD_BYTES = 100_000
 OPENED = UploadOpened(upload_id=upload_id("x"), at=now(), name="x", owner="o").model_dump(mode="json")
 
 
@@ -124,9 +120,7 @@ async def test_a_file_that_kafka_does_not_hold_ends_its_upload_at_once(world: Wo
 async def test_a_file_whose_records_are_no_chunks_is_no_file(world: World, settings: Settings) -> None:
     name = topic_name(registry.UPLOAD_FILES, settings)
     places = [
-        await world.sender.producer.send_and_wait(
-            name, value, key=b"k", partition=0, headers=[("attempt", b"a")]
-        )
+        await world.sender.producer.send_and_wait(name, value, key=b"k", partition=0, headers=[("attempt", b"a")])
         for value in (None, b"")
     ]
     file = FileLocation(
@@ -191,19 +185,6 @@ async def test_a_hostile_checkpoint_is_put_aside_or_passed_over(world: World, se
     assert [(one.role, one.reason) for one in told] == [("feeder", "undecodable")] * 2
     assert all(one.topic == topic_name(registry.FEED_CHECKPOINTS, settings) for one in told)
     assert len(told[0].value or b"") == 16 * 1024
-
-
-async def limit_records(settings: Settings, *limited: Topic) -> None:
-    """Lets Kafka take only small records on some topics."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka)
-    await admin.start()
-    try:
-        config = {"max.message.bytes": str(TINY_RECORD_BYTES)}
-        names = [topic_name(topic, settings) for topic in limited]
-        answers = await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, name, config) for name in names])
-        assert all(error_code == 0 for answer in answers for error_code, *_ in answer.resources)
-    finally:
-        await admin.close()
 
 
 async def test_a_record_that_kafka_refuses_for_its_size_ends_its_own_upload_only(
