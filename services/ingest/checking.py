@@ -12,13 +12,13 @@ from schemas.upload_events import UploadChecked, UploadRefused
 from schemas.uploads import Detected, PlanQuestion, UploadOptions
 from services.ingest.cases import Case
 from services.ingest.children import run_in_child
+from services.ingest.chunks import CHUNK_BYTES
 from services.ingest.distinct import read_batches
 from services.ingest.feeding import Outlet
 from services.ingest.outcome import Prepared, Refusal
 from services.ingest.preparing import EXIT_NO_ROOM, Task, outcome_path, phones_path, run
 from services.ingest.reading.model import ReadOptions
 from services.ingest.spool import FileGone, FileTooLarge, NoRoom, Spool
-from services.ingest.storing import CHUNK_BYTES
 from services.runtime.kafka import topic_name
 
 SMALL_FILE_BYTES = 2_000_000

@@ -17,13 +17,14 @@ from starlette.routing import Route
 from schemas import topics
 from schemas.codec import encode
 from schemas.settings import Settings
+from services.ingest.chunks import chunk_bytes
 from services.ingest.opened_log import following_opened_log
 from services.ingest.opening import fresh_upload
 from services.ingest.receiving import Intake, Received
 from services.ingest.record_limit import most_record_bytes
 from services.ingest.refusal_page import refusal_page
 from services.ingest.sending import Sender
-from services.ingest.storing import Shelf, chunk_bytes
+from services.ingest.storing import Shelf
 from services.runtime.identity import identify
 from services.runtime.kafka import MAX_BATCH_BYTES, make_producer, started, topic_name
 from services.runtime.parts import Health, SignOfLife

@@ -11,27 +11,18 @@ from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 from aiokafka.structs import RecordMetadata
 
 from schemas.uploads import FileLocation
+from services.ingest.chunks import CHUNK_BYTES
 from services.ingest.partitioning import partition_of
 from services.ingest.sending import Sender
 from services.ingest.sniffing import ADVICE, HEAD_BYTES, binary_kind
 from services.runtime.problems import ProblemError
 
-CHUNK_BYTES = 900_000
-"""A record's value: below Kafka's usual limit of 1 MiB with room for key and headers."""
-_CHUNK_OVERHEAD_BYTES = 2_000
-"""Of a batch that holds one chunk: its own head, key and headers, with room to spare."""
-_LEAST_CHUNK_BYTES = 1_000
 UNACKNOWLEDGED_CHUNKS = 4
 """Of one file: more would not be faster, and each is held in memory until Kafka has it."""
 
 
 PATIENCE_SECONDS = 20.0
 """How long Kafka may take for one record; an idempotent producer would itself wait without end."""
-
-
-def chunk_bytes(most_record_bytes: int) -> int:
-    """How large chunks are where Kafka takes records of at most so many bytes."""
-    return min(CHUNK_BYTES, max(_LEAST_CHUNK_BYTES, most_record_bytes - _CHUNK_OVERHEAD_BYTES))
 
 
 @dataclass(frozen=True, slots=True)
