@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import TypeVar
 
 import orjson
-from aiokafka import ConsumerRecord
+from aiokafka import ConsumerRecord, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.structs import RecordMetadata
@@ -214,6 +214,14 @@ async def limit_records(settings: Settings, *limited: Topic) -> None:
     async with asyncio.timeout(PATIENCE_SECONDS):
         while any([await most_record_bytes(name, settings) != TINY_RECORD_BYTES for name in names]):
             await asyncio.sleep(0.05)
+
+
+async def ends_of(topic: Topic, settings: Settings) -> dict[TopicPartition, int]:
+    """The present ends of a topic's partitions."""
+    async with started(make_consumer(settings)) as consumer:
+        partitions = await partitions_of(consumer, topic_name(topic, settings))
+        ends: dict[TopicPartition, int] = await consumer.end_offsets(partitions)
+        return ends
 
 
 def now() -> datetime:

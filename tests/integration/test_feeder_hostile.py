@@ -19,15 +19,19 @@ from schemas.upload_events import (
     DeleteUpload,
     StartUpload,
     UploadChecked,
+    UploadChecking,
     UploadFed,
     UploadOpened,
     UploadRefused,
 )
 from schemas.uploads import Detected, FeedCheckpoint, FileCounts, FileLocation, UploadOptions
+from services.ingest import trouble
 from services.ingest.feeder import main
+from services.ingest.partitioning import partition_of
+from services.ingest.spool import Spool
 from services.runtime.kafka import topic_name
 from tests.fixtures.ids import upload_id
-from tests.integration.ingest_world import World, limit_records, now, numbers_file, running, world_of
+from tests.integration.ingest_world import World, ends_of, limit_records, now, numbers_file, running, world_of
 
 PARTITIONS = 4
 OPENED = UploadOpened(upload_id=upload_id("x"), at=now(), name="x", owner="o").model_dump(mode="json")
@@ -218,3 +222,32 @@ async def test_a_cancel_and_a_delete_of_what_nobody_opened_do_nothing(world: Wor
         for kind in (CancelUpload, DeleteUpload, StartUpload):
             await world.tell(kind(upload_id=upload_id("never"), at=now()))
         await world.fed(await world.open(numbers_file(2)))
+
+
+async def test_what_fails_with_one_file_ends_its_upload_or_waits_and_others_go_on(
+    world: World, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trouble, "NO_ROOM_SECONDS", 0.1)
+    spool = Spool(settings)
+    async with running(main, settings):
+        for number in range(12):  # once each partition's feeder works, it empties no folder any more
+            await world.fed(await world.open(numbers_file(2), upload_id=upload_id(f"before {number}")))
+        ends = {tp.partition: end for tp, end in (await ends_of(registry.UPLOAD_EVENTS, settings)).items()}
+
+        def file_of(upload: str) -> Path:
+            """Where the feeder will put an upload's file, once it is opened by the next record of its partition."""
+            check_id = f"{upload}.{ends[partition_of(upload.encode(), PARTITIONS)]}"
+            return spool.folder_of(upload, check_id) / "file"
+
+        ids = iter(upload_id(f"u{number}") for number in range(100))
+        full = next(ids)
+        others = (one for one in ids if partition_of(one.encode(), 4) != partition_of(full.encode(), 4))
+        broken = next(others)
+        file_of(full).symlink_to("/dev/full")
+        file_of(broken).mkdir()
+        for upload in (full, broken):
+            await world.open(numbers_file(3), upload_id=upload)
+        assert await refusal_of(world, broken) == "reading-failed"
+        assert (await world.fed(full)).rows == 3
+    assert len(world.events(full, UploadChecking)) == 2
+    assert "IsADirectoryError" in world.events(broken, UploadRefused)[0].detail
