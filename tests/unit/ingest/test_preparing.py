@@ -13,6 +13,7 @@ from schemas.codec import decode
 from schemas.settings import Settings
 from services.ingest.checking import most_text_bytes
 from services.ingest.outcome import Prepared
+from services.ingest.prepared import PreparedReader
 from services.ingest.preparing import EXIT_NO_ROOM, Task, outcome_path, run
 from services.ingest.reading import ReadOptions
 
@@ -133,3 +134,16 @@ def test_a_full_disk_is_not_the_files_fault(tmp_path: Path, name: str) -> None:
     with pytest.raises(SystemExit) as end:
         run(one.as_json())
     assert end.value.code == EXIT_NO_ROOM
+
+
+@pytest.mark.parametrize(
+    ("line", "usable"),
+    [("Axel,030 23125122 (Axel)", 3), ("Kundennummer,0302312512412345", 2)],
+)
+def test_a_number_of_too_many_digits_rejects_its_row_and_no_more(tmp_path: Path, line: str, usable: int) -> None:
+    content = f"Name,Telefon\nAnna,030 23125121\n{line}\nBernd,030 23125123\n".encode()
+    outcome = prepared(task(tmp_path, content, region="DE"))
+    assert outcome.counts is not None
+    assert (outcome.counts.rows, outcome.counts.usable) == (3, usable)
+    for row in PreparedReader(tmp_path / "spool").take(3):
+        assert not row.phone or len(row.phone) <= len("+123456789012345")
