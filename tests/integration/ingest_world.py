@@ -121,7 +121,7 @@ class World:
         """The events of one kind about an upload."""
         found = self.records.get(topic_name(topics.UPLOAD_EVENTS, self.settings), [])
         mark = f'"upload_id":"{upload_id}"'.encode()
-        events = [UPLOAD_EVENT.validate_json(record.value) for record in found if mark in record.value]
+        events = [UPLOAD_EVENT.validate_json(record.value) for record in found if mark in (record.value or b"")]
         return [event for event in events if isinstance(event, kind)]
 
     def row_numbers(self, upload_id: str) -> tuple[list[int], list[int]]:

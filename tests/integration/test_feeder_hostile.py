@@ -1,6 +1,7 @@
 """What strangers may write or upload ends at most the upload that it belongs to: the feeder goes on for all others."""
 
 import asyncio
+import contextlib
 import json
 import random
 from collections.abc import AsyncIterator
@@ -9,11 +10,13 @@ from typing import Any
 
 import orjson
 import pytest
+from aiokafka.errors import KafkaError
 
 from schemas import topics as registry
 from schemas.codec import encode
 from schemas.rows import BadRecord, UploadRow
 from schemas.settings import Settings
+from schemas.topics import Topic
 from schemas.upload_events import (
     CancelUpload,
     DeleteUpload,
@@ -30,10 +33,12 @@ from services.ingest.feeder import main
 from services.ingest.partitioning import partition_of
 from services.ingest.spool import Spool
 from services.runtime.kafka import topic_name
+from tests.fixtures.hostile import Hostile, some_hostile_records
 from tests.fixtures.ids import upload_id
 from tests.integration.ingest_world import World, ends_of, limit_records, now, numbers_file, running, world_of
 
 PARTITIONS = 4
+RECORDS = 1_000
 OPENED = UploadOpened(upload_id=upload_id("x"), at=now(), name="x", owner="o").model_dump(mode="json")
 
 
@@ -251,3 +256,27 @@ async def test_what_fails_with_one_file_ends_its_upload_or_waits_and_others_go_o
         assert (await world.fed(full)).rows == 3
     assert len(world.events(full, UploadChecking)) == 2
     assert "IsADirectoryError" in world.events(broken, UploadRefused)[0].detail
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+async def test_a_thousand_hostile_records_of_each_topic_stop_nothing(
+    world: World, settings: Settings, seed: int
+) -> None:
+    read = (registry.UPLOAD_FILES, registry.UPLOAD_EVENTS, registry.FEED_CHECKPOINTS, registry.UPLOAD_PROGRESS)
+    async with running(main, settings):
+        before = await world.open(numbers_file(3), start=False)
+        for topic in read:
+            records = some_hostile_records(topic, RECORDS, seed=seed)
+            for begin in range(0, RECORDS, 100):
+                await asyncio.gather(*(pour(world, topic, record) for record in records[begin : begin + 100]))
+        await world.tell(StartUpload(upload_id=before, at=now()))
+        assert (await world.fed(before)).rows == 3
+    async with running(main, settings):
+        assert (await world.fed(await world.open(numbers_file(3)))).rows == 3
+
+
+async def pour(world: World, topic: Topic, record: Hostile) -> None:
+    """Writes a record, unless it is so large that Kafka does not take it."""
+    key = b"" if record.key is None and record.value is None else record.key
+    with contextlib.suppress(KafkaError):
+        await world.send_raw(topic, key, record.value)
