@@ -101,8 +101,11 @@ def _search(cell: str, region: str) -> str | None:
     matches: Iterator[phonenumbers.PhoneNumberMatch] = iter(
         phonenumbers.PhoneNumberMatcher(text, region, phonenumbers.Leniency.VALID, MOST_SEARCH_TRIES)
     )
-    found = (phonenumbers.format_number(match.number, phonenumbers.PhoneNumberFormat.E164) for match in matches)
-    return next((phone for phone in found if len(phone) <= LONGEST_PHONE_CHARS), None)
+    for match in matches:
+        phone: str = phonenumbers.format_number(match.number, phonenumbers.PhoneNumberFormat.E164)
+        if len(phone) <= LONGEST_PHONE_CHARS:
+            return phone
+    return None
 
 
 def is_region(region: str) -> bool:

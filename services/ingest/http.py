@@ -18,7 +18,7 @@ from schemas import topics
 from schemas.codec import encode
 from schemas.settings import Settings
 from services.ingest.chunks import chunk_bytes
-from services.ingest.opened_log import following_opened_log
+from services.ingest.opened_log import OpenedLog, following_opened_log
 from services.ingest.opening import fresh_upload
 from services.ingest.receiving import Intake, Received
 from services.ingest.record_limit import most_record_bytes
@@ -54,7 +54,7 @@ def build_app(settings: Settings) -> Starlette:
             Sender(settings, batch_bytes=min(MAX_BATCH_BYTES, chunk_bytes(most_bytes))) as sender,
             started(make_producer(settings)) as producer,
             following_opened_log(settings) as opened_log,
-            SignOfLife(producer, settings, role="http", health=lambda: Health(state="running", active=True)),
+            SignOfLife(producer, settings, role="http", health=lambda: _health(opened_log)),
         ):
             shelf = Shelf(
                 sender,
@@ -79,6 +79,11 @@ def build_app(settings: Settings) -> Starlette:
     # Starlette would lead from an address that ends with a slash to the same without, and repeat what stands in it.
     app.router.redirect_slashes = False
     return app
+
+
+def _health(opened_log: OpenedLog) -> Health:
+    error = None if opened_log.is_following else "upload-events cannot be read: requests with a key wait in vain"
+    return Health(state="running", active=True, error=error)
 
 
 async def main(settings: Settings, stop: asyncio.Event) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from schemas import topics as registry
 from schemas.settings import Settings
+from services.ingest.opened_log import following_opened_log
 from services.ingest.spool import Spool
 from services.runtime.kafka import topic_name
 from tests.fixtures.ids import upload_id
@@ -103,6 +104,17 @@ async def test_records_that_are_none_leave_keys_as_they_are(client: httpx.AsyncC
         first, again = [await client.post(UPLOADS, content=CSV, headers=headers) for _ in range(2)]
         assert (first.status_code, again.status_code, again.content) == (202, 202, first.content)
     assert (await client.get("/health/ready")).status_code == 200
+
+
+async def test_a_log_that_nobody_reads_any_more_is_not_followed(settings: Settings, world: World) -> None:
+    await world.send_raw(registry.UPLOAD_EVENTS, b"k", b"{}")
+    async with following_opened_log(settings) as log, asyncio.timeout(30):
+        while not log.is_following:
+            await asyncio.sleep(0.01)
+        (reader,) = [task for task in asyncio.all_tasks() if "OpenedLog._follow" in repr(task.get_coro())]
+        reader.cancel()
+        await asyncio.wait({reader})
+        assert not log.is_following
 
 
 async def test_files_are_cut_into_records_that_kafka_takes(settings: Settings, world: World) -> None:
