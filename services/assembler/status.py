@@ -8,6 +8,8 @@ from typing import TypedDict
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import ClientDisconnect
 
 from schemas.settings import Settings
 from services.assembler.store import meta
@@ -35,9 +37,9 @@ from services.assembler.web.live import LiveHub
 from services.assembler.web.rendering import Renderer
 from services.runtime.kafka import make_producer, started
 from services.runtime.parts import Health, SignOfLife
-from services.runtime.problems import ProblemError, on_crash, on_http_exception, on_problem
+from services.runtime.problems import ProblemError, on_crash, on_disconnect, on_http_exception, on_problem
 from services.runtime.process import RefusedToStart
-from services.runtime.web import host_guard, refuse_open_door, serve
+from services.runtime.web import BoundedBody, host_guard, refuse_open_door, serve
 
 CALLS = (
     *uploads.CALLS,
@@ -49,6 +51,8 @@ CALLS = (
     *audit_calls.CALLS,
 )
 """Every JSON call of the status role; routes and OpenAPI are made from it."""
+MOST_BODY_BYTES = 64 * 1024
+"""Of a JSON body and of a form: files go to the ingest service."""
 
 
 class WebState(TypedDict):
@@ -99,8 +103,13 @@ def build_app(settings: Settings) -> Starlette:
             *pages.ROUTES,
         ],
         lifespan=lifespan,
-        middleware=host_guard(settings),
-        exception_handlers={ProblemError: on_problem, HTTPException: on_http_exception, Exception: on_crash},
+        middleware=[*host_guard(settings), Middleware(BoundedBody, MOST_BODY_BYTES)],
+        exception_handlers={
+            ProblemError: on_problem,
+            HTTPException: on_http_exception,
+            ClientDisconnect: on_disconnect,
+            Exception: on_crash,
+        },
     )
     # Starlette would lead from an address that ends with a slash to the same without, and repeat what stands in it.
     app.router.redirect_slashes = False

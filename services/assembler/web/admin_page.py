@@ -18,6 +18,7 @@ from services.assembler.store.records import DeadLetterFilter
 from services.assembler.web.audit_calls import AuditItem, AuditQuery, audit_page
 from services.assembler.web.backend import Backend
 from services.assembler.web.dead_letter_calls import DismissQuery, RedriveBody, dismiss_now, redrive_now
+from services.assembler.web.inputs import form_number, read_form, validated
 from services.assembler.web.pages import page_endpoint
 from services.assembler.web.queue_calls import set_paused, sweep_now
 from services.assembler.web.queue_view import queue_of
@@ -106,7 +107,8 @@ async def admin(request: Request, backend: Backend, who: Identity, renderer: Ren
     entries: list[AuditItem] = []
     following = None
     if who.admin:
-        entries, following = await audit_page(backend, AuditQuery(limit=25, cursor=request.query_params.get("audit")))
+        query = validated(AuditQuery, {"limit": 25, "cursor": request.query_params.get("audit")})
+        entries, following = await audit_page(backend, query)
     return renderer.page(
         "admin.html",
         who=who,
@@ -129,7 +131,7 @@ async def admin(request: Request, backend: Backend, who: Identity, renderer: Ren
 async def command(request: Request, backend: Backend, who: Identity, _renderer: Renderer) -> Response:
     """A button of the operators' page; what it did is said on the page that follows."""
     require_admin(who)
-    given = await request.form()
+    given = await read_form(request)
     name = str(request.path_params["command"])
     if name in ("pause", "resume"):
         await set_paused(backend, who, paused=name == "pause")
@@ -139,11 +141,14 @@ async def command(request: Request, backend: Backend, who: Identity, _renderer: 
         said = done_code("sweep", swept.examined, swept.republished)
     elif name == "redrive":
         upload_id = str(given.get("upload_id", "")) or None
-        done = await redrive_now(backend, who, RedriveBody(upload_id=upload_id, force=upload_id is not None))
+        done = await redrive_now(
+            backend, who, validated(RedriveBody, {"upload_id": upload_id, "force": upload_id is not None})
+        )
         said = done_code("redrive", done.rows, done.calls, len(done.refused))
     elif name == "dismiss":
         upload_id = str(given.get("upload_id", "")) or None
-        said = done_code("dismiss", (await dismiss_now(backend, who, DismissQuery(upload_id=upload_id))).rows)
+        query = validated(DismissQuery, {"upload_id": upload_id})
+        said = done_code("dismiss", (await dismiss_now(backend, who, query)).rows)
     elif name == "clear":
         dry_run = "dry_run" in given
         uploads = await _clear(backend, who, str(given.get("older_than_days", "30")), dry_run=dry_run)
@@ -154,10 +159,10 @@ async def command(request: Request, backend: Backend, who: Identity, _renderer: 
 
 
 async def _clear(backend: Backend, who: Identity, days: str, *, dry_run: bool) -> int:
-    if not (days.isdigit() and len(days) <= 4):
-        raise ProblemError(400, "wrong-input", "This is not a number of days", "Choose one from the list.")
-    body = ClearBody(older_than_days=int(days), dry_run=dry_run)
-    return (await clear(backend, who, body)).uploads
+    older_than_days = form_number("older_than_days", days)
+    return (
+        await clear(backend, who, validated(ClearBody, {"older_than_days": older_than_days, "dry_run": dry_run}))
+    ).uploads
 
 
 ROUTES = [

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final, TypeVar
-from uuid import UUID
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 from aiokafka.partitioner import DefaultPartitioner
+from pydantic import TypeAdapter, ValidationError
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import OperationalError
 
@@ -21,6 +21,7 @@ from schemas.settings import Settings
 from schemas.topics import Topic
 from schemas.upload_events import UploadEventBase
 from schemas.uploads import UploadState
+from schemas.values import UploadId
 from services.assembler.eta import Feeding, eta_of, feeding_of
 from services.assembler.store import reads
 from services.assembler.store.fences import Offsets, load_fences
@@ -37,6 +38,7 @@ JOINED_WAIT_SECONDS: Final = 2.0
 """An upload that was made a moment ago is waited for so long before the client is asked to come again."""
 ACK_SECONDS: Final = 10.0
 FEEDINGS_SECONDS: Final = 1.0
+_UPLOAD_ID: Final[TypeAdapter[str]] = TypeAdapter(UploadId)
 _MOVING: Final[tuple[UploadState, ...]] = ("in_progress",)
 
 
@@ -79,12 +81,14 @@ class Backend:
         Raises:
             ProblemError: 404 when there is none for this identity, 503 when it is too early to say so.
         """
-        record = await self.read(lambda connection: reads.upload(connection, upload_id))
-        if record is None and _is_uuid(upload_id):
-            record = await self._once_joined(upload_id)
+        record = await self._find(upload_id) if is_upload_id(upload_id) else None
         if record is None or not identity.may_see(record.owner or ""):
             raise ProblemError(404, "no-such-upload", "No such upload", "There is no upload with this id.")
         return record
+
+    async def _find(self, upload_id: str) -> UploadRecord | None:
+        record = await self.read(lambda connection: reads.upload(connection, upload_id))
+        return await self._once_joined(upload_id) if record is None else record
 
     async def wait_for(
         self, upload_id: str, good: Callable[[UploadRecord | None], bool], seconds: float
@@ -198,9 +202,10 @@ class Backend:
         return int(DefaultPartitioner()(key.encode(), partitions, partitions))
 
 
-def _is_uuid(upload_id: str) -> bool:
+def is_upload_id(text: str) -> bool:
+    """Whether an upload can have this id; what cannot be one never reaches the database."""
     try:
-        UUID(upload_id)
-    except ValueError:
+        _UPLOAD_ID.validate_python(text)
+    except ValidationError:
         return False
     return True

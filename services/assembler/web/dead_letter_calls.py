@@ -5,22 +5,23 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, WithJsonSchema
 from starlette.responses import Response
 
 from schemas.base import Message
-from schemas.values import Moment
 from schemas.interface import Page
 from schemas.lookups import AttemptError
 from schemas.upload_events import DismissFailed, Failures, UploadEvent
+from schemas.values import AnyMoment, Moment, Owner, Token, UploadId
 from services.assembler import commands
 from services.assembler.commands import Refused
 from services.assembler.store import dead_letters, reads
 from services.assembler.store.records import DeadLetterFilter, DeadLetterGroup
 from services.assembler.web.backend import Backend
-from services.assembler.web.calls import Ask, Call, Input, Nothing, json_answer
+from services.assembler.web.calls import Ask, Call, json_answer
 from services.assembler.web.commanding import target_of
-from services.assembler.web.cursors import decode_cursor, encode_cursor, whole_number
+from services.assembler.web.cursors import DeadLettersCursor, cursor_numbers, encode_cursor
+from services.assembler.web.inputs import Input, Nothing
 from services.runtime.identity import Identity
 
 
@@ -31,13 +32,20 @@ def _written_out(value: object) -> object:
     return value
 
 
-Time = Annotated[Moment, BeforeValidator(_written_out)]
+_DATE = (
+    "(?:19[7-9][0-9]|20[0-9]{2}|21[0-9]{2})-(?:(?:0[13578]|1[02])-(?:0[1-9]|[12][0-9]|3[01])"
+    "|(?:0[469]|11)-(?:0[1-9]|[12][0-9]|30)|02-(?:0[1-9]|1[0-9]|2[0-8]))"
+)
+_TIME_OF_DAY = "(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\\.[0-9]{1,6})?"
+_WRITTEN_OUT = {"type": "string", "pattern": f"^{_DATE}T{_TIME_OF_DAY}Z$", "examples": ["2026-01-05T12:00:00Z"]}
+"""The bounds of a time for a schema, which knows no years. Other offsets, and leap days, are taken too."""
+Time = Annotated[AnyMoment, BeforeValidator(_written_out), WithJsonSchema(_WRITTEN_OUT)]
 
 
 class DeadLettersFilter(Input):
-    upload_id: str | None = Field(None, description="Only of this upload")
-    owner: str | None = Field(None, description="Only of this owner's uploads")
-    error_code: str | None = Field(None, description="Only those given up for this reason")
+    upload_id: UploadId | None = Field(None, description="Only of this upload")
+    owner: Owner | None = Field(None, description="Only of this owner's uploads")
+    error_code: Token | None = Field(None, description="Only those given up for this reason")
     before: Time | None = Field(None, description="Only those given up before this time")
     after: Time | None = Field(None, description="Only those given up at this time or later")
 
@@ -52,7 +60,7 @@ class DeadLettersFilter(Input):
 
 
 class DeadLettersQuery(DeadLettersFilter):
-    cursor: str | None = Field(None, description="`next` of the page before")
+    cursor: DeadLettersCursor | None = None
     limit: Annotated[int, Field(ge=1, le=1000, description="Most entries on a page")] = 100
 
 
@@ -105,8 +113,8 @@ class Dismissed(Message):
 async def list_dead_letters(ask: Ask[DeadLettersQuery, Nothing]) -> Response:
     after: tuple[int, int] | None = None
     if ask.query.cursor is not None:
-        no, row = decode_cursor(ask.query.cursor, 2)
-        after = (whole_number(no), whole_number(row))
+        no, row = cursor_numbers(ask.query.cursor)
+        after = (no, row)
     wanted = ask.query.resolved(ask.identity)
     found = await ask.backend.read(
         lambda connection: dead_letters.list_dead_letters(connection, wanted, after=after, limit=ask.query.limit + 1)

@@ -13,7 +13,8 @@ from starlette.routing import Route
 
 from schemas.interface import Problem, Upload
 from schemas.uploads import UploadOptions
-from services.assembler.web.calls import Call, Nothing
+from services.assembler.web.calls import Call
+from services.assembler.web.inputs import Nothing
 from services.assembler.web.own_pages import own_origin
 from services.runtime.identity import COOKIE, identify
 from services.runtime.problems import ProblemError
@@ -213,7 +214,7 @@ def routes_for(calls: Iterable[Call]) -> list[Route]:
             who = identify(request, request.state.backend.settings)
         except ProblemError:
             who = None
-        origin = own_origin(request.url.scheme, request.headers.get("host", ""))
+        origin = own_origin(request.scope["scheme"], request.headers.get("host", ""))
         return request.state.renderer.page(  # type: ignore[no-any-return]
             "docs.html", who=who, place="docs", document=described, origin=origin
         )

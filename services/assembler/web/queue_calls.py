@@ -15,7 +15,8 @@ from schemas.lookups import LookupCommand
 from schemas.upload_events import OperatorActed
 from services.assembler.store import sweeps
 from services.assembler.web.backend import Backend
-from services.assembler.web.calls import Ask, Call, Nothing, json_answer
+from services.assembler.web.calls import Ask, Call, json_answer
+from services.assembler.web.inputs import Nothing
 from services.assembler.web.queue_view import queue_of
 from services.runtime.identity import Identity
 from services.runtime.problems import ProblemError
