@@ -13,7 +13,7 @@ Role = Literal["http", "feeder", "worker", "gate", "join", "status", "web"]
 
 RESTARTS_LOOKED_AT: Final = timedelta(minutes=5)
 MOST_RESTARTS: Final = 3
-"""More starts than this within `RESTARTS_LOOKED_AT`, the first not counted: the part does not do its work."""
+"""More starts than this within `RESTARTS_LOOKED_AT`: the part does not do its work."""
 MOST_STARTS: Final = 20
 
 

@@ -10,13 +10,17 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
+from schemas.interface import PartCondition, PartView
 from schemas.lookups import GateState
-from schemas.parts import PartStatus
+from schemas.rows import BadReason
 from services.assembler.done_words import done_code, done_sentence
+from services.assembler.liveness import missing_roles
+from services.assembler.put_aside import PutAside, Wanted
 from services.assembler.store import dead_letters, reads
 from services.assembler.store.records import DeadLetterFilter
 from services.assembler.web.audit_calls import AuditItem, AuditQuery, audit_page
 from services.assembler.web.backend import Backend
+from services.assembler.web.bad_record_calls import BadRecordsFilter, retry_now
 from services.assembler.web.dead_letter_calls import DismissQuery, RedriveBody, dismiss_now, redrive_now
 from services.assembler.web.inputs import form_number, read_form, validated
 from services.assembler.web.pages import page_endpoint
@@ -24,7 +28,6 @@ from services.assembler.web.queue_calls import set_paused, sweep_now
 from services.assembler.web.queue_view import queue_of
 from services.assembler.web.rendering import Renderer
 from services.assembler.web.upload_commands import ClearBody, clear
-from services.assembler.why import is_alive, missing_roles
 from services.runtime.identity import Identity, require_admin
 from services.runtime.problems import ProblemError
 
@@ -60,16 +63,25 @@ _ACTIONS: Final[Mapping[str, str]] = {
     "resume_calls": "resumed all calls",
     "sweep": "asked for a sweep",
     "forget_phone": "had a number forgotten",
+    "retry_bad_records": "published bad records again",
 }
-_PART_STATES: Final[Mapping[str, tuple[str, str]]] = {
+_PART_STATES: Final[Mapping[PartCondition, tuple[str, str]]] = {
     "starting": ("busy", "starting"),
     "running": ("good", "running"),
     "standby": ("good", "on standby"),
     "stuck": ("bad", "stuck"),
     "stopping": ("ask", "stopped"),
+    "silent": ("bad", "silent"),
+    "restarting": ("bad", "starts again and again"),
 }
 _FORGOTTEN_AFTER: Final = timedelta(hours=1)
 MOST_NAMES: Final = 200
+MOST_BAD_RECORDS: Final = 50
+_BAD_REASONS: Final[Mapping[BadReason, str]] = {
+    "undecodable": "Cannot be read",
+    "failed": "The work on it failed",
+    "too_large": "Too large to be written",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,13 +95,22 @@ class ShownPart:
     seen_at: datetime
 
 
-def shown_parts(parts: Iterable[PartStatus], now: datetime) -> list[ShownPart]:
-    """The parts, one that fell silent marked as such; those gone for an hour or stopped in order are left out."""
+@dataclass(frozen=True, slots=True)
+class ShownBadRecords:
+    """The newest records put aside, of how many that are listed, and how many more there were earlier."""
+
+    newest: list[PutAside]
+    listed: int
+    older: int
+
+
+def shown_parts(parts: Iterable[PartView], now: datetime) -> list[ShownPart]:
+    """The parts; those of which nothing was heard for an hour are left out."""
     shown = []
     for part in parts:
         tone, said = _PART_STATES[part.state]
-        if part.state != "stopping" and not is_alive(part, now) and part.state != "stuck":
-            tone, said = "bad", "silent"
+        if part.state == "restarting":
+            said = f"started {part.starts_lately} times in 5 minutes"
         if now - part.seen_at < _FORGOTTEN_AFTER:
             shown.append(ShownPart(f"{part.role} {part.instance}", tone, said, part.error, part.seen_at))
     return shown
@@ -116,16 +137,23 @@ async def admin(request: Request, backend: Backend, who: Identity, renderer: Ren
         queue=queue,
         said=done_sentence(request.query_params.get("said", "")),
         names={record.id: record.name or record.id for record in recent},
-        missing=missing_roles(queue.parts, now),
+        missing=missing_roles(backend.hub.surroundings().parts, now),
         shown_parts=shown_parts(queue.parts, now),
         dead_groups=groups,
         dead_calls=dead_calls,
+        bad_records=_bad_records(backend) if who.admin else None,
+        bad_reasons=_BAD_REASONS,
         audit=entries,
         audit_next=following,
         gate_words=_GATE_WORDS,
         gate_advice=_GATE_ADVICE,
         action_words=_ACTIONS,
     )
+
+
+def _bad_records(backend: Backend) -> ShownBadRecords:
+    found = backend.bad_records.listed.newest_first(Wanted())
+    return ShownBadRecords(found[:MOST_BAD_RECORDS], len(found), backend.bad_records.older)
 
 
 async def command(request: Request, backend: Backend, who: Identity, _renderer: Renderer) -> Response:
@@ -149,6 +177,10 @@ async def command(request: Request, backend: Backend, who: Identity, _renderer: 
         upload_id = str(given.get("upload_id", "")) or None
         query = validated(DismissQuery, {"upload_id": upload_id})
         said = done_code("dismiss", (await dismiss_now(backend, who, query)).rows)
+    elif name == "retry-records":
+        chosen = {key: str(given[key]) for key in ("topic", "partition", "offset") if key in given}
+        tried = await retry_now(backend, who, validated(BadRecordsFilter, chosen).wanted())
+        said = done_code("retry-records", tried.retried, tried.matched - tried.retried)
     elif name == "clear":
         dry_run = "dry_run" in given
         uploads = await _clear(backend, who, str(given.get("older_than_days", "30")), dry_run=dry_run)

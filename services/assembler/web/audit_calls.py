@@ -72,6 +72,5 @@ CALLS = (
         {200: ("A page of entries, newest first", Page[AuditItem])},
         query=AuditQuery,
         admin=True,
-        problems=(400, 403),
     ),
 )

@@ -27,6 +27,7 @@ from services.assembler.store import reads
 from services.assembler.store.fences import Offsets, load_fences
 from services.assembler.store.records import UploadRecord
 from services.assembler.views import upload_view
+from services.assembler.web.bad_records import BadRecords
 from services.assembler.web.live import LiveHub
 from services.assembler.why import why_of
 from services.runtime.identity import Identity
@@ -50,6 +51,7 @@ class Backend:
     engine: Engine
     producer: AIOKafkaProducer
     hub: LiveHub
+    bad_records: BadRecords
     epoch: str
     _feedings: dict[str, Feeding] = field(default_factory=dict)
     _feedings_until: float = 0.0
@@ -150,7 +152,7 @@ class Backend:
         return upload_view(
             record,
             settings=self.settings,
-            why=why_of(record.id, record.state, record.counts, around, now=now),
+            why=why_of(record.id, record.state, record.counts, around, fed=record.fed_at is not None, now=now),
             position=None if lane is None or not moving else lane.position,
             eta=eta_of(record.id, around.lookup, feedings, now=now) if moving else None,
         )
@@ -188,18 +190,22 @@ class Backend:
                     topic_name(topic, self.settings), value, key=key.encode(), partition=partition
                 )
         except (KafkaError, TimeoutError):
-            raise ProblemError(
-                503,
-                "log-not-available",
-                "The command could not be stored",
-                "The message log does not answer at the moment. Send the command again; repeating it does no harm.",
-                headers={"Retry-After": "5"},
-            ) from None
+            raise log_not_available() from None
 
     async def partition_of(self, topic: Topic, key: str) -> int:
         """The partition that a key belongs to, by the partitioner that all writers of the topic share."""
         partitions = sorted(await self.producer.partitions_for(topic_name(topic, self.settings)))
         return int(DefaultPartitioner()(key.encode(), partitions, partitions))
+
+
+def log_not_available() -> ProblemError:
+    return ProblemError(
+        503,
+        "log-not-available",
+        "The command could not be stored",
+        "The message log does not answer at the moment. Send the command again; repeating it does no harm.",
+        headers={"Retry-After": "5"},
+    )
 
 
 def is_upload_id(text: str) -> bool:

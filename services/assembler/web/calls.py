@@ -1,17 +1,18 @@
 """Declares a JSON call once: path, models that validate it, answers; route and OpenAPI entry both come of it."""
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Generic, Literal, TypeVar
 
 from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import Match, Route
+from starlette.types import Scope
 
 from schemas.codec import encode
 from services.assembler.web.backend import Backend
-from services.assembler.web.inputs import Nothing, parse_body, parse_query
+from services.assembler.web.inputs import Nothing, idempotency_key, parse_body, parse_query
 from services.runtime.identity import Identity, identify, require_admin
 from services.runtime.problems import ProblemError
 from services.runtime.web import refuse_foreign_origin
@@ -30,6 +31,7 @@ class Ask(Generic[Q, B]):
     request: Request
     query: Q
     body: B
+    idempotency_key: str | None = None
 
     @property
     def upload_id(self) -> str:
@@ -41,7 +43,11 @@ Handler = Callable[[Ask[Any, Any]], Awaitable[Response]]
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One JSON call. `answers`: status → (what it means, model of the body or a media type)."""
+    """One JSON call. `answers`: status → (what it means, model of the body or a media type).
+
+    `idempotent`: repetitions with the same `Idempotency-Key` have one effect. `problems`: statuses of refusals beside
+    those that any call of its method can have.
+    """
 
     method: Method
     path: str
@@ -51,7 +57,8 @@ class Call:
     query: type[BaseModel] = Nothing
     body: type[BaseModel] = Nothing
     admin: bool = False
-    problems: tuple[int, ...] = field(default=())
+    idempotent: bool = False
+    problems: tuple[int, ...] = ()
 
     async def __call__(self, request: Request) -> Response:
         backend: Backend = request.state.backend
@@ -62,7 +69,8 @@ class Call:
             require_admin(identity)
         query = parse_query(self.query, request)
         body = await parse_body(self.body, request) if self.method != "GET" else Nothing()
-        return await self.handler(Ask(backend, identity, request, query, body))
+        key = idempotency_key(request) if self.idempotent else None
+        return await self.handler(Ask(backend, identity, request, query, body, key))
 
 
 ELSEWHERE: Mapping[str, tuple[str, ...]] = {"/v1/uploads": ("POST",)}
@@ -77,8 +85,19 @@ def routes_of(calls: Iterable[Call]) -> list[Route]:
     # A fixed path goes before one with an id in the same place.
     paths = sorted(by_path, key=lambda path: ("{" in path, path))
     return [
-        Route(path, _endpoint_of(by_path[path]), methods=[*by_path[path], *ELSEWHERE.get(path, ())]) for path in paths
+        (Route if "{" in path else _FixedRoute)(
+            path, _endpoint_of(by_path[path]), methods=[*by_path[path], *ELSEWHERE.get(path, ())]
+        )
+        for path in paths
     ]
+
+
+class _FixedRoute(Route):
+    """A path that stays what it is for every method: `/v1/uploads/clear` is no upload for those that it has not."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        match, found = super().matches(scope)
+        return (Match.FULL if match is Match.PARTIAL else match), found
 
 
 def _endpoint_of(methods: Mapping[str, Call]) -> Callable[[Request], Awaitable[Response]]:

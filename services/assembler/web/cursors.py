@@ -10,21 +10,23 @@ _INT32: Final = (
 )
 """A whole number that a column of 32 bits holds: PostgreSQL refuses larger ones with an error."""
 _INT63: Final = "[0-9]{1,18}"
-"""A time in microseconds, an offset: fits 64 bits."""
+"""An offset, an entry's id: fits 64 bits."""
+_MICROS: Final = "[0-9]{1,16}"
+"""Microseconds since 1970, to the year 2286: beyond 9999 they would be no time."""
 _ID: Final = "[0-9A-Za-z_.:-]{1,100}"
 """An upload's id. Databases of earlier versions hold some that are no UUIDs, and a page may end with one."""
 _MEANING: Final = "`next` of the page before"
 _SEPARATOR: Final = "_"
 
-UploadsCursor = Annotated[str, Field(pattern=f"^{_INT63}_{_ID}$", description=_MEANING)]
+UploadsCursor = Annotated[str, Field(pattern=f"^{_MICROS}_{_ID}$", description=_MEANING)]
 """Time of creation and id of the last upload."""
 RowsCursor = Annotated[str, Field(pattern=f"^{_INT32}$", description=_MEANING)]
 """Number of the last row."""
 DeadLettersCursor = Annotated[str, Field(pattern=f"^{_INT32}_{_INT32}$", description=_MEANING)]
 """Upload's number and row of the last dead letter."""
-AuditCursor = Annotated[str, Field(pattern=f"^{_INT63}_{_INT63}$", description=_MEANING)]
+AuditCursor = Annotated[str, Field(pattern=f"^{_MICROS}_{_INT63}$", description=_MEANING)]
 """Time and id of the last entry."""
-BadRecordsCursor = Annotated[str, Field(pattern=f"^{_INT63}_{_INT32}_{_INT63}$", description=_MEANING)]
+BadRecordsCursor = Annotated[str, Field(pattern=f"^{_MICROS}_{_INT32}_{_INT63}$", description=_MEANING)]
 """When the last record was put aside, and the place of the note of it on its topic."""
 
 

@@ -1,11 +1,12 @@
 """The JSON calls for dead letters: the list by filter, looking them up again, taking them off the list."""
 
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field, WithJsonSchema
+from pydantic import AwareDatetime, BeforeValidator, Field, TypeAdapter, ValidationError, WithJsonSchema
 from starlette.responses import Response
 
 from schemas.base import Message
@@ -24,12 +25,15 @@ from services.assembler.web.cursors import DeadLettersCursor, cursor_numbers, en
 from services.assembler.web.inputs import Input, Nothing
 from services.runtime.identity import Identity
 
+_TIME: TypeAdapter[datetime] = TypeAdapter(AwareDatetime)
+
 
 def _written_out(value: object) -> object:
-    """Refuses a bare number, which would be taken for seconds since 1970."""
-    if isinstance(value, str) and "T" not in value.upper():
-        raise ValueError("should be a time in RFC 3339, as 2026-01-05T12:00:00Z")
-    return value
+    """The time in a text. A bare number is refused: it would be taken for seconds since 1970."""
+    if isinstance(value, str) and "T" in value.upper():
+        with suppress(ValidationError):
+            return _TIME.validate_python(value)
+    raise ValueError("should be a time in RFC 3339, as 2026-01-05T12:00:00Z")
 
 
 _DATE = (
@@ -225,7 +229,6 @@ CALLS = (
         "Rows whose phones were given up",
         {200: ("A page of dead letters", Page[DeadLetterItem])},
         query=DeadLettersQuery,
-        problems=(400,),
     ),
     Call(
         "DELETE",
@@ -235,7 +238,6 @@ CALLS = (
         {202: ("What went, or would go", Dismissed)},
         query=DismissQuery,
         admin=True,
-        problems=(400, 403, 503),
     ),
     Call(
         "POST",
@@ -245,6 +247,5 @@ CALLS = (
         {202: ("What it did, or would do", Redriven)},
         body=RedriveBody,
         admin=True,
-        problems=(400, 403, 503),
     ),
 )

@@ -176,7 +176,7 @@ def _call(extension: str, handler: Callable[[Ask[ResultQuery, Nothing]], object]
         f"The enriched file as {extension.upper()}, as far as it is known",
         {200: ("The file; `Scrub-Partial: true` while rows are missing", media_type.partition(";")[0])},
         query=ResultQuery,
-        problems=(400, 404, 503),
+        problems=(404,),
     )
 
 

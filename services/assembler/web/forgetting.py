@@ -84,6 +84,5 @@ CALLS = (
         {202: ("Accepted", Forgotten)},
         body=ForgetBody,
         admin=True,
-        problems=(400, 403, 503),
     ),
 )

@@ -1,6 +1,8 @@
 """Validates what a client sent, parameter by parameter and field by field, and says exactly which one is wrong."""
 
 import json
+import math
+import re
 from collections.abc import Mapping
 from typing import Any, Final, TypeVar
 
@@ -19,6 +21,11 @@ MOST_ITEMS: Final = 20
 _LONGEST_VALUE: Final = 100
 _LONGEST_NAME: Final = 200
 _MOST_DIGITS: Final = 12
+_ABOVE_ALL: Final = 10**30
+
+
+IDEMPOTENCY_KEY_PATTERN: Final = "^[!#-~]{1,255}$"
+"""Visible ASCII without the quotes that may stand around it (draft-ietf-httpapi-idempotency-key-header)."""
 
 
 class Input(BaseModel):
@@ -69,6 +76,22 @@ def parse_query(model: type[M], request: Request) -> M:
     return validated(model, values)
 
 
+def idempotency_key(request: Request) -> str | None:
+    """The `Idempotency-Key`, if there is one.
+
+    Raises:
+        ProblemError: 422 when it cannot be one.
+    """
+    key = request.headers.get("idempotency-key")
+    if key is None:
+        return None
+    key = key.strip().strip('"')
+    if re.fullmatch(IDEMPOTENCY_KEY_PATTERN, key) is None:
+        detail = "An Idempotency-Key has 1 to 255 visible ASCII characters."
+        raise wrong_items((ErrorItem(code="wrong_value", column="Idempotency-Key", detail=detail),))
+    return key
+
+
 async def parse_body(model: type[M], request: Request) -> M:
     """The JSON body; an empty one is as good as `{}`. Its size is bounded before it comes here.
 
@@ -81,13 +104,11 @@ async def parse_body(model: type[M], request: Request) -> M:
         return validated(model, {})
     _refuse_other_type(request.headers.get("content-type", ""))
     try:
-        body = model.model_validate_json(raw, strict=True)
+        return model.model_validate_json(_plain_json(raw), strict=True)
     except ValidationError as error:
         if error.errors(include_url=False, include_input=False)[0]["type"] in ("json_invalid", "model_type"):
             raise _not_json() from None
         raise _wrong_input(error, model) from None
-    _refuse_repeated_names(raw)
-    return body
 
 
 async def read_form(request: Request) -> FormData:
@@ -127,24 +148,40 @@ class _RepeatedName(Exception):
     """A name that an object has twice: readers differ on which value counts."""
 
 
-def _refuse_repeated_names(raw: bytes) -> None:
+def _plain_json(raw: bytes) -> str:
+    """The same JSON, with whole numbers written as such: `4.0` is an integer to JSON Schema, and not to pydantic.
+
+    Raises:
+        ProblemError: 400 when it is no JSON, 422 when a name stands twice in an object.
+    """
     try:
-        json.loads(raw, object_pairs_hook=_names_once, parse_int=len, parse_float=len, parse_constant=_no_constant)
+        found = json.loads(
+            raw.decode(), object_pairs_hook=_names_once, parse_float=_number, parse_constant=_refuse_constant
+        )
+        return json.dumps(found)
     except _RepeatedName as repeated:
         raise _repeated(str(repeated)) from None
-    except ValueError:
+    except (ValueError, RecursionError):
         raise _not_json() from None
 
 
-def _names_once(pairs: list[tuple[str, Any]]) -> None:
-    names: set[str] = set()
-    for name, _ in pairs:
-        if name in names:
-            raise _RepeatedName(name)
-        names.add(name)
+def _names_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise _RepeatedName(next(name for name in names if names.count(name) > 1))
+    return found
 
 
-def _no_constant(name: str) -> None:
+def _number(text: str) -> float:
+    """One too large for a float becomes one that is above every bound."""
+    value = float(text)
+    if math.isinf(value):
+        return _ABOVE_ALL if value > 0 else -_ABOVE_ALL
+    return int(value) if value.is_integer() else value
+
+
+def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not in JSON")
 
 
@@ -153,7 +190,7 @@ def _not_json() -> ProblemError:
 
 
 def _repeated(name: str) -> ProblemError:
-    name = name[:_LONGEST_NAME]
+    name = name.encode("utf-8", "replace").decode()[:_LONGEST_NAME]
     return wrong_items((ErrorItem(code="repeated", column=name, detail=f"`{name}` is given twice"),))
 
 

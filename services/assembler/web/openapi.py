@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Any, Final
 
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter
 from pydantic.json_schema import models_json_schema
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -13,8 +13,9 @@ from starlette.routing import Route
 
 from schemas.interface import Problem, Upload
 from schemas.uploads import UploadOptions
+from schemas.values import UploadId
 from services.assembler.web.calls import Call
-from services.assembler.web.inputs import Nothing
+from services.assembler.web.inputs import IDEMPOTENCY_KEY_PATTERN, Nothing
 from services.assembler.web.own_pages import own_origin
 from services.runtime.identity import COOKIE, identify
 from services.runtime.problems import ProblemError
@@ -22,6 +23,10 @@ from services.runtime.problems import ProblemError
 REF: Final = "#/components/schemas/{model}"
 VERSION: Final = "1"
 _PROBLEM: Final = "application/problem+json"
+_ANY_CALL: Final = (401, 403, 422, 503)
+"""Not signed in, not allowed here, a parameter out of bounds, database or log not available."""
+_WITH_BODY: Final = (400, 413, 415)
+"""The body is no JSON, is too large, says that it is something else."""
 
 
 def document(calls: Iterable[Call]) -> dict[str, Any]:
@@ -77,13 +82,17 @@ def _operation(call: Call, schemas: _Schemas) -> dict[str, Any]:
     answers: dict[str, Any] = {}
     for status, (meaning, model) in call.answers.items():
         answers[str(status)] = _answer(meaning, model, schemas)
-    for status in sorted({401, *call.problems}):
+    for status in sorted({*_ANY_CALL, *(() if call.method == "GET" else _WITH_BODY), *call.problems}):
         answers[str(status)] = _problem(status, schemas)
     operation: dict[str, Any] = {
         "operationId": _operation_id(call),
         "summary": call.summary,
         "tags": ["operators" if call.admin else "uploads" if "/uploads" in call.path else "queue"],
-        "parameters": [*_path_parameters(call.path), *query_parameters(call.query)],
+        "parameters": [
+            *_path_parameters(call.path),
+            *query_parameters(call.query),
+            *([_IDEMPOTENCY_KEY] if call.idempotent else []),
+        ],
         "responses": answers,
     }
     if call.body is not Nothing:
@@ -122,10 +131,13 @@ def _path_parameters(path: str) -> list[dict[str, Any]]:
             "in": "path",
             "required": True,
             "description": "The upload's id",
-            "schema": {"type": "string"},
+            "schema": _UPLOAD_ID,
         }
         for name in re.findall(r"{(\w+)}", path)
     ]
+
+
+_UPLOAD_ID: Final = TypeAdapter(UploadId).json_schema()
 
 
 def query_parameters(model: type[BaseModel]) -> list[dict[str, Any]]:
@@ -166,8 +178,19 @@ def _without_null(shape: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in shape.items() if not (key == "default" and value is None)}
 
 
+_SOME_TABLE: Final = r"^[\t\r\n -~]+$"
+"""A schema tells no table from a picture, and so the document promises less than is taken."""
+_IDEMPOTENCY_KEY: Final = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "description": "Repetitions with the same key get the same upload",
+    "schema": {"type": "string", "pattern": IDEMPOTENCY_KEY_PATTERN},
+}
+
+
 def _create(schemas: _Schemas) -> dict[str, Any]:
-    file = {"type": "string", "format": "binary"}
+    file = {"type": "string", "contentMediaType": "text/csv", "pattern": _SOME_TABLE}
     options = [
         parameter | {"name": "phone_column" if parameter["name"] == "phone_columns" else parameter["name"]}
         for parameter in query_parameters(UploadOptions)
@@ -178,19 +201,18 @@ def _create(schemas: _Schemas) -> dict[str, Any]:
         "tags": ["uploads"],
         "parameters": [
             *options,
-            {
-                "name": "Idempotency-Key",
-                "in": "header",
-                "required": False,
-                "description": "Repetitions with the same key get the same upload",
-                "schema": {"type": "string", "minLength": 1},
-            },
+            _IDEMPOTENCY_KEY,
         ],
         "requestBody": {
             "required": True,
             "content": {
                 "multipart/form-data": {
-                    "schema": {"type": "object", "properties": {"file": file}, "required": ["file"]}
+                    "schema": {
+                        "type": "object",
+                        "properties": {"file": file},
+                        "required": ["file"],
+                        "additionalProperties": False,
+                    }
                 },
                 "application/octet-stream": {"schema": file},
             },

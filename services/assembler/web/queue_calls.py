@@ -94,7 +94,6 @@ CALLS = (
         "Make no calls at all",
         {202: ("The queue", Queue)},
         admin=True,
-        problems=(400, 403, 503),
     ),
     Call(
         "POST",
@@ -103,7 +102,6 @@ CALLS = (
         "Go on making calls",
         {202: ("The queue", Queue)},
         admin=True,
-        problems=(400, 403, 503),
     ),
     Call(
         "POST",
@@ -112,6 +110,5 @@ CALLS = (
         "Find rows that nobody works on and publish them again",
         {202: ("What it did", Sweep)},
         admin=True,
-        problems=(400, 403, 503),
     ),
 )

@@ -71,7 +71,7 @@ def _command(
         summary,
         {202: ("The upload", Upload)},
         body=body,
-        problems=(400, 403, 404, 409, 503),
+        problems=(404, 409),
     )
 
 
@@ -103,8 +103,7 @@ async def _delete(ask: Ask[Nothing, Nothing]) -> Response:
 
 
 async def _reprocess(ask: Ask[Nothing, OptionsBody]) -> Response:
-    key = ask.request.headers.get("idempotency-key")
-    upload = await reprocess(ask.backend, ask.identity, ask.upload_id, ask.body, key)
+    upload = await reprocess(ask.backend, ask.identity, ask.upload_id, ask.body, ask.idempotency_key)
     return json_answer(upload, 202, {"Location": upload.links.self})
 
 
@@ -153,7 +152,8 @@ CALLS = (
         "Run the stored file again as a new upload, with other options if wanted",
         {202: ("The new upload", Upload)},
         body=OptionsBody,
-        problems=(400, 403, 404, 409, 410, 503),
+        idempotent=True,
+        problems=(404, 409, 410),
     ),
     Call(
         "PATCH",
@@ -162,7 +162,7 @@ CALLS = (
         "Change its priority",
         {202: ("The upload", Upload)},
         body=PriorityBody,
-        problems=(400, 403, 404, 409, 503),
+        problems=(404, 409),
     ),
     Call(
         "DELETE",
@@ -170,7 +170,7 @@ CALLS = (
         _delete,
         "Delete it; if it is unfinished, it is stopped first",
         {202: ("The upload as it was", Upload)},
-        problems=(400, 403, 404, 503),
+        problems=(404,),
     ),
     Call(
         "POST",
@@ -179,6 +179,5 @@ CALLS = (
         "Delete old uploads",
         {202: ("How many", Cleared)},
         body=ClearBody,
-        problems=(400, 403, 503),
     ),
 )

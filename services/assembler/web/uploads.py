@@ -128,7 +128,6 @@ CALLS = (
         "The uploads, newest first",
         {200: ("A page of uploads", Page[Upload])},
         query=ListQuery,
-        problems=(400,),
     ),
     Call(
         "GET",
@@ -137,7 +136,7 @@ CALLS = (
         "One upload; with `wait`, as soon as it is finished",
         {200: ("The upload", Upload), 304: ("Unchanged since the ETag sent", None)},
         query=OneQuery,
-        problems=(400, 404, 503),
+        problems=(404,),
     ),
     Call(
         "GET",
@@ -146,6 +145,6 @@ CALLS = (
         "Its rows, with their results as far as they are known",
         {200: ("A page of rows", Page[Row])},
         query=RowsQuery,
-        problems=(400, 404, 503),
+        problems=(404,),
     ),
 )
