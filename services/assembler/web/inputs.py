@@ -4,6 +4,7 @@ import json
 import math
 import re
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -215,6 +216,8 @@ def _shown(value: object) -> str | None:
     """The beginning of what was given; a number too long to be written out, or a whole object, is not repeated."""
     if isinstance(value, int) and value.bit_length() > 64:
         return None
+    if isinstance(value, datetime):
+        return value.isoformat()
     return str(value)[:_LONGEST_VALUE] if isinstance(value, str | int | float) else None
 
 
