@@ -8,8 +8,8 @@ from pydantic import Field
 
 from schemas.answers import is_fresh
 from schemas.base import Message
-from schemas.values import Moment
 from schemas.lookups import LookupRequest, LookupResult, Outcome, request_key
+from schemas.values import Moment
 
 
 class WantedRow(Message):
