@@ -176,7 +176,7 @@ restarting  it was started more often within the last minutes than a part that d
 
 
 class PartView(Message):
-    """A process as operators see it. `starts_lately`: within the last five minutes; `last_end`: why it had to be."""
+    """A process as operators see it. `restarts_lately`: within the last five minutes; `last_end`: why it was needed."""
 
     role: Role
     instance: str
@@ -186,7 +186,7 @@ class PartView(Message):
     started_at: Moment
     seen_at: Moment
     error: str | None
-    starts_lately: int = 0
+    restarts_lately: int = 0
     last_end: str | None = None
 
 

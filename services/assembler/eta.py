@@ -12,6 +12,11 @@ LAST_STEP_SECONDS = 0.1
 """From the last call until its reply is joined: measured, 0.05 to 0.15 s. Half a second more until people see it."""
 SPREAD = 0.08
 """Half width of the range: replies, retries and other uploads vary by about this share of the time left."""
+SLOWEST_PER_SECOND = 1e-4
+LEAST_SHARE = 1e-6
+"""Figures below these are no pace and no share that a gate can have, and would make times that no calendar holds."""
+FARTHEST_SECONDS = 366 * 86_400.0
+"""Nobody can say what is in a year."""
 _MOVING = frozenset({"running", "throttled"})
 
 
@@ -101,7 +106,7 @@ def eta_of(upload_id: str, status: LookupStatus | None, feedings: dict[str, Feed
     Nobody can while it is paused, or all calls are: that ends when a person says so. `feedings` has an entry for every
     upload in progress whose rows are not all in the queue, this one included.
     """
-    if status is None or status.state not in _MOVING or status.pace_per_second <= 0:
+    if status is None or status.state not in _MOVING or _pace(status) < SLOWEST_PER_SECOND:
         return None
     mine = next((lane for lane in status.lanes if lane.upload_id == upload_id), None)
     if mine is not None and _is_paused(mine):
@@ -114,7 +119,8 @@ def eta_of(upload_id: str, status: LookupStatus | None, feedings: dict[str, Feed
     seconds = finish_seconds(_queue(upload_id, status, feedings), pace)[upload_id] - 1 / pace
     told_at = max(now, status.at)
     seconds -= (told_at - status.at).total_seconds()
-    return _range(told_at, max(0.0, seconds, _backoff_seconds(mine, told_at)))
+    seconds = max(0.0, seconds, _backoff_seconds(mine, told_at))
+    return _range(told_at, seconds) if seconds <= FARTHEST_SECONDS else None
 
 
 def _is_paused(lane: LaneStatus) -> bool:
@@ -157,7 +163,7 @@ def _queue(upload_id: str, status: LookupStatus, feedings: dict[str, Feeding]) -
 
 def _weight(lane: LaneStatus, owners: int) -> float:
     """Its share. One that has nothing to call at this moment, all being called or in backoff, comes back to one."""
-    return 0.0 if _is_paused(lane) else lane.share or 1 / owners
+    return 0.0 if _is_paused(lane) else max(lane.share, LEAST_SHARE) if lane.share else 1 / owners
 
 
 def _paid_once(status: LookupStatus) -> float:

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from schemas.interface import PartCondition, PartView
-from schemas.parts import MOST_RESTARTS, RESTARTS_LOOKED_AT, PartStatus, Role
+from schemas.parts import PartStatus, Role, keeps_restarting, restarts_lately
 from schemas.uploads import UploadState
 
 SILENT_AFTER: Final = timedelta(seconds=15)
@@ -15,15 +15,11 @@ _DATA_PATH: Final[tuple[Role, ...]] = ("feeder", "worker", "gate", "join")
 _WORKING: Final[frozenset[PartCondition]] = frozenset({"starting", "running", "standby"})
 
 
-def starts_lately(part: PartStatus, now: datetime) -> int:
-    return sum(now - start <= RESTARTS_LOOKED_AT for start in part.starts)
-
-
 def condition_of(part: PartStatus, now: datetime) -> PartCondition:
     """What the part last said of itself, unless what it did since says something else."""
     if part.state == "stopping":
         return "stopping"
-    if starts_lately(part, now) > MOST_RESTARTS:
+    if keeps_restarting(part, now):
         return "restarting"
     if part.state != "stuck" and now - part.seen_at > SILENT_AFTER:
         return "silent"
@@ -43,7 +39,7 @@ def part_view(part: PartStatus, now: datetime) -> PartView:
         started_at=part.started_at,
         seen_at=part.seen_at,
         error=error,
-        starts_lately=starts_lately(part, now),
+        restarts_lately=restarts_lately(part, now),
         last_end=part.last_end,
     )
 

@@ -1,10 +1,12 @@
 """The OpenAPI document against the application that it describes: good data is taken, bad data refused, as promised."""
 
 import asyncio
+import re
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
+from uuid import uuid4
 
 import hypothesis
 import pytest
@@ -12,6 +14,7 @@ import schemathesis
 from hypothesis import HealthCheck
 
 from services.assembler.status import CALLS
+from services.assembler.web.inputs import IDEMPOTENCY_KEY_PATTERN
 from services.assembler.web.openapi import document
 from tests.integration.status_world import World, running_world
 
@@ -56,18 +59,21 @@ async def finished_upload(world: World) -> str:
     return upload_id
 
 
-def about(case: "schemathesis.Case[Any]", upload_id: str) -> None:
-    """Every second well-formed id becomes one that exists, but for what would delete it."""
+def aimed(case: "schemathesis.Case[Any]", upload_id: str) -> None:
+    """Makes every second well-formed id one that exists, unless it would be deleted, and no key one that was used."""
     given = str(case.path_parameters.get("upload_id", "")) if case.path_parameters else ""
     if case.method != "DELETE" and len(given) == len(upload_id) and given[0] in "02468ace":
         case.path_parameters["upload_id"] = upload_id
+    key = case.headers.get("Idempotency-Key") if case.headers else None
+    if isinstance(key, str) and re.fullmatch(IDEMPOTENCY_KEY_PATTERN, key) and len(key) < 200:
+        case.headers["Idempotency-Key"] = f"{key}{uuid4().hex}"
 
 
 @pytest.mark.filterwarnings("ignore:Do not use the `random` module:hypothesis.errors.HypothesisDeprecationWarning")
 @schema.parametrize()
 @hypothesis.settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
 def test_every_answer_is_as_described(case: "schemathesis.Case[Any]", site: Site) -> None:
-    about(case, site.finished)
+    aimed(case, site.finished)
     case.call_and_validate(base_url=site.url)
 
 

@@ -72,7 +72,7 @@ _PART_STATES: Final[Mapping[PartCondition, tuple[str, str]]] = {
     "stuck": ("bad", "stuck"),
     "stopping": ("ask", "stopped"),
     "silent": ("bad", "silent"),
-    "restarting": ("bad", "starts again and again"),
+    "restarting": ("bad", "restarting"),
 }
 _FORGOTTEN_AFTER: Final = timedelta(hours=1)
 MOST_NAMES: Final = 200
@@ -110,7 +110,7 @@ def shown_parts(parts: Iterable[PartView], now: datetime) -> list[ShownPart]:
     for part in parts:
         tone, said = _PART_STATES[part.state]
         if part.state == "restarting":
-            said = f"started {part.starts_lately} times in 5 minutes"
+            said = f"restarted {part.restarts_lately} times in 5 minutes"
         if now - part.seen_at < _FORGOTTEN_AFTER:
             shown.append(ShownPart(f"{part.role} {part.instance}", tone, said, part.error, part.seen_at))
     return shown

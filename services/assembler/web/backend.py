@@ -138,11 +138,15 @@ class Backend:
 
     async def view(self, record: UploadRecord) -> Upload:
         """The upload as people see it, with its place in the queue, its time left and why it waits."""
-        return (await self.views([record]))[0]
+        return self._view(record, await self._feedings_for([record]))
 
     async def views(self, records: list[UploadRecord]) -> list[Upload]:
-        feedings = await self._unfed_uploads() if any(record.state in _MOVING for record in records) else {}
-        return [self._view(record, feedings) for record in records]
+        """Those of a list. One that an earlier version stored under another kind of id is passed over."""
+        feedings = await self._feedings_for(records)
+        return [self._view(record, feedings) for record in records if is_upload_id(record.id)]
+
+    async def _feedings_for(self, records: list[UploadRecord]) -> dict[str, Feeding]:
+        return await self._unfed_uploads() if any(record.state in _MOVING for record in records) else {}
 
     def _view(self, record: UploadRecord, feedings: dict[str, Feeding]) -> Upload:
         now = datetime.now(UTC)

@@ -18,7 +18,8 @@ from services.assembler import commands
 from services.assembler.commands import Refused
 from services.assembler.store import dead_letters, reads
 from services.assembler.store.records import DeadLetterFilter, DeadLetterGroup
-from services.assembler.web.backend import Backend
+from services.assembler.views import parsed
+from services.assembler.web.backend import Backend, is_upload_id
 from services.assembler.web.calls import Ask, Call, json_answer
 from services.assembler.web.commanding import target_of
 from services.assembler.web.cursors import DeadLettersCursor, cursor_numbers, encode_cursor
@@ -132,7 +133,7 @@ async def list_dead_letters(ask: Ask[DeadLettersQuery, Nothing]) -> Response:
             phone=one.phone,
             attempts=one.attempts,
             given_up_at=one.failed_at,
-            error=None if one.error is None else AttemptError.model_validate_json(one.error),
+            error=parsed(AttemptError, one.error),
         )
         for one in shown
     )
@@ -173,7 +174,7 @@ async def redrive_now(backend: Backend, identity: Identity, wanted: RedriveBody)
 async def _retry(backend: Backend, identity: Identity, upload_id: str, wanted: RedriveBody) -> UploadEvent | str:
     """The upload's `RetryFailed` for what the filter covers and is on the list; or why not."""
     record = await backend.read(lambda connection: reads.upload(connection, upload_id))
-    if record is None:
+    if record is None or not is_upload_id(upload_id):
         return "The upload has been deleted."
     decision = commands.retry_failed(
         target_of(record),
@@ -203,7 +204,7 @@ async def dismiss_now(backend: Backend, identity: Identity, wanted: DismissQuery
     """Takes what the filter covers off the list; a phone that fails again later is on it again."""
     where = wanted.resolved(identity)
     groups = await backend.read(partial(dead_letters.group_dead_letters, wanted=where))
-    for upload_id in () if wanted.dry_run else dict.fromkeys(group.upload_id for group in groups):
+    for upload_id in () if wanted.dry_run else dict.fromkeys(filter(is_upload_id, (one.upload_id for one in groups))):
         only = _until_newest(wanted, [group for group in groups if group.upload_id == upload_id])
         event = DismissFailed(upload_id=upload_id, at=datetime.now(UTC), by=identity.owner, only=only)
         await backend.publish_event(event)

@@ -19,7 +19,7 @@ from schemas.uploads import Detected
 from services.assembler.result_files import CsvWriter, Layout, jsonl_chunk, layout_of, result_name
 from services.assembler.store import reads
 from services.assembler.store.records import RowFilter, UploadRecord
-from services.assembler.views import row_view
+from services.assembler.views import parsed, row_view
 from services.assembler.web.backend import Backend
 from services.assembler.web.calls import Ask, Call
 from services.assembler.web.inputs import Input, Nothing, Some
@@ -148,7 +148,7 @@ def _widest(rows: list[Row]) -> int:
 
 
 def _detected(record: UploadRecord) -> Detected | None:
-    return None if record.detected is None else Detected.model_validate_json(record.detected)
+    return parsed(Detected, record.detected)
 
 
 def file_headers(record: UploadRecord, extension: str) -> dict[str, str]:

@@ -35,10 +35,11 @@ def gate(
         (gate(state="standby", heard_seconds_ago=3600), "silent"),
         (gate(state="stuck", heard_seconds_ago=3600), "stuck"),
         (gate(state="stopping", heard_seconds_ago=3600), "stopping"),
-        (gate(started_seconds_ago=(200, 100, 10)), "running"),
-        (gate(started_seconds_ago=(250, 200, 100, 10)), "restarting"),
-        (gate(started_seconds_ago=(301, 200, 100, 10)), "running"),
-        (gate(started_seconds_ago=(250, 200, 100, 20), heard_seconds_ago=19), "restarting"),
+        (gate(started_seconds_ago=(250, 200, 100, 10)), "running"),
+        (gate(started_seconds_ago=(270, 250, 200, 100, 10)), "restarting"),
+        (gate(started_seconds_ago=(9000, 250, 200, 100, 10)), "restarting"),
+        (gate(started_seconds_ago=(9000, 301, 200, 100, 10)), "running"),
+        (gate(started_seconds_ago=(270, 250, 200, 100, 20), heard_seconds_ago=19), "restarting"),
     ],
 )
 def test_a_parts_condition(part: PartStatus, condition: str) -> None:
@@ -48,6 +49,6 @@ def test_a_parts_condition(part: PartStatus, condition: str) -> None:
 
 
 def test_a_part_that_starts_again_and_again_says_why() -> None:
-    shown = part_view(gate(started_seconds_ago=(250, 200, 100, 10)), NOW)
-    assert (shown.state, shown.error, shown.starts_lately) == ("restarting", "OverflowError in the fold", 4)
+    shown = part_view(gate(started_seconds_ago=(9000, 250, 200, 100, 10)), NOW)
+    assert (shown.state, shown.error, shown.restarts_lately) == ("restarting", "OverflowError in the fold", 4)
     assert part_view(gate(), NOW).error is None

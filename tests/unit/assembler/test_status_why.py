@@ -147,7 +147,7 @@ def test_an_upload_that_is_fed_nothing_says_so() -> None:
 
 @pytest.mark.parametrize("role", ALL_BUT_FED)
 def test_a_part_that_starts_again_and_again_is_down(role: Role) -> None:
-    parts = tuple(part(one, starts=4 if one == role else 1) for one in ROLES)
+    parts = tuple(part(one, starts=5 if one == role else 1) for one in ROLES)
     assert code_of(around(lane(U), parts=parts)) == "part_down"
 
 
