@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Any, Final
 
-from pydantic import BaseModel, TypeAdapter
+from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic.json_schema import models_json_schema
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -96,12 +96,19 @@ def _operation(call: Call, schemas: _Schemas) -> dict[str, Any]:
         "responses": answers,
     }
     if call.body is not Nothing:
-        required = any(field.is_required() for field in call.body.model_fields.values())
         operation["requestBody"] = {
-            "required": required,
+            "required": not _may_be_empty(call.body),
             "content": {"application/json": {"schema": schemas.read(call.body)}},
         }
     return operation
+
+
+def _may_be_empty(model: type[BaseModel]) -> bool:
+    try:
+        model()
+    except ValidationError:
+        return False
+    return True
 
 
 def _operation_id(call: Call) -> str:
@@ -180,6 +187,8 @@ def _without_null(shape: dict[str, Any]) -> dict[str, Any]:
 
 _SOME_TABLE: Final = r"^[\t\r\n -~]+$"
 """A schema tells no table from a picture, and so the document promises less than is taken."""
+_BLANK: Final = {"type": "string", "maxLength": 0}
+"""As good as left out: forms send every field."""
 _IDEMPOTENCY_KEY: Final = {
     "name": "Idempotency-Key",
     "in": "header",
@@ -192,7 +201,11 @@ _IDEMPOTENCY_KEY: Final = {
 def _create(schemas: _Schemas) -> dict[str, Any]:
     file = {"type": "string", "contentMediaType": "text/csv", "pattern": _SOME_TABLE}
     options = [
-        parameter | {"name": "phone_column" if parameter["name"] == "phone_columns" else parameter["name"]}
+        parameter
+        | {
+            "name": "phone_column" if parameter["name"] == "phone_columns" else parameter["name"],
+            "schema": {"anyOf": [parameter["schema"], _BLANK]},
+        }
         for parameter in query_parameters(UploadOptions)
     ]
     return {
