@@ -91,7 +91,7 @@ class ShownPart:
     name: str
     tone: str
     words: str
-    error: str | None
+    trouble: str | None
     seen_at: datetime
 
 
@@ -109,11 +109,16 @@ def shown_parts(parts: Iterable[PartView], now: datetime) -> list[ShownPart]:
     shown = []
     for part in parts:
         tone, said = _PART_STATES[part.state]
-        if part.state == "restarting":
-            said = f"restarted {part.restarts_lately} times in 5 minutes"
         if now - part.seen_at < _FORGOTTEN_AFTER:
-            shown.append(ShownPart(f"{part.role} {part.instance}", tone, said, part.error, part.seen_at))
+            shown.append(ShownPart(f"{part.role} {part.instance}", tone, said, _trouble(part), part.seen_at))
     return shown
+
+
+def _trouble(part: PartView) -> str | None:
+    if part.state != "restarting":
+        return part.error
+    often = f"{part.restarts_lately} times in 5 minutes"
+    return often if part.error is None else f"{often}: {part.error}"
 
 
 async def admin(request: Request, backend: Backend, who: Identity, renderer: Renderer) -> Response:
