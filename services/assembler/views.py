@@ -27,6 +27,8 @@ ROWS_MISSING = UploadProblem(
 )
 
 
+_LONGEST_NAME = 200
+"""Earlier versions stored longer ones."""
 REFUSED = UploadProblem(code="refused", title="The file was refused", detail="Upload the file again.")
 
 
@@ -42,7 +44,7 @@ def upload_view(
     assert record.created_at is not None, "only an opened upload can be shown"
     return Upload(
         id=record.id,
-        name=record.name or "",
+        name=(record.name or "")[:_LONGEST_NAME],
         bytes=record.file_bytes,
         sha256=record.sha256,
         owner=record.owner or "",

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 import pytest
 import pytest_asyncio
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from sqlalchemy import text
 
 from schemas import topics
@@ -15,6 +16,7 @@ from schemas.codec import encode
 from schemas.parts import PartStatus
 from schemas.rows import BadReason, bad_record_of
 from services.assembler.store.dialect import connect
+from services.assembler.web.following import Follower
 from services.runtime.kafka import make_consumer, partitions_of, read_to_end, started, topic_name
 from tests.fixtures.hostile import some_hostile_records
 from tests.integration.status_world import World, running_world, wait_until
@@ -275,7 +277,40 @@ async def test_only_admins_see_what_was_put_aside(broker: str, tmp_path: Path) -
         ann = {"Authorization": "Bearer ta"}
         assert (await world.client.get("/v1/bad-records", headers=ann)).status_code == 403
         assert (await world.client.post("/v1/bad-records/retry", headers=ann, json={"offset": 1})).status_code == 403
-        assert "Bad records" not in (await world.client.get("/admin", headers=ann)).text
+        assert "Records put aside" not in (await world.client.get("/admin", headers=ann)).text
+
+
+async def test_a_follower_outlives_whatever_it_meets(world: World) -> None:
+    taken: list[int] = []
+    begun = 0
+
+    async def begin(consumer: AIOKafkaConsumer) -> dict[TopicPartition, int]:
+        nonlocal begun
+        begun += 1
+        if begun == 1:
+            raise RuntimeError("nobody foresaw this")
+        partitions = await partitions_of(consumer, topic_name(topics.LOOKUP_RETRIES, world.settings))
+        consumer.assign(partitions)
+        await consumer.seek_to_beginning(*partitions)
+        return {}
+
+    def take(record: ConsumerRecord) -> None:
+        if record.value == b"0":
+            raise ZeroDivisionError
+        taken.append(record.offset)
+
+    follower = Follower(world.settings, begin=begin, take=take)
+    assert not follower.follows
+    name = topic_name(topics.LOOKUP_RETRIES, world.settings)
+    for value in (b"0", b"1"):
+        await world.producer.send_and_wait(name, value, key=b"k")
+    running = asyncio.create_task(follower.run())
+    try:
+        await wait_until(lambda: taken, what="the record after the one that raised")
+        assert (follower.follows, begun) == (True, 2)
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
 
 
 async def test_a_part_that_fell_silent_or_restarts_is_told(world: World) -> None:

@@ -63,7 +63,7 @@ _ACTIONS: Final[Mapping[str, str]] = {
     "resume_calls": "resumed all calls",
     "sweep": "asked for a sweep",
     "forget_phone": "had a number forgotten",
-    "retry_bad_records": "published bad records again",
+    "retry_bad_records": "had records put aside tried again",
 }
 _PART_STATES: Final[Mapping[PartCondition, tuple[str, str]]] = {
     "starting": ("busy", "starting"),

@@ -1,6 +1,7 @@
 """Gives the routes what they stand on: SQL read off the event loop, the live hub, commands acknowledged by Kafka."""
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import OperationalError
 
 from schemas import topics
-from schemas.codec import encode
+from schemas.codec import encode, where_and_what
 from schemas.interface import Upload
 from schemas.settings import Settings
 from schemas.topics import Topic
@@ -35,6 +36,7 @@ from services.runtime.kafka import topic_name
 from services.runtime.problems import ProblemError
 
 T = TypeVar("T")
+log = logging.getLogger(__name__)
 JOINED_WAIT_SECONDS: Final = 2.0
 """An upload that was made a moment ago is waited for so long before the client is asked to come again."""
 ACK_SECONDS: Final = 10.0
@@ -137,13 +139,28 @@ class Backend:
         )
 
     async def view(self, record: UploadRecord) -> Upload:
-        """The upload as people see it, with its place in the queue, its time left and why it waits."""
-        return self._view(record, await self._feedings_for([record]))
+        """The upload as people see it, with its place in the queue, its time left and why it waits.
+
+        Raises:
+            ProblemError: 404 when an earlier version stored it with values that no upload has today.
+        """
+        views = await self.views([record])
+        if not views:
+            raise ProblemError(
+                404, "no-such-upload", "No such upload", "An earlier version stored it; upload it again."
+            )
+        return views[0]
 
     async def views(self, records: list[UploadRecord]) -> list[Upload]:
-        """Those of a list. One that an earlier version stored under another kind of id is passed over."""
+        """Those of a list. One that cannot be shown is passed over: it must not hide the others."""
         feedings = await self._feedings_for(records)
-        return [self._view(record, feedings) for record in records if is_upload_id(record.id)]
+        views = []
+        for record in records:
+            try:
+                views.append(self._view(record, feedings))
+            except ValidationError as error:
+                log.warning("upload no %d cannot be shown: %s", record.no, where_and_what(error))
+        return views
 
     async def _feedings_for(self, records: list[UploadRecord]) -> dict[str, Feeding]:
         return await self._unfed_uploads() if any(record.state in _MOVING for record in records) else {}
