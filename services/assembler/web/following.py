@@ -17,6 +17,8 @@ from schemas.settings import Settings
 from services.runtime.kafka import make_consumer, started
 
 RECONNECT_SECONDS: Final = 2.0
+FETCH_WAIT_MS: Final = 100
+"""Kafka answers what is asked on a connection in order: ends of logs wait behind a fetch that waits for records."""
 FOLLOWS_SECONDS: Final = 10.0
 """A follower that has not asked Kafka for so long does not follow: it asks twice a second."""
 Begin = Callable[[AIOKafkaConsumer], Awaitable[dict[TopicPartition, int]]]
@@ -48,7 +50,7 @@ class Follower:
         """Follows until cancelled."""
         while True:
             try:
-                async with started(make_consumer(self._settings)) as consumer:
+                async with started(make_consumer(self._settings, fetch_max_wait_ms=FETCH_WAIT_MS)) as consumer:
                     self.consumer = consumer
                     await self._follow(consumer)
             except (KafkaError, LookupError, OSError) as error:

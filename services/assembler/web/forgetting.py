@@ -5,25 +5,26 @@ from datetime import UTC, datetime
 from typing import Annotated, Final
 
 import phonenumbers
-from pydantic import Field, WithJsonSchema
+from pydantic import Field
 from starlette.responses import Response
 
 from schemas import topics
 from schemas.base import Message
-from schemas.interface import ErrorItem
 from schemas.upload_events import OperatorActed
 from schemas.values import PHONE_PATTERN
 from services.assembler.web.calls import Ask, Call, json_answer
 from services.assembler.web.inputs import Input, Nothing
 from services.runtime.problems import ProblemError
 
+_WRITTEN: Final = r"^(?:\+[1-9]|\(?[0-9])(?:[ ()./-]{0,2}[0-9]){3,14}$"
+"""Four to fifteen digits with what people put between them."""
 _SHORT: Final = 10
 """Of a shorter phone, five and two characters would leave next to nothing to guess."""
 
 
 class ForgetBody(Input):
-    phone: Annotated[str, Field(max_length=40), WithJsonSchema({"type": "string", "pattern": PHONE_PATTERN})] = Field(
-        repr=False, description="The number in E.164; as it is written in the service's region, it is understood too"
+    phone: Annotated[str, Field(pattern=_WRITTEN)] = Field(
+        repr=False, description="The number in E.164, or as it is written in the service's region"
     )
 
 
@@ -45,27 +46,29 @@ async def forget(ask: Ask[Nothing, ForgetBody]) -> Response:
 
 
 def e164_of(written: str, *, region: str) -> str:
-    """The phone, which is in E.164 already or written as in the region.
+    """The phone, which is in E.164 or written as in the region.
 
     Raises:
-        ProblemError: 422 when it is neither.
+        ProblemError: 404 when the region has no number that is written so.
     """
-    if re.fullmatch(PHONE_PATTERN, written):
-        return written
+    digits = re.sub("[^+0-9]", "", written)
+    if re.fullmatch(PHONE_PATTERN, digits):
+        return digits
     try:
-        parsed = phonenumbers.parse(written, region)
+        parsed = phonenumbers.parse(digits, region)
     except phonenumbers.NumberParseException:
-        raise _not_a_phone() from None
+        raise _no_such_phone() from None
     phone = phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164)
     if not phonenumbers.is_possible_number(parsed) or not re.fullmatch(PHONE_PATTERN, phone):
-        raise _not_a_phone()
+        raise _no_such_phone()
     return phone
 
 
-def _not_a_phone() -> ProblemError:
-    detail = "Send it in E.164: a plus, the country code, the number, at most 15 digits."
-    item = ErrorItem(code="not_a_phone", column="phone", detail=detail)
-    return ProblemError(422, "not-a-phone", "This is not a phone number", detail, errors=(item,))
+def _no_such_phone() -> ProblemError:
+    detail = (
+        "There can be no such number in the service's region. Send it in E.164: a plus, the country code, the number."
+    )
+    return ProblemError(404, "no-such-phone", "There is no such number", detail)
 
 
 def masked(phone: str) -> str:
@@ -84,5 +87,6 @@ CALLS = (
         {202: ("Accepted", Forgotten)},
         body=ForgetBody,
         admin=True,
+        problems=(404,),
     ),
 )
