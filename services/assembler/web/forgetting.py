@@ -59,7 +59,9 @@ def e164_of(written: str, *, region: str) -> str:
     except phonenumbers.NumberParseException:
         raise _no_such_phone() from None
     phone = phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164)
-    if not phonenumbers.is_possible_number(parsed) or not re.fullmatch(PHONE_PATTERN, phone):
+    # A number that can only be dialled locally lacks its area code: it would be another phone in E.164.
+    is_whole = phonenumbers.is_possible_number_with_reason(parsed) == phonenumbers.ValidationResult.IS_POSSIBLE
+    if not is_whole or not re.fullmatch(PHONE_PATTERN, phone):
         raise _no_such_phone()
     return phone
 
