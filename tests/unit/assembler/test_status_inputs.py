@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 from starlette.requests import Request
@@ -234,6 +234,7 @@ def test_an_uploads_cursor_holds_ids_of_earlier_versions() -> None:
     assert number_and_id(cursor) == (12, "an_old_id")
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_whatever_is_asked_the_outcome_is_a_query_or_a_refusal(garbage: bytes) -> None:
     for call in CALLS:
@@ -244,6 +245,7 @@ def test_whatever_is_asked_the_outcome_is_a_query_or_a_refusal(garbage: bytes) -
                 encode(refusal.problem)
 
 
+@settings(deadline=None, max_examples=50)
 @given(
     st.binary(max_size=200)
     | st.recursive(
