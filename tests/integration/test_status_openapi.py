@@ -75,7 +75,7 @@ def aimed(case: "schemathesis.Case[Any]", upload_id: str) -> None:
 
 @pytest.mark.filterwarnings("ignore:Do not use the `random` module:hypothesis.errors.HypothesisDeprecationWarning")
 @schema.parametrize()
-@hypothesis.settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
+@hypothesis.settings(max_examples=5, deadline=None, suppress_health_check=list(HealthCheck))
 def test_every_answer_is_as_described(case: "schemathesis.Case[Any]", site: Site) -> None:
     aimed(case, site.finished)
     case.call_and_validate(base_url=site.url)

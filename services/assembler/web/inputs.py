@@ -2,7 +2,6 @@
 
 import json
 import math
-import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final, TypeVar
@@ -25,8 +24,9 @@ _MOST_DIGITS: Final = 12
 _ABOVE_ALL: Final = 10**30
 
 
-IDEMPOTENCY_KEY_PATTERN: Final = "^[!#-~]{1,255}$"
-"""Visible ASCII without the quotes that may stand around it (draft-ietf-httpapi-idempotency-key-header)."""
+IDEMPOTENCY_KEY_PATTERN: Final = '^"?[!#-~](?:[ -~]{0,253}[!#-~])?"?$'
+"""Printable ASCII; quotes may stand around it (draft-ietf-httpapi-idempotency-key-header)."""
+_LONGEST_KEY: Final = 255
 
 
 class Input(BaseModel):
@@ -83,12 +83,12 @@ def idempotency_key(request: Request) -> str | None:
     Raises:
         ProblemError: 422 when it cannot be one.
     """
-    key = request.headers.get("idempotency-key")
-    if key is None:
+    keys = request.headers.getlist("idempotency-key")
+    if not keys:
         return None
-    key = key.strip().strip('"')
-    if re.fullmatch(IDEMPOTENCY_KEY_PATTERN, key) is None:
-        detail = "An Idempotency-Key has 1 to 255 visible ASCII characters."
+    key = keys[0].strip().strip('"')
+    if len(keys) > 1 or not 0 < len(key) <= _LONGEST_KEY or not key.isascii() or not key.isprintable():
+        detail = f"There is one Idempotency-Key, of 1 to {_LONGEST_KEY} printable ASCII characters."
         raise wrong_items((ErrorItem(code="wrong_value", column="Idempotency-Key", detail=detail),))
     return key
 

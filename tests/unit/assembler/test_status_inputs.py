@@ -199,8 +199,8 @@ def test_a_number_is_forgotten_as_it_is_written() -> None:
     assert masked("+1234") == "+1***"
 
 
-@pytest.mark.parametrize("key", ["", '""', "a b", "\x7f", "\xe9", "k" * 256, 'a"b'])
-def test_an_idempotency_key_is_visible_ascii(key: str) -> None:
+@pytest.mark.parametrize("key", ["", '""', "\x00", "\x7f", "\xe9", "k" * 256])
+def test_an_idempotency_key_is_printable_ascii(key: str) -> None:
     with pytest.raises(ProblemError) as refusal:
         idempotency_key(request(idempotency_key=key))
     assert refusal.value.problem.errors[0].column == "Idempotency-Key"
