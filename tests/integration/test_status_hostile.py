@@ -9,16 +9,18 @@ from urllib.parse import urlsplit
 import pytest
 import pytest_asyncio
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
-from sqlalchemy import text
+from sqlalchemy import insert
 
 from schemas import topics
 from schemas.codec import encode
 from schemas.parts import PartStatus
 from schemas.rows import BadReason, bad_record_of
 from services.assembler.store.dialect import connect
+from services.assembler.store.tables import uploads
 from services.assembler.web.following import Follower
 from services.runtime.kafka import make_consumer, partitions_of, read_to_end, started, topic_name
 from tests.fixtures.hostile import some_hostile_records
+from tests.fixtures.ids import upload_id
 from tests.integration.status_world import World, running_world, wait_until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -175,24 +177,28 @@ async def test_hostile_records_harm_nobody_who_listens(world: World) -> None:
         assert (await world.client.get(path)).status_code == 200, path
 
 
-async def test_what_an_earlier_version_stored_does_not_hide_the_rest(world: World) -> None:
-    upload_id = await world.open()
-    old = await world.open()
-    await world.upload(old)
-    engine = connect(world.settings.database_url)
-    with engine.begin() as connection:
-        connection.execute(
-            text("UPDATE uploads SET options = :o, detected = '{}' WHERE id = :id"),
-            {"o": '{"phone_columns":[100000000000000000000]}', "id": upload_id},
-        )
-        connection.execute(text("UPDATE uploads SET id = 'an_old_id' WHERE id = :id"), {"id": old})
-    engine.dispose()
-    listed = await world.client.get("/v1/uploads?limit=200")
-    assert listed.status_code == 200
-    assert upload_id in [one["id"] for one in listed.json()["items"]]
-    assert (await world.client.get(f"/v1/uploads/{upload_id}/result.csv")).status_code == 200
-    assert (await world.client.get("/v1/uploads/an_old_id")).status_code == 404
-    assert (await world.client.post("/v1/uploads/clear", json={"states": ["in_progress"]})).status_code == 202
+async def test_what_an_earlier_version_stored_does_not_hide_the_rest(broker: str, tmp_path: Path) -> None:
+    async with running_world(broker, tmp_path, with_join=False) as world:
+        known, odd = upload_id("known"), upload_id("odd")
+        stored = [
+            {"id": known, "options": '{"phone_columns":[100000000000000000000]}', "detected": "{}"},
+            {"id": odd, "parent_id": "an_old_id"},
+            {"id": "an_old_id"},
+        ]
+        engine = connect(world.settings.database_url)
+        with engine.begin() as connection:
+            for one in stored:
+                opened = {"created_at": datetime.now(UTC), "owner": "local", "state": "in_progress"}
+                connection.execute(insert(uploads).values(opened | one))
+        engine.dispose()
+        listed = await world.client.get("/v1/uploads")
+        assert [one["id"] for one in listed.json()["items"]] == [known]
+        assert (await world.client.get(f"/v1/uploads/{known}")).json()["options"]["phone_columns"] == []
+        assert (await world.client.get(f"/v1/uploads/{known}/result.csv")).status_code == 200
+        for gone in (odd, "an_old_id"):
+            assert (await world.client.get(f"/v1/uploads/{gone}")).status_code == 404
+        cleared = await world.client.post("/v1/uploads/clear", json={"states": ["in_progress"]})
+        assert (cleared.status_code, cleared.json()["uploads"]) == (202, 2)
 
 
 async def put_aside(world: World, offset: int, *, partition: int = 0, reason: BadReason = "failed") -> None:
@@ -255,8 +261,12 @@ async def test_a_record_put_aside_is_listed_and_published_again_where_it_was(wor
         return not await listed(world, where)
 
     await wait_until(is_off_the_list, what="the record to be off the list")
-    audit = (await world.client.get("/v1/audit")).json()["items"]
-    assert [one["detail"] for one in audit if one["action"] == "retry_bad_records"] == [{"records": 2}]
+
+    async def is_audited() -> bool:
+        audit = (await world.client.get("/v1/audit")).json()["items"]
+        return [one["detail"] for one in audit if one["action"] == "retry_bad_records"] == [{"records": 2}]
+
+    await wait_until(is_audited, what="the deed to be on the list")
 
 
 async def test_the_operators_page_shows_bad_records_and_tries_them_again(world: World) -> None:
