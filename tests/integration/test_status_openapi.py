@@ -65,9 +65,10 @@ def aimed(case: "schemathesis.Case[Any]", upload_id: str) -> None:
     given = str(case.path_parameters.get("upload_id", "")) if case.path_parameters else ""
     if case.method != "DELETE" and len(given) == len(upload_id) and given[0] in "02468ace":
         case.path_parameters["upload_id"] = upload_id
-    if isinstance(case.body, dict) and isinstance(case.body.get("file"), str):
+    file = case.body.get("file") if isinstance(case.body, dict) else None
+    if isinstance(case.body, dict) and isinstance(file, str):
         # What is full of control characters is no text, and refused as such; a schema cannot say that.
-        case.body["file"] = case.body["file"].translate(_NO_CONTROLS)
+        case.body["file"] = file.translate(_NO_CONTROLS)
     key = case.headers.get("Idempotency-Key") if case.headers else None
     if isinstance(key, str) and re.fullmatch(IDEMPOTENCY_KEY_PATTERN, key) and len(key) < 200:
         case.headers["Idempotency-Key"] = f"{key}{uuid4().hex}"
