@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import faust
-from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 
 from schemas import topics
@@ -23,9 +22,10 @@ from services.lookup.look_up import LookUp
 from services.lookup.outputs import Outputs
 from services.lookup.phones import Phones
 from services.lookup.progress import PATIENCE_SECONDS, Progress
+from services.lookup.publishing import Publisher, publishing
 from services.lookup.remember import Remember
 from services.lookup.table_folder import folder_of, locked_folder, wipe_data_of_other_cluster
-from services.runtime.kafka import make_producer, started, topic_name
+from services.runtime.kafka import topic_name
 from services.runtime.parts import SignOfLife
 from services.runtime.process import EXIT_CRASHED
 
@@ -43,8 +43,8 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
     with locked_folder(folder_of(settings)) as folder:
         if wipe_data_of_other_cluster(folder, await _cluster_id(settings)):
             log.warning("%s held the table of another Kafka cluster; removed it", folder)
-        async with started(make_producer(settings, linger_ms=20)) as producer:
-            await Worker(settings, producer, folder=folder).run(stop)
+        async with publishing(settings) as publisher:
+            await Worker(settings, publisher, folder=folder).run(stop)
 
 
 class Worker:
@@ -53,17 +53,17 @@ class Worker:
     def __init__(
         self,
         settings: Settings,
-        producer: AIOKafkaProducer,
+        publisher: Publisher,
         *,
         folder: Path,
         patience_seconds: float = PATIENCE_SECONDS,
     ) -> None:
         self._settings = settings
-        self._producer = producer
+        self._publisher = publisher
         self._app = app = build_app(settings, folder=folder)
         self._progress = progress = Progress(app, settings, patience_seconds=patience_seconds)
-        phones = Phones(app, producer, settings)
-        outputs = Outputs(producer, settings)
+        phones = Phones(app, publisher, settings)
+        outputs = Outputs(publisher, settings)
         rows = topic_name(topics.UPLOAD_ROWS, settings)
         remember = Remember(phones, outputs, progress)
         look_up = LookUp(phones, outputs, progress)
@@ -74,7 +74,7 @@ class Worker:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Starts the app and watches it until `stop` is set; then stops it, or leaves it after `STOP_SECONDS`."""
-        async with SignOfLife(self._producer, self._settings, role="worker", health=self._progress.health):
+        async with SignOfLife(self._publisher, self._settings, role="worker", health=self._progress.health):
             tasks = [
                 asyncio.create_task(exit_on_error(self._app.start())),
                 asyncio.create_task(exit_on_error(self._progress.watch())),
