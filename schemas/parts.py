@@ -1,6 +1,6 @@
 """The message by which every process tells that it lives, and how often it had to be started again."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Annotated, Final, Literal
 
 from pydantic import Field
@@ -38,3 +38,9 @@ class PartStatus(Message):
     @property
     def key(self) -> str:
         return f"{self.role}-{self.instance}"
+
+
+def keeps_restarting(part: PartStatus, now: datetime) -> bool:
+    """Whether the part was started again so often of late that it does not do its work."""
+    lately = [start for start in part.starts if now - start <= RESTARTS_LOOKED_AT]
+    return len(lately) > MOST_RESTARTS + 1

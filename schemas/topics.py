@@ -145,14 +145,14 @@ UPLOAD_PROGRESS = Topic(
     "upload-progress", "upload id", Compacted(), ("join",), ("status", "feeder", "http"), (uploads.UploadProgress,)
 )
 UPLOAD_COMPLETIONS = Topic(
-    "upload-completions", "upload id", KeptDays(), ("join",), ("status", "other systems"), (Upload,)
+    "upload-completions", "upload id", KeptDays(), ("join",), ("status", "join", "other systems"), (Upload,)
 )
 PART_STATUS = Topic(
     "part-status",
     "role-instance",
     Compacted(),
     ("every role",),
-    ("status",),
+    ("status", "http", "feeder", "worker", "gate", "join"),
     (parts.PartStatus,),
     partitions=1,
 )

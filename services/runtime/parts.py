@@ -1,4 +1,4 @@
-"""Tells every five seconds on `part-status` that this process lives and what it is doing."""
+"""Tells every five seconds on `part-status` that this process lives and what it does, and at its end why it ends."""
 
 import asyncio
 import logging
@@ -7,17 +7,21 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from types import TracebackType
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from schemas import topics
-from schemas.codec import encode
+from schemas.codec import UndecodableRecord, decode, encode
 from schemas.parts import PartState, PartStatus, Role
 from schemas.settings import Settings
-from services.runtime.kafka import topic_name
+from services.runtime.kafka import make_consumer, partitions_of, read_to_end, started, topic_name
+from services.runtime.restarts import Past, end_by, past_of
 
 INTERVAL_SECONDS = 5.0
+LAST_WORD_SECONDS = 2.0
+_LONGEST_ERROR = 500
 log = logging.getLogger(__name__)
 
 
@@ -41,26 +45,60 @@ class SignOfLife:
         self._role = role
         self._health = health
         self._started_at = datetime.now(UTC)
+        self._past = Past((self._started_at,))
         self._task: asyncio.Task[None] | None = None
         self._last_published: Health | None = None
 
     async def __aenter__(self) -> "SignOfLife":
+        try:
+            self._past = past_of(await self._last_heard(), now=self._started_at)
+        except (KafkaError, LookupError) as error:
+            log.warning("nothing is known of the process before this one: %s", type(error).__name__)
+        if self._past.last_end is not None:
+            log.warning("the process before this one %s", self._past.last_end)
         self._task = asyncio.create_task(self._publish_for_ever())
         return self
 
-    async def __aexit__(self, *_: object) -> None:
+    async def __aexit__(
+        self, _kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
         if self._task is not None:
             self._task.cancel()
             with suppress(asyncio.CancelledError):
                 await self._task
-        with suppress(KafkaError):
-            await self._publish(Health(state="stopping", active=False, error=self._health().error))
+        if error is None or isinstance(error, asyncio.CancelledError):
+            await self._last_word(self._health().error)
+        else:
+            await self.ending_by(error)
+
+    async def ending_by(self, error: BaseException) -> None:
+        """Says that this error ends the process: for whoever ends it without leaving the block."""
+        await self._last_word(end_by(error))
+
+    async def _last_word(self, error: str | None) -> None:
+        with suppress(KafkaError, TimeoutError):
+            async with asyncio.timeout(LAST_WORD_SECONDS):
+                await self._publish(Health(state="stopping", active=False, error=error))
+
+    async def _last_heard(self) -> PartStatus | None:
+        """The last sign of life of this role and instance."""
+        wanted = f"{self._role}-{self._settings.instance}".encode()
+        found: PartStatus | None = None
+        async with started(make_consumer(self._settings)) as consumer:
+            partitions = await partitions_of(consumer, topic_name(topics.PART_STATUS, self._settings))
+            consumer.assign(partitions)
+            async for record in read_to_end(consumer, partitions):
+                if record.key == wanted:
+                    with suppress(UndecodableRecord):
+                        found = decode(PartStatus, record.value, timestamp_ms=record.timestamp)
+        return found
 
     async def _publish_for_ever(self) -> None:
         while True:
             try:
                 await self._publish(self._health())
-            except KafkaError as error:
+            except Exception as error:
+                # Whatever is wrong with one sign of life, the next may be right; without any the part counts as down.
                 log.warning("could not publish the sign of life: %s", type(error).__name__)
             await self._wait_for_news()
 
@@ -79,7 +117,9 @@ class SignOfLife:
             active=health.active,
             started_at=self._started_at,
             seen_at=datetime.now(UTC),
-            error=health.error,
+            error=None if health.error is None else health.error.replace("\x00", "")[:_LONGEST_ERROR],
+            starts=self._past.starts,
+            last_end=self._past.last_end,
         )
         self._last_published = health
         topic = topic_name(topics.PART_STATUS, self._settings)

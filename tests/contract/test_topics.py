@@ -41,6 +41,11 @@ READ_BEYOND = {
     ("upload-events", "http"): "a repeated Idempotency-Key gets the first answer from every replica",
     ("lookup-status", "gate"): "a new gate counts on from what the one before it had counted",
     ("upload-progress", "http"): "an owner's unfinished uploads are limited",
+    ("upload-completions", "join"): "a new database learns which events are out already",
+    **{
+        ("part-status", role): "each tells how the one before it ended"
+        for role in ["http", "feeder", "worker", "gate", "join"]
+    },
 }
 """Readers that the table leaves out, with what for."""
 ONLY_OFFSETS = {

@@ -7,8 +7,8 @@ from pydantic import Field, JsonValue
 from starlette.responses import Response
 
 from schemas.base import Message
-from schemas.values import Moment
 from schemas.interface import Page
+from schemas.values import Moment
 from services.assembler.store import reads
 from services.assembler.store.values import to_micros
 from services.assembler.web.backend import Backend

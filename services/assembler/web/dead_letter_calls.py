@@ -9,10 +9,10 @@ from pydantic import BeforeValidator, Field
 from starlette.responses import Response
 
 from schemas.base import Message
-from schemas.values import Moment
 from schemas.interface import Page
 from schemas.lookups import AttemptError
 from schemas.upload_events import DismissFailed, Failures, UploadEvent
+from schemas.values import Moment
 from services.assembler import commands
 from services.assembler.commands import Refused
 from services.assembler.store import dead_letters, reads

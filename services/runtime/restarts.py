@@ -1,0 +1,46 @@
+"""Decides what a part that starts knows of the one before it: when it was started of late, and why it ended. Pure."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+from schemas.parts import MOST_STARTS, RESTARTS_LOOKED_AT, PartStatus
+
+KILLED = "ended without a word: killed, out of memory, or cut off from Kafka"
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """The starts of the last five minutes, this one last, and why the process before this one ended by an error."""
+
+    starts: tuple[datetime, ...]
+    last_end: str | None = None
+
+
+def past_of(previous: PartStatus | None, *, now: datetime) -> Past:
+    """What a process that starts `now` says of its past. `previous`: the last that was heard of the same instance."""
+    if previous is None:
+        return Past((now,))
+    recent = [start for start in previous.starts or (previous.started_at,) if now - start <= RESTARTS_LOOKED_AT]
+    starts = (*recent, now)[-MOST_STARTS:]
+    if previous.state != "stopping":
+        return Past(starts, KILLED)
+    return Past(starts, previous.error if previous.error and previous.error.startswith(ENDED_BY) else None)
+
+
+ENDED_BY = "ended by "
+
+
+def end_by(error: BaseException) -> str:
+    """The last word of a process that an error ends: the error's type. Its text may hold personal data."""
+    kinds = dict.fromkeys(type(each).__name__ for each in _leaves(error))
+    return ENDED_BY + ", ".join(kinds)
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    """The errors in a group, or the error itself."""
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from _leaves(inner)
+    else:
+        yield error
