@@ -11,13 +11,15 @@ from typing import Any, Final, cast
 import faust
 from aiokafka import ConsumerRecord
 
-from services.lookup.runs import RunConsumer
+from services.lookup.runs import Run, RunConsumer
 
 Batch = list[ConsumerRecord]
 """Records, in log order within each partition."""
 
 BATCH_RECORDS: Final = 1_000
 BUFFERED_RECORDS: Final = 4_000
+BUFFERED_BYTES: Final = 16 * 1024 * 1024
+"""Kafka bounds records by what is left of them after compression: 4,000 of them can be gigabytes."""
 WITHIN_SECONDS: Final = 0.02
 POLL_SECONDS: Final = 0.05
 
@@ -25,9 +27,9 @@ POLL_SECONDS: Final = 0.05
 class Inbox:
     """A bounded buffer between an agent's stream of runs and its work.
 
-    While it holds `BUFFERED_RECORDS` or more, its topic is not fetched. When partitions are taken away, or when told
-    to stop, what has not begun is given back: it is read again from the last commit. What comes of the new partitions
-    before the rebalance is over is kept until then, since nobody would read it again.
+    While it holds `BUFFERED_RECORDS` or `BUFFERED_BYTES`, or more, its topic is not fetched. When partitions are taken
+    away, or when told to stop, what has not begun is given back: it is read again from the last commit. What comes of
+    the new partitions before the rebalance is over is kept until then, since nobody would read it again.
     """
 
     def __init__(
@@ -44,7 +46,7 @@ class Inbox:
         self._work = work
         self._may_begin = may_begin
         self._runs: list[Any] = []
-        self._size = 0
+        self._size = self._bytes = 0
         self._arrived = asyncio.Event()
         self._stopping = False
 
@@ -56,6 +58,7 @@ class Inbox:
             async for event in stream.events():
                 self._runs.append(event)
                 self._size += len(event.value)
+                self._bytes += bytes_in(event.value)
                 self._arrived.set()
                 self._note_fullness()
                 if self._consumer.moving:
@@ -89,6 +92,7 @@ class Inbox:
             count += 1
         runs, self._runs = self._runs[:count], self._runs[count:]
         self._size -= taken
+        self._bytes -= sum(bytes_in(run.value) for run in runs)
         if not self._runs:
             self._arrived.clear()
         self._note_fullness()
@@ -98,12 +102,12 @@ class Inbox:
         # Faust ends a rebalance, and stops, only when each tracked message is acknowledged or forgotten.
         for run in self._runs:
             self._consumer.unacked.discard(run.message)
-        self._runs, self._size = [], 0
+        self._runs, self._size, self._bytes = [], 0, 0
         self._arrived.clear()
         self._note_fullness()
 
     def _note_fullness(self) -> None:
-        if self._size >= BUFFERED_RECORDS:
+        if self._size >= BUFFERED_RECORDS or self._bytes >= BUFFERED_BYTES:
             self._consumer.full_topics.add(self._topic)
         else:
             self._consumer.full_topics.discard(self._topic)
@@ -111,3 +115,8 @@ class Inbox:
     @property
     def _consumer(self) -> RunConsumer:
         return cast(RunConsumer, self._app.consumer)
+
+
+def bytes_in(run: Run) -> int:
+    """The size of a run's values."""
+    return sum(len(record.value or b"") for record in run)

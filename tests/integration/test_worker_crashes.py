@@ -7,6 +7,7 @@ from pathlib import Path
 from schemas.topics import LOOKUP_PHONES_CHANGELOG, LOOKUP_REQUESTS
 from services.runtime.process import EXIT_CRASHED
 from tests.integration.worker_process import (
+    ANOTHER,
     PARTITIONS,
     UPLOAD,
     Cluster,
@@ -92,10 +93,10 @@ async def test_a_second_worker_shares_the_work_and_takes_over_after_a_kill(
     await cluster.add_rows(a_row(n, of) for n, of in enumerate(known + unknown, 1))
     await all_read(cluster)
     first.kill()
-    await cluster.add_rows(a_row(n, of, upload_id="another") for n, of in enumerate(known + unknown, 1))
+    await cluster.add_rows(a_row(n, of, upload_id=ANOTHER) for n, of in enumerate(known + unknown, 1))
     await all_read(cluster)
     asked = {(request.phone, request.upload_id) for request in await cluster.requests()}
-    assert asked == {(of, upload) for of in unknown for upload in (UPLOAD, "another")}
+    assert asked == {(of, upload) for of in unknown for upload in (UPLOAD, ANOTHER)}
 
 
 async def test_rows_that_come_while_partitions_are_taken_over_are_read(

@@ -31,10 +31,13 @@ from services.runtime.kafka import (
     started,
     topic_name,
 )
+from tests.fixtures.ids import upload_id
 
 CHECKOUT = Path(__file__).parents[2]
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 UPLOAD = "01900000-0000-7000-8000-000000000001"
+ANOTHER = upload_id("another")
+A_THIRD = upload_id("a third")
 WAIT_SECONDS = 60.0
 PARTITIONS = 4
 
@@ -68,7 +71,7 @@ def a_result(of: str, *, outcome: Outcome = "ok", looked_up_at: datetime = NOW) 
         looked_up_at=looked_up_at,
         attempts=1,
         error=AttemptError(error_class="wait", code="timeout", detail="no reply", at=NOW) if failed else None,
-        answers=(Answered(upload_id="another-upload", round=0),),
+        answers=(Answered(upload_id=A_THIRD, round=0),),
     )
 
 
