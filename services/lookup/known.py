@@ -12,7 +12,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from schemas.base import Message
 from schemas.codec import UndecodableRecord, decode
 from schemas.lookups import LookupResult, Outcome
-from schemas.values import EARLIEST, AnyMoment, Phone, Round, UploadId, Version
+from schemas.values import EARLIEST, BoundedTime, Phone, Round, UploadId, Version
 
 MOST_FAILURES: Final = 20
 _FAILED_KEY: Final = "|failed"
@@ -38,7 +38,7 @@ class KnownPhone(Message):
     takes the phone for unknown. `failures` has the newest last; a value without them is older.
     """
 
-    looked_up_at: AnyMoment
+    looked_up_at: BoundedTime
     outcome: Outcome
     failures: Annotated[tuple[Failure, ...], Field(max_length=MOST_FAILURES)] = ()
 
@@ -89,8 +89,10 @@ def with_news(known: KnownPhone | None, news: News) -> KnownPhone | None:
     if known is None:
         return news
     data = max((known, news), key=lambda each: (each.has_data, each.looked_up_at, each.outcome))
-    failures = _newest((*known.failures, *news.failures))
-    return KnownPhone(looked_up_at=data.looked_up_at, outcome=data.outcome, failures=failures)
+    failures = (*known.failures, *news.failures)
+    if failures == data.failures:
+        return data
+    return KnownPhone(looked_up_at=data.looked_up_at, outcome=data.outcome, failures=_newest(failures))
 
 
 def _newest(failures: Iterable[Failure]) -> tuple[Failure, ...]:

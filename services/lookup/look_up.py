@@ -53,9 +53,9 @@ class LookUp:
         requests: list[LookupRequest] = []
         strays: list[PlacedRow] = []
         for partition, here in lying.items():
-            known = self._phones.known(partition, {placed.row.phone for placed in here})
-            unknown = {placed.row.phone for placed in here} - known.keys()
-            misplaced = misplaced_phones(unknown, partition=partition, partitions=partitions)
+            phones = {placed.row.phone for placed in here}
+            known = self._phones.known(partition, phones)
+            misplaced = misplaced_phones(phones - known.keys(), partition=partition, partitions=partitions)
             strays += [placed for placed in here if placed.row.phone in misplaced]
             rest = (placed.row for placed in here if placed.row.phone not in misplaced)
             requests += requests_for(rest, known=known, sent=self._sent)

@@ -225,6 +225,7 @@ async def test_a_batch_tried_again_by_halves_asks_for_each_phone_once(
 
     monkeypatch.setattr(parts.look_up._sent, "add", fails_once)
     await parts.look_up.work(rows_of(*phones))
+    assert next(failures, None) is None
     assert sorted(request.phone for request in parts.taken.requests()) == sorted(phones)
     assert parts.taken.bad() == []
 
