@@ -153,6 +153,8 @@ async def test_a_worker_that_gets_nothing_done_ends_itself_and_its_rows_are_not_
 
     await wait_until(has_ended, what="the watchdog to end the worker")
     assert "began 1 rows" in stuck.log.read_text()
+    last_word = (await cluster.workers())["1"]
+    assert (last_word.state, last_word.error) == ("stopping", "ended by Stuck")
     start_worker("2")
     await all_read(cluster)
     assert [request.phone for request in await cluster.requests()] == [phone(1)]

@@ -10,7 +10,8 @@ from schemas.codec import decode, encode
 from schemas.rows import KEPT_BYTES, BadRecord, UploadRow
 from schemas.topics import BAD_RECORDS, LOOKUP_REQUESTS, LOOKUP_RESULTS, UPLOAD_ROWS, Topic
 from services.runtime.kafka import started, topic_name
-from tests.integration.failing_worker import FAILING_RESULT, FAILING_ROW
+from services.runtime.process import EXIT_CRASHED
+from tests.integration.failing_worker import FAILING_RESULT, FAILING_ROW, FULL_DISK
 from tests.integration.worker_process import (
     PARTITIONS,
     UPLOAD,
@@ -21,6 +22,7 @@ from tests.integration.worker_process import (
     a_row,
     all_read,
     phone,
+    wait_until,
 )
 
 MIB = 1024 * 1024
@@ -146,7 +148,7 @@ async def test_a_record_that_the_work_fails_on_is_put_aside_by_either_agent(
     cluster: Cluster, start_worker: StartWorker
 ) -> None:
     phones = [phone(number) for number in range(30)]
-    await cluster.add_results(a_result(of) for of in phones[15:20])
+    await cluster.add_results(a_result(of) for of in phones[15:19])
     await cluster.add_rows(a_row(number, of) for number, of in enumerate(phones, 1))
     worker = start_worker("1", "tests.integration.failing_worker")
     await all_read(cluster)
@@ -157,9 +159,28 @@ async def test_a_record_that_the_work_fails_on_is_put_aside_by_either_agent(
         (LOOKUP_RESULTS.name, "failed", "KeyError"),
     }
     asked = sorted(request.phone for request in await cluster.requests())
-    assert asked == sorted({*phones[:15], *phones[20:], FAILING_RESULT} - {FAILING_ROW})
+    assert asked == sorted({*phones[:15], *phones[19:], FAILING_RESULT} - {FAILING_ROW})
     assert FAILING_ROW not in worker.log.read_text()
     assert FAILING_RESULT not in worker.log.read_text()
+
+
+async def test_a_table_that_fails_ends_the_worker_with_a_last_word_and_nothing_is_put_aside(
+    cluster: Cluster, start_worker: StartWorker
+) -> None:
+    await cluster.add_results([a_result(FULL_DISK)])
+    failing = start_worker("1", "tests.integration.failing_worker")
+
+    async def has_ended() -> bool:
+        return failing.process is not None and failing.process.poll() == EXIT_CRASHED
+
+    await wait_until(has_ended, what="the worker to end")
+    last_word = (await cluster.workers())["1"]
+    assert (last_word.state, last_word.error) == ("stopping", "ended by TableError")
+    start_worker("1")
+    await cluster.add_rows([a_row(1, FULL_DISK)])
+    await all_read(cluster)
+    assert await bad_records(cluster) == []
+    assert await cluster.end(LOOKUP_REQUESTS) == 0
 
 
 async def test_no_row_is_taken_while_the_results_of_the_start_are_not_remembered(

@@ -17,6 +17,7 @@ from services.lookup import look_up
 from services.lookup.look_up import partition_of
 from services.lookup.phones import Heard, TableError
 from services.lookup.wanted import WantedRow
+from tests.fixtures.hostile import some_hostile_records
 from tests.unit.lookup.requests import phone
 from tests.unit.lookup.worker_parts import (
     PARTITIONS,
@@ -25,6 +26,7 @@ from tests.unit.lookup.worker_parts import (
     a_result,
     a_row,
     at,
+    ms,
     record,
     result_record,
     row_record,
@@ -284,3 +286,23 @@ async def test_a_swept_row_is_asked_for_when_its_failure_is_older_than_the_sweep
     for seconds in (5, 60):
         await parts.look_up.work([row_record(a_row(of, again=True), partition=home(of), published_at=at(seconds))])
         assert len(parts.taken.requests()) == (seconds > 10)
+
+
+TIME_OF_EXAMPLES = datetime(2026, 3, 1, 9, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_no_hostile_record_ends_a_batch_and_what_cannot_be_read_is_put_aside_once(
+    parts: WorkerParts, seed: int
+) -> None:
+    for topic, work in ((topics.UPLOAD_ROWS, parts.look_up.work), (topics.LOOKUP_RESULTS, parts.remember.work)):
+        hostile = some_hostile_records(topic, 600, seed=seed)
+        batch = [
+            record(topic, each.value, key=each.key, offset=n, timestamp_ms=ms(TIME_OF_EXAMPLES))
+            for n, each in enumerate(hostile)
+        ]
+        await work(batch)
+        bad = [b for b in parts.taken.bad() if b.topic == topic.name]
+        assert {b.reason for b in bad} == {"undecodable"}
+        assert len({b.offset for b in bad}) == len(bad) < len(batch)
+        assert parts.progress._processed[topic.name, 0] == len(batch)
