@@ -53,6 +53,38 @@ async def test_a_lost_folder_is_rebuilt_from_the_changelog(
     assert [request.phone for request in await cluster.requests()] == [phone(3_000)]
 
 
+async def test_a_group_that_lost_its_offsets_asks_for_no_phone_that_failed_or_is_known(
+    cluster: Cluster, start_worker: StartWorker, tmp_path: Path
+) -> None:
+    """Also with its folder lost, and for the rows of a retry: the gate remembers what failed for an hour only."""
+    known, failed, retried = phone(1), phone(2), phone(3)
+    await cluster.add_rows(a_row(number, of) for number, of in enumerate((known, failed, retried), 1))
+    await cluster.add_rows([a_row(3, retried, again=True, round_=1)])
+    worker = start_worker()
+    await all_read(cluster)
+    await cluster.add_results(
+        [
+            a_result(known),
+            a_result(failed, outcome="failed", names=(UPLOAD, 0)),
+            a_result(retried, outcome="failed", names=(UPLOAD, 1)),
+        ]
+    )
+    await all_read(cluster)
+    assert sorted((r.phone, r.round) for r in await cluster.requests()) == [
+        (known, 0),
+        (failed, 0),
+        (retried, 0),
+        (retried, 1),
+    ]
+    assert worker.stop() == 0
+    shutil.rmtree(tmp_path / "worker-1")
+    await cluster.lose_offsets()
+    assert not await cluster.is_all_read()
+    worker.start()
+    await all_read(cluster)
+    assert len(await cluster.requests()) == 4
+
+
 async def test_a_table_ahead_of_its_changelog_is_removed_and_the_worker_works_again(
     cluster: Cluster, start_worker: StartWorker
 ) -> None:
