@@ -11,6 +11,7 @@ from schemas.rows import BadReason
 from services.lookup.inbox import Batch
 from services.lookup.outputs import Outputs, PutAside
 from services.lookup.phones import TableError
+from services.lookup.progress import Progress
 from services.lookup.publishing import REFUSED_FOR_SIZE
 from services.runtime.halves import Culprit, find_by_halves
 
@@ -23,10 +24,12 @@ async def work_through(
     read: Callable[[ConsumerRecord], R],
     attempt: Callable[[Sequence[R]], Awaitable[None]],
     outputs: Outputs,
+    progress: Progress,
 ) -> None:
     """1. Read each record. 2. Work on what was read, in order. 3. Put aside what could not be read or worked on.
 
-    `attempt` does some neighbouring records and may be repeated: it is tried by halves when it fails.
+    `attempt` does some neighbouring records and may be repeated: it is tried by halves when it fails. `progress` is
+    told of each attempt.
 
     Raises:
         KafkaError, TableError, OSError: it is not a record's fault; the process must end and begin again at its last
@@ -42,8 +45,15 @@ async def work_through(
             aside.append(PutAside(record, "undecodable", str(error)))
         else:
             readable.append(record)
-    culprits = await find_by_halves(items, attempt, is_environment=is_environment) if items else []
-    aside += [_culprit(readable[culprit.index], culprit) for culprit in culprits]
+
+    async def attempt_and_tell(some: Sequence[R]) -> None:
+        # A batch full of culprits takes two attempts for each: long, but not stuck.
+        progress.attempted()
+        await attempt(some)
+
+    if items:
+        culprits = await find_by_halves(items, attempt_and_tell, is_environment=is_environment)
+        aside += [_culprit(readable[culprit.index], culprit) for culprit in culprits]
     await outputs.put_aside(aside)
 
 

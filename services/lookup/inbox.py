@@ -5,12 +5,13 @@ back, and while it waits for its reader the one fetch loop of the app stands sti
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, cast
 
 import faust
 from aiokafka import ConsumerRecord
 
+from services.lookup.reading import Partition
 from services.lookup.runs import Run, RunConsumer
 
 Batch = list[ConsumerRecord]
@@ -38,12 +39,17 @@ class Inbox:
         topic: str,
         *,
         work: Callable[[Batch], Awaitable[None]],
+        done: Callable[[Mapping[Partition, int]], None],
         may_begin: Callable[[], bool] = lambda: True,
     ) -> None:
-        """`work` does one batch and returns when all of it is safe; no batch is taken unless `may_begin()`."""
+        """`work` does one batch and returns when all of it is safe; no batch is taken unless `may_begin()`.
+
+        `done` is told the next offset of each partition when a batch is safe. A batch may be of no record at all.
+        """
         self._app = app
         self._topic = topic
         self._work = work
+        self._done = done
         self._may_begin = may_begin
         self._runs: list[Any] = []
         self._size = self._bytes = 0
@@ -81,6 +87,7 @@ class Inbox:
             else:
                 runs = self._take()
                 await self._work([record for run in runs for record in run.value])
+                self._done({(run.message.topic, run.message.partition): run.message.offset + 1 for run in runs})
                 for run in runs:
                     await stream.ack(run)
 

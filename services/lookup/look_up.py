@@ -41,9 +41,8 @@ class LookUp:
         self._misplaced = 0
 
     async def work(self, batch: Batch) -> None:
-        """1. Decode the rows. 2. Read the table. 3. Send what is needed, await the acks. 4. Note the progress."""
-        await work_through(batch, read=_read, attempt=self._look_up, outputs=self._outputs)
-        self._progress.processed(batch)
+        """1. Decode the rows. 2. Read the table. 3. Send what is needed, await the acks."""
+        await work_through(batch, read=_read, attempt=self._look_up, outputs=self._outputs, progress=self._progress)
 
     async def _look_up(self, rows: Sequence[PlacedRow]) -> None:
         partitions = await self._outputs.row_partitions()

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from contextlib import AsyncExitStack
 from time import monotonic
 from typing import Any, Final
@@ -16,7 +16,6 @@ from faust.exceptions import ConsistencyError
 from schemas import topics
 from schemas.settings import Settings
 from services.lookup.faust_app import NAME
-from services.lookup.inbox import Batch
 from services.lookup.reading import Partition, Reading, Watchdog
 from services.lookup.table_folder import wipe
 from services.runtime.kafka import group_name, make_consumer, started, topic_name
@@ -50,15 +49,20 @@ class Progress:
         self._reading: Reading | None = None
         self._processed: dict[Partition, int] = {}
         self._ends: dict[TopicPartition, int] = {}
+        self._attempts = 0
         self._watchdog = Watchdog(patience_seconds)
         self._stuck = False
 
-    def processed(self, batch: Batch) -> None:
-        """Notes that a batch, in log order within each partition, is safely done."""
-        for partition, offset in {(r.topic, r.partition): r.offset for r in batch}.items():
-            self._processed[partition] = offset + 1
-            if self._reading is not None:
-                self._reading.advance(partition, offset + 1)
+    def attempted(self) -> None:
+        """Notes that work on some records begins. There is an end to the attempts on one batch."""
+        self._attempts += 1
+
+    def processed(self, next_offsets: Mapping[Partition, int]) -> None:
+        """Notes that everything before these offsets is safely done."""
+        self._processed |= next_offsets
+        if self._reading is not None:
+            for partition, offset in next_offsets.items():
+                self._reading.advance(partition, offset)
 
     def remembers_enough(self) -> bool:
         """Whether the table holds what `lookup-results` held at assignment, and is not far behind it now."""
@@ -149,4 +153,4 @@ class Progress:
     def _done(self) -> Hashable:
         processed = sum(self._reading.positions.values()) if self._reading else 0
         tables: Any = self._app.tables
-        return self._app.consumer_generation_id, processed, tables.recovery.active_remaining_total()
+        return self._app.consumer_generation_id, processed, self._attempts, tables.recovery.active_remaining_total()

@@ -21,9 +21,8 @@ class Remember:
         self._progress = progress
 
     async def work(self, batch: Batch) -> None:
-        """1. Decode the results. 2. Write table and changelog, await the acks. 3. Note the progress."""
-        await work_through(batch, read=_read, attempt=self._remember, outputs=self._outputs)
-        self._progress.processed(batch)
+        """1. Decode the results. 2. Write table and changelog, await the acks."""
+        await work_through(batch, read=_read, attempt=self._remember, outputs=self._outputs, progress=self._progress)
 
     async def _remember(self, heard: Sequence[Heard | None]) -> None:
         await self._phones.remember([each for each in heard if each is not None])

@@ -67,9 +67,10 @@ class Worker:
         self._sign: SignOfLife | None = None
         remember = Remember(phones, outputs, progress)
         look_up = LookUp(phones, outputs, progress)
-        self._results = Inbox(app, topic_name(topics.LOOKUP_RESULTS, settings), work=remember.work)
+        results = topic_name(topics.LOOKUP_RESULTS, settings)
+        self._results = Inbox(app, results, work=remember.work, done=progress.processed)
         rows = topic_name(topics.UPLOAD_ROWS, settings)
-        self._rows = Inbox(app, rows, work=look_up.work, may_begin=progress.remembers_enough)
+        self._rows = Inbox(app, rows, work=look_up.work, done=progress.processed, may_begin=progress.remembers_enough)
         self._add_agent("remember", topics.LOOKUP_RESULTS, self._results)
         self._add_agent("lookup", topics.UPLOAD_ROWS, self._rows)
 

@@ -1,7 +1,7 @@
 """The inbox of an agent: when a batch is taken, when it is acknowledged, and how much is held."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -11,9 +11,17 @@ import pytest
 
 from schemas import topics
 from services.lookup.inbox import BUFFERED_BYTES, Batch, Inbox
+from services.lookup.reading import Partition
 from tests.unit.lookup.worker_parts import record
 
 TOPIC = topics.UPLOAD_ROWS.name
+
+
+@dataclass(slots=True, eq=False)
+class Message:
+    offset: int
+    topic: str = TOPIC
+    partition: int = 0
 
 
 @dataclass(slots=True, eq=False)
@@ -21,7 +29,7 @@ class Event:
     """A run, as a stream of Faust's gives it."""
 
     value: tuple[Any, ...]
-    message: object = field(default_factory=object)
+    message: Message
 
 
 @dataclass(slots=True)
@@ -56,15 +64,24 @@ class Stream:
 
 
 def a_run(count: int = 1, *, value: bytes = b"{}") -> Event:
-    return Event(tuple(record(topics.UPLOAD_ROWS, value, offset=n) for n in range(count)))
+    run = tuple(record(topics.UPLOAD_ROWS, value, offset=n) for n in range(count))
+    return Event(run, Message(count - 1))
+
+
+def ignored(_: Mapping[Partition, int]) -> None:
+    """For tests that do not ask what was noted as done."""
 
 
 @asynccontextmanager
 async def reading(
-    work: Callable[[Batch], Awaitable[None]], *, app: App | None = None, may_begin: Callable[[], bool] = lambda: True
+    work: Callable[[Batch], Awaitable[None]],
+    *,
+    app: App | None = None,
+    done: Callable[[Mapping[Partition, int]], None] = ignored,
+    may_begin: Callable[[], bool] = lambda: True,
 ) -> AsyncIterator[Stream]:
     stream = Stream()
-    inbox = Inbox(cast(faust.App, app or App()), TOPIC, work=work, may_begin=may_begin)
+    inbox = Inbox(cast(faust.App, app or App()), TOPIC, work=work, done=done, may_begin=may_begin)
     task = asyncio.create_task(inbox.read(stream))
     try:
         yield stream
@@ -104,21 +121,41 @@ async def test_nothing_is_taken_before_it_may_begin() -> None:
 
 async def test_a_run_is_acknowledged_only_once_its_work_is_done() -> None:
     begun, may_end = asyncio.Event(), asyncio.Event()
+    done: dict[Partition, int] = {}
 
     async def work(_: Batch) -> None:
         begun.set()
         await may_end.wait()
 
-    async with reading(work) as stream:
-        run = a_run()
+    async with reading(work, done=done.update) as stream:
+        run = a_run(3)
         await stream.queue.put(run)
         await begun.wait()
         for _ in range(20):
             await asyncio.sleep(0)
         assert stream.acknowledged == []
+        assert done == {}
         assert not stream.enable_acks, "Faust itself must acknowledge nothing"
         may_end.set()
         await until(lambda: stream.acknowledged == [run])
+        assert done == {(TOPIC, 0): 3}
+
+
+async def test_a_run_without_records_is_done_and_acknowledged_behind_the_others() -> None:
+    """Offsets that hold no record: the partition is read to their end all the same."""
+    worked: list[int] = []
+    done: dict[Partition, int] = {}
+
+    async def work(batch: Batch) -> None:
+        worked.append(len(batch))
+
+    async with reading(work, done=done.update) as stream:
+        runs = [a_run(2), Event((), Message(5))]
+        for run in runs:
+            await stream.queue.put(run)
+        await until(lambda: stream.acknowledged == runs)
+        assert sum(worked) == 2
+        assert done == {(TOPIC, 0): 6}
 
 
 async def test_work_that_fails_ends_the_agent_and_acknowledges_nothing() -> None:
@@ -126,7 +163,7 @@ async def test_work_that_fails_ends_the_agent_and_acknowledges_nothing() -> None
         raise OSError
 
     stream = Stream()
-    inbox = Inbox(cast(faust.App, App()), TOPIC, work=work)
+    inbox = Inbox(cast(faust.App, App()), TOPIC, work=work, done=ignored)
     await stream.queue.put(a_run())
     with pytest.raises(ExceptionGroup):
         await asyncio.wait_for(inbox.read(stream), 10)
