@@ -8,9 +8,17 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from schemas.codec import decode, encode
 from schemas.rows import KEPT_BYTES, BadRecord, UploadRow
-from schemas.topics import BAD_RECORDS, LOOKUP_REQUESTS, LOOKUP_RESULTS, UPLOAD_ROWS, Topic
+from schemas.topics import (
+    BAD_RECORDS,
+    LOOKUP_PHONES_CHANGELOG,
+    LOOKUP_REQUESTS,
+    LOOKUP_RESULTS,
+    UPLOAD_ROWS,
+    Topic,
+)
 from services.runtime.kafka import started, topic_name
 from services.runtime.process import EXIT_CRASHED
+from tests.fixtures.hostile import some_hostile_records
 from tests.integration.failing_worker import FAILING_RESULT, FAILING_ROW, FULL_DISK
 from tests.integration.worker_process import (
     PARTITIONS,
@@ -111,6 +119,34 @@ async def test_thousands_of_hostile_records_in_a_row_are_put_aside_and_the_rest_
     assert len(bad) == len(hostile) * 200 + len(keys)
     assert {(b.reason, b.role, b.seen_by) for b in bad} == {("undecodable", "worker", "worker-1")}
     assert [request.phone for request in await cluster.requests()] == [phone(3)]
+
+
+async def test_hostile_records_on_the_tables_own_changelog_leave_phones_unknown_and_end_nothing(
+    cluster: Cluster, start_worker: StartWorker
+) -> None:
+    """Nobody else may write there; whoever does costs a call more at worst. The worker recovers, and follows it."""
+    phones = [phone(number) for number in range(1, 9)]
+    hostile = some_hostile_records(LOOKUP_PHONES_CHANGELOG, 300, seed=5)
+    pairs = [(each.key, each.value) for each in hostile if each.key and len(each.value or b"") < 500_000]
+    pairs += [(b"__faust\0offset__", b"no number"), (b"__faust\0offset__", None)]
+
+    async def pour() -> None:
+        for of in phones[:4]:
+            await cluster.put(LOOKUP_PHONES_CHANGELOG, await cluster.partition_of(of), b"\xff", of.encode())
+        for number, (key, value) in enumerate(pairs):
+            await cluster.put(LOOKUP_PHONES_CHANGELOG, number % PARTITIONS, value, key)  # type: ignore[arg-type]
+
+    await pour()
+    first = start_worker("1")
+    await cluster.add_results(a_result(of) for of in phones[4:])
+    await all_read(cluster)
+    second = start_worker("2")
+    await pour()
+    await cluster.add_rows(a_row(number, of) for number, of in enumerate(phones, 1))
+    await all_read(cluster)
+    assert is_alive(first)
+    assert is_alive(second)
+    assert {request.phone for request in await cluster.requests()} == {*phones[:4]}
 
 
 async def test_rows_that_a_broker_with_a_lower_limit_refuses_are_put_aside_and_others_are_put_right(

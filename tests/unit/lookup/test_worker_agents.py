@@ -211,6 +211,22 @@ async def test_an_outage_is_no_records_fault(
         await parts.look_up.work(rows_of(phone(1), phone(2)))
 
 
+async def test_a_batch_full_of_culprits_is_long_work_and_no_standstill(
+    parts: WorkerParts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The watchdog ends a worker whose progress does not change for a minute; each attempt changes it."""
+    seen = set()
+
+    async def fails(_: object) -> None:
+        seen.add(parts.progress._done())
+        raise ValueError
+
+    monkeypatch.setattr(parts.look_up, "_look_up", fails)
+    await parts.look_up.work(rows_of(*[phone(number) for number in range(16)]))
+    assert len(seen) == 31
+    assert len(parts.taken.bad()) == 16
+
+
 async def test_a_batch_tried_again_by_halves_asks_for_each_phone_once(
     parts: WorkerParts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
