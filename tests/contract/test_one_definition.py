@@ -3,6 +3,7 @@
 import ast
 import json
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -61,13 +62,20 @@ def join_reads(name: str) -> Reader:
 
 
 def gate_reads(topic: Topic) -> Reader:
-    """The gate, by the fold of the log."""
+    """The gate, by the fold of the log. The key is the one that the value's writer gives it."""
 
     def read(value: bytes | None) -> object:
-        Fold().apply(LogRecord(topic, "+14155550100", value, 0, TIMESTAMP_MS))
+        Fold().apply(LogRecord(topic, key_of(topic, value), value, 0, TIMESTAMP_MS))
         return None
 
     return read
+
+
+def key_of(topic: Topic, value: bytes | None) -> str:
+    if topic is topics.LOOKUP_REQUESTS:
+        with suppress(UndecodableRecord):
+            return decode(LookupRequest, value).key
+    return "+14155550100"
 
 
 def message_says(topic: Topic) -> Reader:
