@@ -240,9 +240,8 @@ def test_a_row_of_a_file_as_the_feeder_writes_it_is_taken_as_it_was(
     tmp_path_factory: pytest.TempPathFactory, number: int, line: int, cells: tuple[str, ...]
 ) -> None:
     folder = tmp_path_factory.mktemp("spool")
-    writer = PreparedWriter(folder)
-    writer.usable(row=number, line=line, cells=cells, phone="+123456789012345")
-    writer.close()
+    with PreparedWriter(folder) as writer:
+        writer.usable(row=number, line=line, cells=cells, phone="+123456789012345")
     (row,) = PreparedReader(folder).take(1)
     value = usable_value(row, HEAD)
     assert assert_all_or_none(topics.UPLOAD_ROWS, value, "a row of a file")
