@@ -84,27 +84,30 @@ class UploadRecord:
         """Rows by state as people see them: unfed ones, and waiting ones of a cancelled upload, are unprocessed."""
         waiting = 0 if self.cancelled_at else self.waiting
         return Counts(
-            rows=self.known_rows,
-            waiting=waiting,
-            answered=self.answered,
-            failed=self.failed,
-            rejected=self.rejected,
-            unprocessed=self.known_rows - waiting - self.answered - self.failed - self.rejected,
-            duplicates=self.duplicates,
-            # Sums of what results claim.
-            calls=min(self.calls, MAX_INT32),
-            retries=min(self.retries, MAX_INT32),
+            rows=_counted(self.known_rows),
+            waiting=_counted(waiting),
+            answered=_counted(self.answered),
+            failed=_counted(self.failed),
+            rejected=_counted(self.rejected),
+            unprocessed=_counted(self.known_rows - waiting - self.answered - self.failed - self.rejected),
+            duplicates=_counted(self.duplicates),
+            calls=_counted(self.calls),
+            retries=_counted(self.retries),
         )
 
     @property
     def duplicates(self) -> int:
         """Usable rows whose phone an earlier row has: by the check, or counted when all rows were there."""
         if self.plan_usable is not None and self.plan_distinct is not None:
-            return max(0, self.plan_usable - self.plan_distinct)
+            return self.plan_usable - self.plan_distinct
         if self.distinct_phones is not None:
-            # Phones erased since then leave fewer rows.
-            return max(0, self.waiting + self.answered + self.failed - self.distinct_phones)
+            return self.waiting + self.answered + self.failed - self.distinct_phones
         return 0
+
+
+def _counted(number: int) -> int:
+    """As a count can be shown: what others claim of an upload may be less than nothing, or more than there can be."""
+    return max(0, min(number, MAX_INT32))
 
 
 class StoredRow(NamedTuple):

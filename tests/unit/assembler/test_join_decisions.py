@@ -109,7 +109,7 @@ def test_a_list_that_was_cut_is_not_taken_as_whole(waiting: UploadRecord) -> Non
         assert uploads_held(status) is None
         assert zombie_uploads([waiting], [waiting], status) == []
     whole = cut.model_copy(update={"lanes_total": 1})
-    assert uploads_held(whole) == {OTHER}
+    assert uploads_held(whole) == frozenset({OTHER})
 
 
 @pytest.mark.parametrize("lane", [(U, 1, 0, 0), (U, 0, 1, 0), (U, 0, 0, 1)])

@@ -16,6 +16,7 @@ from sqlalchemy import Connection, update
 from schemas.settings import Settings
 from schemas.upload_events import CancelUpload, Failures, RetryFailed
 from services.assembler.joining import transaction
+from services.assembler.joining.closing import close_uploads
 from services.assembler.joining.sweeping import judge_waiting_rows
 from services.assembler.store.dialect import connect
 from services.assembler.store.tables import uploads
@@ -173,13 +174,12 @@ def test_what_an_upload_wants_does_not_change_under_a_transaction(two: Two, monk
     world.row(1, P, upload_id=U)
     world.result(P, "ok")
     judged, go_on = threading.Event(), threading.Event()
-    close = transaction.close_uploads
 
     def close_slowly(*arguments: object) -> bool:
         if threading.current_thread().name.startswith("second"):
             judged.set()
             assert go_on.wait(30)
-        return close(*arguments)  # type: ignore[arg-type]
+        return close_uploads(*arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(transaction, "close_uploads", close_slowly)
     cancelled_at = world.now - timedelta(seconds=10)
