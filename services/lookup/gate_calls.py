@@ -13,8 +13,7 @@ from services.lookup.gate_http import HttpCaller, Withdrawn
 from services.lookup.gate_pacer import Verdict
 from services.lookup.gate_records import Recorder
 from services.lookup.limiter import Limiter
-from services.lookup.providers.protocol import Wait
-from services.lookup.retries import LONGEST_RETRY_AFTER_SECONDS
+from services.lookup.providers.protocol import LONGEST_RETRY_AFTER_SECONDS, Wait
 
 LEAD_SECONDS = 0.25
 """How long before its permit a call is decided on: time to connect. Later commands still withdraw it at the socket."""

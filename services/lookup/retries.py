@@ -4,11 +4,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from schemas.lookups import AttemptError, LookupRetry, PaidCalls
+from services.lookup.providers.protocol import LONGEST_RETRY_AFTER_SECONDS
 
 FIRST_DELAY_SECONDS = 1.0
 LONGEST_DELAY_SECONDS = 60.0
-LONGEST_RETRY_AFTER_SECONDS = 3600.0
-"""A provider may ask for more patience than our own backoff, but not for more than an hour."""
 KEPT_ERRORS = 20
 
 

@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 from schemas.lookups import LookupRequest
+from tests.fixtures.ids import upload_id
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -14,7 +15,7 @@ def phone(number: int) -> str:
 
 def request(
     number: int,
-    upload_id: str = "u1",
+    upload: str = "u1",
     *,
     round_: int = 0,
     owner: str = "owner-1",
@@ -22,9 +23,10 @@ def request(
     wanted_at: datetime = NOW,
     max_age: timedelta = timedelta(days=30),
 ) -> LookupRequest:
+    """What the upload that tests call `upload` asks of a phone."""
     return LookupRequest(
         phone=phone(number),
-        upload_id=upload_id,
+        upload_id=upload_id(upload),
         round=round_,
         owner=owner,
         priority=priority,
