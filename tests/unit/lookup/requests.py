@@ -6,11 +6,22 @@ from schemas.lookups import LookupRequest
 from tests.fixtures.ids import upload_id
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
+_names: dict[str, str] = {}
 
 
 def phone(number: int) -> str:
     """One of ten thousand numbers that nobody has (555-01xx)."""
     return f"+1{200 + number // 100:03d}5550{100 + number % 100}"
+
+
+def id_of(upload: str) -> str:
+    """The id of the upload that tests call `upload`; `name_of` is the inverse."""
+    _names[upload_id(upload)] = upload
+    return upload_id(upload)
+
+
+def name_of(known_id: str) -> str:
+    return _names[known_id]
 
 
 def request(
@@ -26,7 +37,7 @@ def request(
     """What the upload that tests call `upload` asks of a phone."""
     return LookupRequest(
         phone=phone(number),
-        upload_id=upload_id(upload),
+        upload_id=id_of(upload),
         round=round_,
         owner=owner,
         priority=priority,

@@ -35,7 +35,7 @@ from schemas.uploads import UploadOptions
 from services.lookup.fold import Fold, LogRecord
 from services.lookup.lanes import Stage
 from services.lookup.recent import KEPT_MS
-from tests.unit.lookup.requests import NOW, phone, request
+from tests.unit.lookup.requests import NOW, id_of, phone, request
 
 NOW_MS = int(NOW.timestamp() * 1000)
 _offsets = count()
@@ -45,21 +45,22 @@ def record(topic: Topic, key: str, message: Message | None, *, at_ms: int = NOW_
     return LogRecord(topic, key, None if message is None else encode(message), next(_offsets), at_ms)
 
 
-def wanted(message: LookupRequest) -> LogRecord:
-    return record(topics.LOOKUP_REQUESTS, message.key, message)
+def wanted(message: LookupRequest, *, at_ms: int = NOW_MS) -> LogRecord:
+    return record(topics.LOOKUP_REQUESTS, message.key, message, at_ms=at_ms)
 
 
 def buried(number: int, upload_id: str, round_: int = 0) -> LogRecord:
-    return record(topics.LOOKUP_REQUESTS, request_key(phone(number), upload_id, round_), None)
+    return record(topics.LOOKUP_REQUESTS, request_key(phone(number), id_of(upload_id), round_), None)
 
 
 def event(message: UploadEventBase) -> LogRecord:
     return record(topics.UPLOAD_EVENTS, message.upload_id, message)
 
 
-def opened(upload_id: str, priority: int) -> LogRecord:
+def opened(upload: str, priority: int = 3, *, at: datetime = NOW) -> LogRecord:
     options = UploadOptions(priority=priority)
-    return event(UploadOpened(upload_id=upload_id, at=NOW, name="x.csv", owner="owner-1", options=options))
+    message = UploadOpened(upload_id=id_of(upload), at=at, name="x.csv", owner="owner-1", options=options)
+    return record(topics.UPLOAD_EVENTS, message.upload_id, message, at_ms=int(at.timestamp() * 1000))
 
 
 def result(
@@ -75,7 +76,7 @@ def result(
         provider="generic",
         looked_up_at=looked_up_at,
         attempts=1,
-        answers=tuple(Answered(upload_id=upload_id, round=round_) for upload_id, round_ in answers),
+        answers=tuple(Answered(upload_id=id_of(upload_id), round=round_) for upload_id, round_ in answers),
     )
     return record(topics.LOOKUP_RESULTS, message.key, message, at_ms=at_ms)
 
@@ -87,13 +88,18 @@ def retry(number: int, *, attempts: int = 1, seconds: float = 30) -> LogRecord:
         attempts=attempts,
         retry_at=NOW + timedelta(seconds=seconds),
         errors=(error,),
-        calls=(PaidCalls(upload_id="u1", calls=attempts),),
+        calls=(PaidCalls(upload_id=id_of("u1"), calls=attempts),),
     )
     return record(topics.LOOKUP_RETRIES, message.phone, message)
 
 
 def fold_of(*records: LogRecord) -> Fold:
+    """What is folded when the uploads that tests speak of are opened, unless `records` open them later."""
     fold = Fold()
+    own = {each.key for each in records if each.topic is topics.UPLOAD_EVENTS}
+    for upload in ("u1", "u2", "u3", "u4"):
+        if id_of(upload) not in own:
+            fold.apply(opened(upload))
     for each in records:
         fold.apply(each)
     return fold
@@ -121,7 +127,7 @@ SOME_LOG: dict[str, list[LogRecord]] = {
         result(3, ("u2", 0), outcome="failed"),
         result(7, looked_up_at=NOW + timedelta(hours=1)),
     ],
-    "events": [opened("u1", 3), opened("u3", 3), event(CancelUpload(upload_id="u3", at=NOW))],
+    "events": [*(opened(upload) for upload in ("u1", "u2", "u3", "u4")), event(CancelUpload(upload_id=id_of("u3"), at=NOW))],
     "retries": [retry(4)],
 }
 
@@ -157,13 +163,13 @@ def test_reading_records_again_changes_nothing(data: st.DataObject) -> None:
 def test_a_request_that_a_remembered_result_answers_is_only_buried() -> None:
     fold = fold_of(result(1, ("u1", 0)), wanted(request(1, "u2")))
     assert backlog(fold) == set()
-    assert list(fold.graves) == [request_key(phone(1), "u2", 0)]
+    assert list(fold.graves) == [request_key(phone(1), id_of("u2"), 0)]
 
 
 def test_a_failure_is_no_answer_to_another_upload_or_a_later_round() -> None:
     failure = result(1, ("u1", 0), outcome="failed")
     fold = fold_of(failure, wanted(request(1, "u1")), wanted(request(1, "u2")), wanted(request(1, "u1", round_=1)))
-    assert backlog(fold) == {request_key(phone(1), "u2", 0), request_key(phone(1), "u1", 1)}
+    assert backlog(fold) == {request_key(phone(1), id_of("u2"), 0), request_key(phone(1), id_of("u1"), 1)}
 
 
 def test_asking_anew_is_not_answered_by_what_is_older() -> None:
@@ -175,13 +181,13 @@ def test_asking_anew_is_not_answered_by_what_is_older() -> None:
 def test_results_are_forgotten_an_hour_of_log_time_later() -> None:
     later = result(2, ("u1", 0), at_ms=NOW_MS + KEPT_MS + 1)
     fold = fold_of(result(1, ("u1", 0)), later, wanted(request(1, "u2")))
-    assert backlog(fold) == {request_key(phone(1), "u2", 0)}
+    assert backlog(fold) == {request_key(phone(1), id_of("u2"), 0)}
 
 
 def test_an_erased_result_answers_nobody() -> None:
     erased = record(topics.LOOKUP_RESULTS, phone(1), None)
-    fold = fold_of(result(1, ("u1", 0)), erased, wanted(request(1, "u2")))
-    assert backlog(fold) == {request_key(phone(1), "u2", 0)}
+    fold = fold_of(result(1, ("u1", 0)), erased, wanted(request(1, "u2"), at_ms=NOW_MS + 1))
+    assert backlog(fold) == {request_key(phone(1), id_of("u2"), 0)}
 
 
 def test_a_tombstone_ends_a_grave_and_a_request() -> None:
@@ -192,26 +198,26 @@ def test_a_tombstone_ends_a_grave_and_a_request() -> None:
 
 @pytest.mark.parametrize("command", [CancelUpload, DeleteUpload])
 def test_requests_of_a_withdrawn_upload_are_buried_before_and_after(command: type[CancelUpload]) -> None:
-    fold = fold_of(wanted(request(1, "u1")), event(command(upload_id="u1", at=NOW)), wanted(request(2, "u1")))
+    fold = fold_of(wanted(request(1, "u1")), event(command(upload_id=id_of("u1"), at=NOW)), wanted(request(2, "u1")))
     assert backlog(fold) == set()
-    assert set(fold.graves) == {request_key(phone(1), "u1", 0), request_key(phone(2), "u1", 0)}
+    assert set(fold.graves) == {request_key(phone(1), id_of("u1"), 0), request_key(phone(2), id_of("u1"), 0)}
 
 
 def test_an_uploads_own_priority_outranks_that_of_its_requests() -> None:
     fold = fold_of(opened("u1", 2), wanted(request(1, "u1", priority=3)))
-    lane = fold.queue.lane("u1")
+    lane = fold.queue.lane(id_of("u1"))
     assert lane is not None
     assert lane.priority == 2
-    fold.apply(event(SetPriority(upload_id="u1", at=NOW, priority=5)))
+    fold.apply(event(SetPriority(upload_id=id_of("u1"), at=NOW, priority=5)))
     assert lane.priority == 5
     fold.apply(opened("u1", 1))  # only the first opening counts
     assert lane.priority == 5
 
 
 def test_pause_and_resume_before_and_after_the_first_request() -> None:
-    fold = fold_of(event(PauseUpload(upload_id="u1", at=NOW)), wanted(request(1, "u1")))
+    fold = fold_of(opened("u1"), event(PauseUpload(upload_id=id_of("u1"), at=NOW)), wanted(request(1, "u1")))
     assert not fold.queue.has_callable
-    fold.apply(event(ResumeUpload(upload_id="u1", at=NOW)))
+    fold.apply(event(ResumeUpload(upload_id=id_of("u1"), at=NOW)))
     assert fold.queue.has_callable
 
 
@@ -252,4 +258,4 @@ def test_what_cannot_be_read_is_refused_and_changes_nothing(broken: LogRecord) -
     fold = fold_of(wanted(request(1, "u1")))
     with pytest.raises(UndecodableRecord):
         fold.apply(broken)
-    assert backlog(fold) == {request_key(phone(1), "u1", 0)}
+    assert backlog(fold) == {request_key(phone(1), id_of("u1"), 0)}

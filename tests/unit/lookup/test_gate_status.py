@@ -3,16 +3,14 @@
 from datetime import timedelta
 
 from schemas import topics
-from schemas.codec import encode
 from schemas.lookups import LookupStatus, PhoneData
 from schemas.phones import mask
 from schemas.upload_events import PauseUpload
-from services.lookup.fold import LogRecord
 from services.lookup.gate_status import compose_status
 from services.lookup.limiter import Limiter
 from services.lookup.providers.protocol import AccountProblem, Found, Wait
-from tests.unit.lookup.requests import NOW, phone, request
-from tests.unit.lookup.test_core import Bench
+from tests.unit.lookup.bench import Bench
+from tests.unit.lookup.requests import NOW, id_of, name_of, phone, request
 
 SECOND = 1_000_000_000
 
@@ -34,12 +32,12 @@ def test_lanes_stand_in_the_order_of_their_turns_with_their_shares() -> None:
     bench.want(*(request(number, "u2", owner="owner-2") for number in range(10, 12)))
     bench.call(Found(PhoneData()))
     told = status(bench)
-    assert [(lane.upload_id, lane.position, lane.pending, lane.share) for lane in told.lanes] == [
+    assert [(name_of(lane.upload_id), lane.position, lane.pending, lane.share) for lane in told.lanes] == [
         ("u2", 1, 2, 0.5),
         ("u1", 2, 4, 0.5),
     ]
     assert (told.pending, told.in_flight, told.in_backoff) == (6, 0, 0)
-    assert {lane.upload_id: lane.calls for lane in told.lanes} == {"u1": 1, "u2": 0}
+    assert {name_of(lane.upload_id): lane.calls for lane in told.lanes} == {"u1": 1, "u2": 0}
     assert {lane.why for lane in told.lanes} == {"waiting_turn"}
     assert told.oldest_wanted_at == NOW
     assert told.folded_offset == 7
@@ -57,9 +55,9 @@ def test_the_next_calls_are_told_without_the_phone() -> None:
 def test_a_paused_lane_stands_behind_and_says_so() -> None:
     bench = Bench()
     bench.want(request(1, "u1"), request(2, "u2"))
-    bench.event(PauseUpload(upload_id="u1", at=NOW))
+    bench.event(PauseUpload(upload_id=id_of("u1"), at=NOW))
     told = status(bench)
-    assert [(lane.upload_id, lane.why, lane.share) for lane in told.lanes] == [
+    assert [(name_of(lane.upload_id), lane.why, lane.share) for lane in told.lanes] == [
         ("u2", "waiting_turn", 1.0),
         ("u1", "paused", 0.0),
     ]
@@ -114,7 +112,7 @@ def test_a_new_gate_counts_on_from_what_the_one_before_it_said_last() -> None:
     first.call(Wait("http_500", "status 500"))
     said = status(first)
     assert (said.retries, said.lanes[0].calls) == (1, 1)
-    second.apply(LogRecord(topics.LOOKUP_STATUS, "0", encode(said), 0, 0))
+    second.record(topics.LOOKUP_STATUS, "0", said)
     second.core.take_over()
     second.call(Wait("http_500", "status 500"))
     told = status(second)

@@ -9,10 +9,10 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invar
 
 from services.lookup.lanes import Entry, Stage
 from services.lookup.queue import Queue
-from tests.unit.lookup.requests import NOW, phone, request
+from tests.unit.lookup.requests import NOW, id_of, name_of, phone, request
 
-UPLOADS = ("a1", "a2", "b1", "c1")
-OWNERS = {"a1": "a", "a2": "a", "b1": "b", "c1": "c"}
+OWNERS = {id_of(name): name[0] for name in ("a1", "a2", "b1", "c1")}
+UPLOADS = tuple(OWNERS)
 numbers = st.integers(0, 7)
 uploads = st.sampled_from(UPLOADS)
 rounds = st.integers(0, 1)
@@ -46,7 +46,7 @@ class QueueMachine(RuleBasedStateMachine):
     @rule(number=numbers, upload=uploads, round_=rounds)
     def want(self, number: int, upload: str, round_: int) -> None:
         self.offset += 1
-        message = request(number, upload, round_=round_, owner=OWNERS[upload])
+        message = request(number, name_of(upload), round_=round_, owner=OWNERS[upload])
         self.queue.want(message, offset=self.offset, priority=3, paused=upload in self.paused)
         self.wanted.setdefault(phone(number), set()).add((upload, round_))
 
@@ -132,7 +132,7 @@ class QueueMachine(RuleBasedStateMachine):
     @rule()
     def drain(self) -> None:
         """Looking ahead tells the turns that then come."""
-        ahead = [lane.upload_id for lane, _ in zip(self.queue.turns(), range(3), strict=False)]
+        ahead = [lane.upload_id for lane, _ in zip(self.queue.turns.ahead(), range(3), strict=False)]
         taken = self.queue.take()
         assert taken is not None
         assert taken[1].upload_id == ahead[0]
