@@ -17,7 +17,21 @@ from schemas.uploads import (
     UploadState,
     WhyCode,
 )
-from schemas.values import AnyMoment, Moment
+from schemas.values import (
+    AnyMoment,
+    ByteCount,
+    Count,
+    Moment,
+    Name,
+    Owner,
+    Priority,
+    Quantity,
+    Round,
+    Sentence,
+    Token,
+    UploadId,
+    Word,
+)
 
 I = TypeVar("I")  # noqa: E741
 
@@ -32,22 +46,22 @@ class Why(Message):
 class Plan(Message):
     """What processing the file means, before anything is spent: `seconds` at full rate, `cost` in the set currency."""
 
-    rows: int
-    with_phone: int
-    usable: int
-    split: int
-    distinct: int
-    known: int | None = None
-    calls: int | None = None
-    seconds: float | None = None
-    cost: float | None = None
+    rows: Count
+    with_phone: Count
+    usable: Count
+    split: Count
+    distinct: Count
+    known: Count | None = None
+    calls: Count | None = None
+    seconds: Quantity | None = None
+    cost: Quantity | None = None
 
 
 class Summary(Message):
     """Answered rows by verdict and by line type."""
 
-    verdict: dict[str, int] = Field(default_factory=dict)
-    line_type: dict[str, int] = Field(default_factory=dict)
+    verdict: dict[Word, Count] = Field(default_factory=dict)
+    line_type: dict[Word, Count] = Field(default_factory=dict)
 
 
 class Eta(Message):
@@ -60,33 +74,33 @@ class Eta(Message):
 class UploadProblem(Message):
     """Why an upload was refused or failed: the last part of the problem type, and sentences for people."""
 
-    code: str
-    title: str
-    detail: str
+    code: Token
+    title: Word
+    detail: Sentence
 
 
 class Links(Message):
-    self: str
-    page: str
-    rows: str
-    events: str
-    result_csv: str
+    self: Word
+    page: Word
+    rows: Word
+    events: Word
+    result_csv: Word
 
 
 class Upload(Message):
     """An upload as everybody outside sees it. Unknown is null, never left out."""
 
-    id: str
-    name: str
-    bytes: int | None
-    sha256: str | None
-    owner: str
+    id: UploadId
+    name: Name
+    bytes: ByteCount | None
+    sha256: Word | None
+    owner: Owner
     operation: Operation
-    parent_id: str | None
+    parent_id: UploadId | None
     state: UploadState
     outcome: Literal["success", "partial"] | None
-    round: int
-    priority: int
+    round: Round
+    priority: Priority
     why: Why | None
     options: UploadOptions
     detected: Detected | None
@@ -94,7 +108,7 @@ class Upload(Message):
     preview: Preview | None = None
     counts: Counts
     summary: Summary
-    position: int | None
+    position: Count | None
     eta: Eta | None
     created_at: Moment
     started_at: Moment | None

@@ -2,12 +2,14 @@
 
 import csv
 import io
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import httpx
 
 from benchmarks.figures import worst_window
+from deploy.local.simulated_answers import reply_to
 from tests.fixtures.stack import Call
 
 IN_FLIGHT_NS = 100_000_000 + 400_000_000
@@ -79,3 +81,15 @@ def assert_only_calls_in_flight_were_repeated(calls: Sequence[Call], killed_ns: 
             first[call.phone] = call.t_ns
             continue
         assert killed_ns - IN_FLIGHT_NS <= first[call.phone] <= killed_ns + IN_FLIGHT_NS
+
+
+def assert_right_answers(results: Sequence[dict[str, str]], *, seed: int = 1) -> None:
+    """Each row says of its phone what the simulator says of that phone, and of no other."""
+    for result in results:
+        said = json.loads(reply_to(result["scrub_phone"], seed=seed, attempt=1, fail_rate=0.0).body)
+        if not said["valid"]:
+            assert (result["scrub_status"], result["scrub_verdict"]) == ("answered", "not_valid")
+            continue
+        wanted = {name: str(said.get(name) or "") for name in ("line_type", "carrier", "country")}
+        got = {name: result[f"scrub_{name}"] for name in wanted}
+        assert got | {"line_type": got["line_type"].replace("unknown", "")} == wanted
