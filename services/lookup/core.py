@@ -55,6 +55,7 @@ class GateCore:
         self.fold = Fold(keep_days=keep_days, to_steady=self.clock.to_steady)
         self.health = Health()
         self.tally = Tally()
+        self.last_status_ms = 0
         self._blame = Blame(self.health, self.fold)
         self._provider = provider
         self._max_attempts = max_attempts
@@ -69,6 +70,7 @@ class GateCore:
             # There is none yet, or it was no gate that wrote it: counts are for people, calls do not depend on them.
             return
         self.tally.go_on_from(last, self.fold.controls.capped())
+        self.last_status_ms = int(last.at.timestamp() * 1000)
 
     def end_uploads(self, now: datetime) -> Iterator[None]:
         """Ends, step by step, the uploads that are over. Only for whoever has read the log to its end."""

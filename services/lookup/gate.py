@@ -4,8 +4,8 @@ import asyncio
 import gc
 import logging
 import random
+from collections import deque
 from contextlib import suppress
-from datetime import UTC, datetime
 from time import monotonic_ns
 
 from aiokafka.errors import KafkaError
@@ -15,13 +15,14 @@ from schemas.codec import encode
 from schemas.lookups import LookupStatus
 from schemas.rows import BadRecord
 from schemas.settings import Settings
+from services.lookup.clock import boot_time
 from services.lookup.core import GateCore
 from services.lookup.gate_calls import Dispatcher
 from services.lookup.gate_fold import FoldReader, NoSuchTopic
 from services.lookup.gate_http import HttpCaller
-from services.lookup.gate_lease import LeaseKeeper, boot_time
-from services.lookup.gate_outbox import Outbox, bad_record
-from services.lookup.gate_records import Recorder
+from services.lookup.gate_lease import LeaseKeeper
+from services.lookup.gate_outbox import Outbox
+from services.lookup.gate_records import MOST_BAD_RECORDS, Recorder
 from services.lookup.gate_status import compose_status
 from services.lookup.lease import Lease
 from services.lookup.limiter import Limiter
@@ -56,14 +57,19 @@ class Gate:
 
     def __init__(self, settings: Settings, outbox: Outbox, caller: HttpCaller, limiter: Limiter) -> None:
         provider = settings.provider
-        self.core = GateCore(provider=provider, max_attempts=settings.max_attempts, random=random.random)
+        self.core = GateCore(
+            provider=provider,
+            max_attempts=settings.max_attempts,
+            random=random.random,
+            keep_days=settings.keep_days,
+        )
         self.lease = Lease(window_seconds=settings.window_seconds)
         self.limiter = limiter
         self.leads = False
         self._settings = settings
         self._outbox = outbox
         self._changed = asyncio.Event()
-        self._background: set[asyncio.Task[int]] = set()
+        self._bad_records: deque[tuple[int, BadRecord]] = deque(maxlen=MOST_BAD_RECORDS)
         self.recorder = Recorder(outbox, self.core, may_record=self.may_write)
         self.dispatcher = Dispatcher(
             self.core, limiter, caller, self.recorder, rate=settings.rate, may_write=self.may_write
@@ -93,6 +99,12 @@ class Gate:
                 await self._take_over()
 
     async def _take_over(self) -> None:
+        """Leads from the end of this on, unless the partition went elsewhere meanwhile.
+
+        1. Fold the log to the end that it has now.
+        2. Go on counting from where the gate before stopped.
+        3. End the uploads that are over, before anything is called: a pause or a cancel of theirs may have expired.
+        """
         assignment = self.lease.assignment
         try:
             await self.reader.catch_up()
@@ -100,14 +112,21 @@ class Gate:
             log.warning("could not read to the end of the log: %s", type(error).__name__)
             await asyncio.sleep(0.2)
             return
-        if self.lease.assignment == assignment:
-            # A full collection takes as long as the backlog is large: 0.25 s at 300,000 phones, in which no call can
-            # be written. What is folded by now stays, and is no garbage.
-            gc.freeze()
-            self.core.take_over()
-            self.leads = True
-            self.dispatcher.wake()
-            log.info("this gate is active")
+        if self.lease.assignment != assignment:
+            return
+        # A full collection takes as long as the backlog is large: 0.25 s at 300,000 phones, in which no call can be
+        # written. What is folded by now stays, and is no garbage.
+        gc.freeze()
+        self.core.take_over()
+        for _ in self.core.end_uploads(self.core.clock.now()):
+            await asyncio.sleep(0)
+        if self.lease.assignment != assignment:
+            self.core.fold.stand_by()
+            return
+        self._put_aside_what_nobody_did()
+        self.leads = True
+        self.dispatcher.wake()
+        log.info("this gate is active")
 
     def _lease_changed(self) -> None:
         if self.leads and not self.lease.is_owner():
@@ -117,11 +136,19 @@ class Gate:
         self._changed.set()
         self.dispatcher.wake()
 
-    def _report_bad_record(self, record: BadRecord) -> None:
+    def _report_bad_record(self, record: BadRecord, timestamp_ms: int) -> None:
         if self.leads:
-            task = asyncio.create_task(self._outbox.send(bad_record(record)))
-            self._background.add(task)
-            task.add_done_callback(self._background.discard)
+            self.recorder.put_aside(record)
+        else:
+            self._bad_records.append((timestamp_ms, record))
+
+    def _put_aside_what_nobody_did(self) -> None:
+        """Records that came while no gate led. Those before the last status, the gate that wrote it has put aside."""
+        last_ms = self.core.last_status_ms
+        for timestamp_ms, record in self._bad_records:
+            if timestamp_ms > last_ms:
+                self.recorder.put_aside(record)
+        self._bad_records.clear()
 
     async def watch_for_ever(self) -> None:
         """Raises Stuck when the log goes on and the fold does not: a consumer can live on and read nothing."""
@@ -142,7 +169,7 @@ class Gate:
 
     @property
     def error(self) -> str | None:
-        return self._outbox.error or self.reader.error or self.keeper.error
+        return self._outbox.error or self.recorder.error or self.reader.error or self.keeper.error
 
     def health(self) -> PartHealth:
         return PartHealth("running" if self.leads else "standby", self.leads, self.error or self.core.health.error)
@@ -152,7 +179,7 @@ class Gate:
             self.core,
             self.limiter,
             instance=self._settings.instance,
-            now=datetime.now(UTC),
+            now=self.core.clock.now(),
             now_ns=monotonic_ns(),
             error=self.error,
         )
@@ -221,6 +248,7 @@ async def _run(gate: Gate, stop: asyncio.Event) -> None:
             gate.lead_for_ever(),
             gate.dispatcher.run(),
             gate.recorder.run(),
+            gate.recorder.refuse_for_ever(),
             gate.publish_status_for_ever(),
             gate.watch_for_ever(),
         )

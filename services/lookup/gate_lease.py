@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -12,6 +11,7 @@ from aiokafka.errors import KafkaError
 
 from schemas import topics
 from schemas.settings import Settings
+from services.lookup.clock import boot_time
 from services.lookup.lease import LEASE_SECONDS, RENEW_SECONDS, Lease
 from services.runtime.kafka import make_consumer, topic_name
 
@@ -20,14 +20,7 @@ SESSION_MS = 6_000
 HEARTBEAT_MS = 500
 _NEVER_MS = 10**10
 _RESTART_SECONDS = 1.0
-_CLOCK: int = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
-"""Only Linux has CLOCK_BOOTTIME; on macOS CLOCK_MONOTONIC goes on during sleep."""
 log = logging.getLogger(__name__)
-
-
-def boot_time() -> float:
-    """Seconds since boot, those in which the machine or this process slept included."""
-    return time.clock_gettime(_CLOCK)
 
 
 class LeaseKeeper(ConsumerRebalanceListener):  # type: ignore[misc]

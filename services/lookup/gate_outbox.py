@@ -28,8 +28,8 @@ SEND_TIMEOUT_SECONDS = 60.0
 # At 250 calls a second a few results go together; a request each took an eighth of the gate's time.
 LINGER_MS = 10
 LARGE_BYTES = 32 * 1024
-"""A record over this size goes by a producer of its own. When a broker refuses a batch for its size, an idempotent
-producer has used up a sequence number, and every later batch of the partition fails until it is replaced."""
+"""A record over this size goes by a producer of its own, in a batch of its own. When a broker refuses a batch for its
+size, an idempotent producer has used up sequence numbers, and each later batch fails until the producer is replaced."""
 _TOO_LARGE = (MessageSizeTooLargeError, RecordListTooLargeError)
 log = logging.getLogger(__name__)
 _partition_of = DefaultPartitioner()
@@ -104,9 +104,7 @@ class Outbox:
         outcomes = {id(each): outcome for part in by_size for each, outcome in part}
         return [outcomes[id(each)] for each in records]
 
-    async def _send_by(
-        self, producer: "_Producer", records: Sequence[Outgoing]
-    ) -> list[tuple[Outgoing, Outcome]]:
+    async def _send_by(self, producer: "_Producer", records: Sequence[Outgoing]) -> list[tuple[Outgoing, Outcome]]:
         done: list[tuple[Outgoing, Outcome]] = []
         alone: list[Outgoing] = []
         for each, outcome in await self._until_settled(producer, records):
@@ -134,9 +132,7 @@ class Outbox:
                 if not isinstance(outcome, KafkaError)
             ]
             failed = [outcome for outcome in outcomes if isinstance(outcome, KafkaError)]
-            waiting = [
-                each for each, outcome in zip(waiting, outcomes, strict=True) if isinstance(outcome, KafkaError)
-            ]
+            waiting = [each for each, outcome in zip(waiting, outcomes, strict=True) if isinstance(outcome, KafkaError)]
             if failed:
                 self._note(failed[0])
                 await asyncio.sleep(pause_seconds)
@@ -220,7 +216,12 @@ class _Producer:
         return int(sent.timestamp)
 
     def _make(self) -> AIOKafkaProducer:
-        return make_producer(self._settings, linger_ms=LINGER_MS, idempotent=self._is_idempotent)
+        return make_producer(
+            self._settings,
+            linger_ms=LINGER_MS,
+            idempotent=self._is_idempotent,
+            max_batch_bytes=2 * LARGE_BYTES if self._is_idempotent else LARGE_BYTES,
+        )
 
 
 def _outcome_of(sent: "int | BaseException") -> Outcome | KafkaError:

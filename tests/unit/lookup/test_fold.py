@@ -127,7 +127,10 @@ SOME_LOG: dict[str, list[LogRecord]] = {
         result(3, ("u2", 0), outcome="failed"),
         result(7, looked_up_at=NOW + timedelta(hours=1)),
     ],
-    "events": [*(opened(upload) for upload in ("u1", "u2", "u3", "u4")), event(CancelUpload(upload_id=id_of("u3"), at=NOW))],
+    "events": [
+        *(opened(upload) for upload in ("u1", "u2", "u3", "u4")),
+        event(CancelUpload(upload_id=id_of("u3"), at=NOW)),
+    ],
     "retries": [retry(4)],
 }
 
