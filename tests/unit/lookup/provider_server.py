@@ -1,9 +1,14 @@
 """A provider made of raw sockets, for what no HTTP server would send."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+import functools
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
+from typing import Any, ParamSpec
 
+import uvloop
+
+P = ParamSpec("P")
 Answer = Callable[[asyncio.StreamWriter], Awaitable[None]]
 Respond = Callable[[bytes, asyncio.StreamWriter], Awaitable[None]]
 
@@ -70,3 +75,13 @@ def saying(raw: bytes) -> Answer:
 
 def http(body: bytes, *, status: str = "200 OK", headers: str = "") -> bytes:
     return f"HTTP/1.1 {status}\r\ncontent-length: {len(body)}\r\n{headers}\r\n".encode() + body
+
+
+def on_gates_loop(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
+    """Runs a test on the event loop of a real gate: its transports differ from asyncio's."""
+
+    @functools.wraps(test)
+    def run(*arguments: P.args, **named: P.kwargs) -> None:
+        uvloop.run(test(*arguments, **named))
+
+    return run

@@ -15,7 +15,7 @@ from services.lookup.gate_stream import MAX_EXCHANGE_BYTES
 from services.lookup.limiter import Limiter
 from services.lookup.providers.generic import GenericProvider
 from services.lookup.providers.protocol import AccountProblem, Found, HttpRequest, HttpResponse, NotValid, Reply, Wait
-from tests.unit.lookup.provider_server import http, responding
+from tests.unit.lookup.provider_server import http, on_gates_loop, responding
 from tests.unit.lookup.requests import phone, request
 
 SECOND = 1_000_000_000
@@ -129,6 +129,7 @@ def found(number: int) -> Found:
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+@on_gates_loop
 async def test_every_reply_has_a_code_and_harms_no_other_call(case: Case) -> None:
     async def respond(head: bytes, writer: asyncio.StreamWriter) -> None:
         if phone_in(head) != phone(1):
@@ -156,6 +157,7 @@ def test_each_kind_of_trouble_has_a_code_of_its_own() -> None:
 @pytest.mark.parametrize(
     "named", ['"+12005550101"', '"12005550101"', '"(200) 555-0101"', '"tel:+1-200-555-0101"', "null"]
 )
+@on_gates_loop
 async def test_a_reply_may_name_its_phone_in_any_notation(named: str) -> None:
     async def respond(_head: bytes, writer: asyncio.StreamWriter) -> None:
         writer.write(ok(f'{{"phone":{named},"valid":false}}'.encode()))
@@ -165,6 +167,7 @@ async def test_a_reply_may_name_its_phone_in_any_notation(named: str) -> None:
 
 
 @pytest.mark.parametrize("names_its_phone", [True, False])
+@on_gates_loop
 async def test_a_second_reply_left_on_the_connection_is_never_the_next_calls(names_its_phone: bool) -> None:
     def answer(number: str) -> bytes:
         unnamed = f'{{"valid":true,"carrier":"of {number[-4:]}"}}'.encode()
@@ -179,6 +182,7 @@ async def test_a_second_reply_left_on_the_connection_is_never_the_next_calls(nam
         assert server.connections == 4
 
 
+@on_gates_loop
 async def test_bytes_that_come_unasked_between_two_calls_close_the_connection() -> None:
     came = asyncio.Event()
 
@@ -199,6 +203,7 @@ async def test_bytes_that_come_unasked_between_two_calls_close_the_connection() 
         assert server.connections == 2
 
 
+@on_gates_loop
 async def test_a_warm_connection_is_used_again() -> None:
     async def respond(head: bytes, writer: asyncio.StreamWriter) -> None:
         writer.write(answer_naming(phone_in(head)))
@@ -209,6 +214,7 @@ async def test_a_warm_connection_is_used_again() -> None:
         assert server.connections == 1
 
 
+@on_gates_loop
 async def test_no_cookie_is_ever_sent_back() -> None:
     async def respond(head: bytes, writer: asyncio.StreamWriter) -> None:
         number = phone_in(head)
@@ -233,6 +239,7 @@ DRIPS = {
 
 
 @pytest.mark.parametrize("where", DRIPS)
+@on_gates_loop
 async def test_a_reply_that_drips_ends_with_the_time_for_the_whole_call(where: str) -> None:
     begin, drop = DRIPS[where]
     gone = asyncio.Event()
@@ -256,6 +263,7 @@ async def test_a_reply_that_drips_ends_with_the_time_for_the_whole_call(where: s
     assert reply.code == "timeout"
 
 
+@on_gates_loop
 async def test_a_flood_is_not_read_to_its_end() -> None:
     sent = 0
 
@@ -274,6 +282,7 @@ async def test_a_flood_is_not_read_to_its_end() -> None:
     assert sent < MAX_EXCHANGE_BYTES + 16_000_000
 
 
+@on_gates_loop
 async def test_a_tls_record_that_is_broken() -> None:
     async def respond(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"\x16\x03\x03\xff\xff" + b"\x00" * 100)
@@ -317,6 +326,7 @@ class Broken:
 @pytest.mark.parametrize(
     "error", [AttributeError("+12005550101"), OverflowError(), UnicodeError(), RuntimeError(), KeyError("+12005550101")]
 )
+@on_gates_loop
 async def test_whatever_is_raised_is_a_wait_and_its_text_is_not_told(
     when: str, error: Exception, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -335,6 +345,7 @@ async def test_whatever_is_raised_is_a_wait_and_its_text_is_not_told(
 
 
 @pytest.mark.parametrize("url", ["http://xn--/", "http://" + "a" * 64 + ".test/", "http://[::1", "mailto:x"])
+@on_gates_loop
 async def test_an_address_that_cannot_be_called_is_a_wait_too(url: str) -> None:
     limiter = Limiter(rate=100, window_ns=SECOND)
     async with HttpCaller(GenericProvider(url=url, key=None), limiter, timeout_seconds=5) as caller:
@@ -344,6 +355,7 @@ async def test_an_address_that_cannot_be_called_is_a_wait_too(url: str) -> None:
     assert limiter.writes_since(-1) == 0
 
 
+@on_gates_loop
 async def test_a_refused_account_keeps_its_connection() -> None:
     async def respond(head: bytes, writer: asyncio.StreamWriter) -> None:
         is_first = phone_in(head) == phone(1)
