@@ -151,8 +151,9 @@ def _next_calls(queue: Queue) -> Iterator[NextCall]:
     lines: dict[Lane, Iterator[Entry]] = {}
     taken: set[str] = set()
     for lane in islice(queue.turns.ahead(), 10 * NEXT_CALLS):
-        line = lines.setdefault(lane, lane.waiting())
-        entry = next((entry for entry in line if entry.phone not in taken), None)
+        if lane not in lines:
+            lines[lane] = lane.waiting()
+        entry = next((entry for entry in lines[lane] if entry.phone not in taken), None)
         if entry is not None:
             taken.add(entry.phone)
             yield NextCall(upload_id=lane.upload_id, phone_masked=mask(entry.phone))

@@ -31,22 +31,26 @@ class Health:
     """What the last replies say of the provider. While it is not up, one call a minute is made to find out.
 
     A *wait* failure says that the phone is bad or that the provider is. They are told apart by whom else there is to
-    ask. Since the last answer of any kind, 20 failures over at least 5 phones make it a question. Failures of suspects
-    do not: phones that have failed before while another was answered. Then
+    ask. 20 failures in a row over at least 5 phones make it a question; those of suspects are not among them, phones
+    that have failed before while another was answered. Then
 
-    1. if one upload awaits all that failed, and another has a phone that may be called: neither, yet. That one has its
-       turn soon, and tells;
+    1. if one upload awaits all that failed, and another has a phone that may be called, that one has its turn soon and
+       tells: nothing is decided yet. Nor is it as long as fewer than 20 phones of that upload have failed and there is
+       another one of it to ask;
     2. else, if there is a phone that has not failed: the provider is **down**. Those attempts are forgiven. One phone
-       a minute is called as a probe: one that has not failed yet, of an upload none of whose phones has, each upload in
-       its turn. If one upload explains all failures, the first phone of another one is called at once;
+       a minute is called as a probe: one that has not failed yet, from the end of its line, of an upload none of whose
+       phones has, each upload in its turn. If one upload explains all failures, the first phone of another one that
+       may be called is called at once;
     3. else there is nobody else to ask. If all that failed is at most 100 phones of one upload, the **phones** are bad:
-       they are tried again once a minute each, these attempts count, and so each has its dead letter in the end.
-       Whoever else comes is called at once. If it is more, or of several uploads, the provider is down as in 2;
-       but a probe with a phone that has failed before counts, so that this ends, too.
+       their attempts count, and so each has its dead letter in the end. Whoever else comes is called at once. If it is
+       more, or of several uploads, the provider is down as in 2; but a probe with a phone that has failed before
+       counts, so that this ends, too.
 
-    So some bad phones of one upload keep nobody waiting. While the provider is down no attempt of anybody counts as
-    long as there are phones to probe with, one a minute; after that 5 minutes pass for a single small upload, and as
-    many minutes as there are phones, five times over, for all else.
+    While nothing but failures comes, at least 20 in a row, a phone that failed is not tried again for a minute.
+
+    So some bad phones of one upload keep nobody else waiting. While the provider is down no attempt of anybody counts
+    as long as there are phones to probe with, one a minute; after that an outage is survived for 5 minutes by a single
+    small upload, and by all else for five times as many minutes as there are phones.
 
     Only a probe's answer ends a pause: calls that were on their way when it began say nothing of what came after.
     """
@@ -118,8 +122,8 @@ class Health:
         # The account serves other phones: what it refused was about the phones themselves.
         self._exonerated.update(accused for accused in self._accused if accused != phone)
         self._accused.clear()
-        # And so were failures that count.
-        self._suspects.update(dict.fromkeys(self._counted))
+        # And so, perhaps, were failures. Who was innocent is answered next.
+        self._suspects.update(self._tried)
         self._forget_failures()
         self.settled(phone)
         self.standing, self.probe_at, self.is_probing, self.error = "up", None, False, None
@@ -210,7 +214,9 @@ class Health:
     def _is_down(self, backlog: Backlog) -> bool:
         if self._common and backlog.has_other(self._common):
             return False
-        return backlog.has_untried(self._tried) or not self._are_phones_bad
+        if self._common and backlog.has_untried(self._tried):
+            return len(set(self._fresh)) >= FAILURES_IN_A_ROW
+        return not self._are_phones_bad
 
     @property
     def _are_phones_bad(self) -> bool:

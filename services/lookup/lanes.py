@@ -5,6 +5,7 @@ from collections.abc import Collection, Container, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import IntEnum
+from itertools import chain
 
 from schemas.answers import Want
 from schemas.lookups import LookupRequest, request_key
@@ -212,20 +213,29 @@ class Lane:
 
     def waiting(self) -> Iterator[Entry]:
         """The lane's waiting phones in the order in which they will be called."""
+        self._trim()
+        return self._distinct(chain(self.overdue, self.line))
+
+    def last_waiting(self, but_not: Container[str]) -> Entry | None:
+        """The phone that would be called last of all that wait and are none of `but_not`."""
+        self._trim()
+        backwards = self._distinct(chain(reversed(self.line), reversed(self.overdue)))
+        return next((entry for entry in backwards if entry.phone not in but_not), None)
+
+    def _trim(self) -> None:
+        """Takes off the ends what was served on other lanes' turns, or a million of them would be gone through."""
         for hints in (self.overdue, self.line):
-            # Phones that were served on other lanes' turns: a million of them would be looked through each time.
             while hints and not self._waits(hints[0]):
                 hints.popleft()
-        seen: set[int] = set()
-        for hints in (self.overdue, self.line):
-            for entry in hints:
-                if self._waits(entry) and id(entry) not in seen:
-                    seen.add(id(entry))
-                    yield entry
+            while hints and not self._waits(hints[-1]):
+                hints.pop()
 
-    def first_waiting(self, but_not: Container[str]) -> Entry | None:
-        """The first waiting phone that is none of `but_not`."""
-        return next((entry for entry in self.waiting() if entry.phone not in but_not), None)
+    def _distinct(self, hints: Iterable[Entry]) -> Iterator[Entry]:
+        seen: set[int] = set()
+        for entry in hints:
+            if self._waits(entry) and id(entry) not in seen:
+                seen.add(id(entry))
+                yield entry
 
     def _waits(self, entry: Entry) -> bool:
         return entry.stage is Stage.WAITING and entry.has(self)

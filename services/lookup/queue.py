@@ -142,12 +142,12 @@ class Queue:
     ) -> tuple[Entry, Lane] | None:
         """The phone whose call tells most of a provider that answers nobody; None if none may be called.
 
-        One that was not `tried`, of an upload that is not `blamed`, of the upload that was `asked` longest ago. If all
-        were tried, the one that stands first in `tried`.
+        One that was not `tried`, of an upload that is not `blamed`, of the upload that was `asked` longest ago; from
+        the end of its line, for those that failed stood at its beginning. If all were tried, the first of `tried`.
         """
         lanes = sorted(self.turns.lanes(), key=lambda lane: (lane.upload_id in blamed, asked.get(lane.upload_id, 0)))
         for lane in lanes:
-            entry = lane.first_waiting(tried)
+            entry = lane.last_waiting(tried)
             if entry is not None and may_pay(lane):
                 return self._call(entry), lane
         for phone in tried:
@@ -250,7 +250,7 @@ class Queue:
 
     def has_untried(self, phones: Container[str]) -> bool:
         """Whether a phone may be called that is none of these."""
-        return any(lane.first_waiting(phones) is not None for lane in self.turns.lanes())
+        return any(lane.last_waiting(phones) is not None for lane in self.turns.lanes())
 
     # -- inside
 

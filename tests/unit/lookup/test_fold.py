@@ -1,7 +1,7 @@
 """The gate's state is a fold of the log: the same records, in any order between topics, give the same backlog."""
 
 from datetime import datetime, timedelta
-from itertools import count
+from itertools import count, pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -34,6 +34,7 @@ from schemas.upload_events import (
 from schemas.uploads import UploadOptions
 from services.lookup.fold import Fold, LogRecord
 from services.lookup.lanes import Stage
+from services.lookup.queue import DROPPED_AT_ONCE
 from services.lookup.recent import KEPT_MS
 from tests.unit.lookup.requests import NOW, id_of, phone, request
 
@@ -262,3 +263,142 @@ def test_what_cannot_be_read_is_refused_and_changes_nothing(broken: LogRecord) -
     with pytest.raises(UndecodableRecord):
         fold.apply(broken)
     assert backlog(fold) == {request_key(phone(1), id_of("u1"), 0)}
+
+
+DAY = timedelta(days=1)
+
+
+def ms(moment: datetime) -> int:
+    return int(moment.timestamp() * 1000)
+
+
+def end_all(fold: Fold, now: datetime) -> set[str]:
+    """Ends all uploads that are over."""
+    ended: set[str] = set()
+    while step := set(fold.end_next(ms(now))):
+        ended |= step
+    return ended
+
+
+HOSTILE_KEYS = ["", "::", "no-colons", f"{phone(1)}:{id_of('u1')}", f"{phone(1)}:{id_of('u1')}:x", "a:b:c", "\x00" * 9]
+
+
+@pytest.mark.parametrize("key", [*HOSTILE_KEYS, f"{phone(1)}:{id_of('u1')}:{10**30}", f"{phone(1)}:{id_of('u1')}:00"])
+def test_a_tombstone_with_a_key_that_was_never_made_is_refused(key: str) -> None:
+    fold = fold_of(wanted(request(1, "u1")))
+    with pytest.raises(UndecodableRecord):
+        fold.apply(LogRecord(topics.LOOKUP_REQUESTS, key, None, 0, NOW_MS))
+    assert backlog(fold) == {request(1, "u1").key}
+
+
+def test_a_request_under_another_key_is_refused_for_no_tombstone_would_ever_end_it() -> None:
+    fold = fold_of()
+    with pytest.raises(UndecodableRecord):
+        fold.apply(LogRecord(topics.LOOKUP_REQUESTS, request(2, "u1").key, encode(request(1, "u1")), 0, NOW_MS))
+    with pytest.raises(UndecodableRecord):
+        fold.apply(LogRecord(topics.LOOKUP_RETRIES, phone(2), retry(1).value, 0, NOW_MS))
+    assert backlog(fold) == set()
+    assert not fold.histories
+
+
+@pytest.mark.parametrize("key", ["", "x", "|failed", f"{phone(1)}|", f"{phone(1)}|failed|failed", f"{phone(1)}\n"])
+def test_an_erasure_under_a_strange_key_is_refused(key: str) -> None:
+    fold = fold_of(wanted(request(1, "u1")))
+    with pytest.raises(UndecodableRecord):
+        fold.apply(LogRecord(topics.LOOKUP_RESULTS, key, None, 0, NOW_MS))
+    assert backlog(fold) == {request(1, "u1").key}
+
+
+def test_a_time_that_has_not_come_is_refused() -> None:
+    late = request(1, "u1", wanted_at=NOW + timedelta(days=400))
+    with pytest.raises(UndecodableRecord):
+        fold_of(wanted(late))
+
+
+def forgetting(number: int, *, at_ms: int = NOW_MS) -> LogRecord:
+    return record(topics.LOOKUP_RESULTS, phone(number), None, at_ms=at_ms)
+
+
+def test_a_forgotten_phone_is_taken_out_of_the_queue_for_everybody() -> None:
+    fold = fold_of(wanted(request(1, "u1")), wanted(request(1, "u2")), wanted(request(2, "u1")), retry(1))
+    fold.apply(forgetting(1))
+    assert backlog(fold) == {request(2, "u1").key}
+    assert set(fold.graves) == {request(1, "u1").key, request(1, "u2").key}
+    assert phone(1) not in fold.histories
+    assert list(fold.erased) == [phone(1)]
+
+
+def test_a_forgotten_failure_leaves_the_queue_as_it_is() -> None:
+    fold = fold_of(wanted(request(1, "u1")), retry(1))
+    fold.apply(record(topics.LOOKUP_RESULTS, f"{phone(1)}|failed", None))
+    assert backlog(fold) == {request(1, "u1").key}
+    assert phone(1) in fold.histories
+
+
+@pytest.mark.parametrize("forgotten_first", [True, False])
+def test_who_asks_after_the_forgetting_means_it(forgotten_first: bool) -> None:
+    later = request(1, "u2", wanted_at=NOW + timedelta(minutes=1))
+    records = [forgetting(1), wanted(later, at_ms=NOW_MS + 60_000)]
+    fold = fold_of(wanted(request(1, "u1")), *(records if forgotten_first else reversed(records)))
+    assert backlog(fold) == {later.key}
+
+
+def test_a_request_from_before_the_forgetting_that_is_read_after_it_is_settled() -> None:
+    fold = fold_of(forgetting(1, at_ms=NOW_MS + 5), wanted(request(1, "u1")))
+    assert backlog(fold) == set()
+    assert list(fold.graves) == [request(1, "u1").key]
+
+
+def test_an_upload_that_nobody_opened_has_no_turn() -> None:
+    fold = Fold()
+    fold.apply(wanted(request(1, "never")))
+    assert not fold.queue.has_callable
+    fold.apply(opened("never"))
+    assert fold.queue.has_callable
+
+
+def test_requests_whose_upload_is_not_in_the_log_any_more_are_settled_and_never_called() -> None:
+    """A pause that expired: the requests are compacted and stay, the events are gone."""
+    fold = Fold(keep_days=30)
+    fold.apply(wanted(request(1, "gone")))
+    fold.apply(opened("here", at=NOW + 31 * DAY))
+    assert not fold.queue.has_callable
+    assert end_all(fold, NOW + 31 * DAY) == {id_of("gone")}
+    assert backlog(fold) == set()
+    assert list(fold.graves) == [request(1, "gone").key]
+
+
+@pytest.mark.parametrize("command", [PauseUpload, ResumeUpload, CancelUpload])
+def test_an_upload_is_over_when_its_opening_expires_whatever_came_later(command: type[PauseUpload]) -> None:
+    fold = fold_of(opened("u1"), opened("u2", at=NOW + 10 * DAY), wanted(request(1, "u1")), wanted(request(1, "u2")))
+    later = NOW + 20 * DAY
+    fold.apply(record(topics.UPLOAD_EVENTS, id_of("u1"), command(upload_id=id_of("u1"), at=later), at_ms=ms(later)))
+    assert end_all(fold, NOW + 29 * DAY) == set()
+    fold.apply(opened("newer", at=NOW + 30 * DAY))
+    assert id_of("u1") in end_all(fold, NOW + 30 * DAY)
+    assert backlog(fold) == {request(1, "u2").key}
+    assert request(1, "u1").key in fold.graves
+    assert fold.queue.has_callable
+
+
+def test_a_clock_that_is_wrong_against_the_log_ends_no_upload() -> None:
+    fold = fold_of(wanted(request(1, "u1")))
+    assert end_all(fold, NOW + 4_000 * DAY) == set()
+    assert backlog(fold) == {request(1, "u1").key}
+
+
+def test_an_upload_that_is_over_is_ended_in_steps() -> None:
+    fold = fold_of(*(wanted(request(number, "u1")) for number in range(1_000)))
+    fold.apply(opened("newer", at=NOW + 30 * DAY))
+    graves = [0]
+    while step := [len(fold.graves) for _ in fold.end_next(ms(NOW + 30 * DAY))]:
+        graves += step
+    longest = max(later - earlier for earlier, later in pairwise(graves))
+    assert graves[-1] == 1_000
+    assert longest <= DROPPED_AT_ONCE
+
+
+def test_a_backoff_ends_an_hour_after_it_was_written_at_the_latest() -> None:
+    fold = fold_of(retry(1, seconds=20 * 3600), wanted(request(1, "u1")))
+    fold.queue.advance(NOW + timedelta(hours=1))
+    assert fold.queue.has_callable
