@@ -62,6 +62,23 @@ def compose_status(
     )
 
 
+def shorter_status(status: LookupStatus) -> LookupStatus | None:
+    """The same with less in its lists, for a cluster that takes less than ours; None: there is nothing to leave out."""
+    lists = (status.lanes, status.held, status.capped)
+    if not any(lists):
+        return None
+    lanes, held, capped = (each[: len(each) // 2] for each in lists)
+    return status.model_copy(
+        update={
+            "lanes": lanes,
+            "held": held,
+            "held_complete": False,
+            "capped": capped,
+            "capped_complete": status.capped_complete and not status.capped,
+        }
+    )
+
+
 def _state(core: GateCore, limiter: Limiter, now_ns: int) -> GateState:
     if core.fold.paused:
         return "paused"
