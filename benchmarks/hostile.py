@@ -19,6 +19,7 @@ from benchmarks.hostile_files import TABLE, hostile_files
 from benchmarks.report import Cell, Figures
 from schemas.codec import decode
 from schemas.settings import Settings
+from services.ingest.checking import MOST_EXPANSION
 from services.ingest.children import run_in_child, warm_up
 from services.ingest.outcome import Prepared
 from services.ingest.preparing import Task, outcome_path, run
@@ -62,6 +63,7 @@ def _measured(name: str, folder: Path, write: Callable[[Path], None]) -> dict[st
         folder=str(spool),
         options=ReadOptions(),
         max_rows=Settings.model_fields["max_rows"].default,
+        max_text_bytes=max(Settings.model_fields["max_expanded_bytes"].default, MOST_EXPANSION * size),
     )
     with _watching_children() as memory:
         began = time.monotonic()

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from schemas.base import Message
 from schemas.lookups import GateState, LineType, Outcome, Tristate, Verdict
-from schemas.parts import PartStatus
+from schemas.parts import Role
 from schemas.rows import RowError, RowState
 from schemas.uploads import (
     Counts,
@@ -167,6 +167,29 @@ class QueuedCall(Message):
     phone_masked: str
 
 
+PartCondition = Literal["starting", "running", "standby", "stuck", "stopping", "silent", "restarting"]
+"""What a part says of itself, but for the last two.
+
+silent      nothing was heard of it for some seconds
+restarting  it was started more often within the last minutes than a part that does its work
+"""
+
+
+class PartView(Message):
+    """A process as operators see it. `restarts_lately`: within the last five minutes; `last_end`: why it was needed."""
+
+    role: Role
+    instance: str
+    pid: int
+    state: PartCondition
+    active: bool
+    started_at: Moment
+    seen_at: Moment
+    error: str | None
+    restarts_lately: int = 0
+    last_end: str | None = None
+
+
 class Queue(Message):
     """The queue, the limit and every part, as operators see them."""
 
@@ -183,7 +206,7 @@ class Queue(Message):
     oldest_wait_seconds: float | None
     next: tuple[QueuedCall, ...]
     uploads: tuple[QueuedUpload, ...]
-    parts: tuple[PartStatus, ...]
+    parts: tuple[PartView, ...]
 
 
 class Sweep(Message):

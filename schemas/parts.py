@@ -13,14 +13,15 @@ Role = Literal["http", "feeder", "worker", "gate", "join", "status", "web"]
 
 RESTARTS_LOOKED_AT: Final = timedelta(minutes=5)
 MOST_RESTARTS: Final = 3
-"""More starts than this within `RESTARTS_LOOKED_AT`, the first not counted: the part does not do its work."""
+"""More restarts than this within `RESTARTS_LOOKED_AT`: the part does not do its work."""
 MOST_STARTS: Final = 20
 
 
 class PartStatus(Message):
     """One process. Key: `role-instance`. `active`: it does work now (a standby gate does not).
 
-    `starts`: when it was started within the last five minutes, oldest first, at most 20, this time included.
+    `starts`: when it was started within the last five minutes, this time included, and the time before these; oldest
+    first, at most 20.
     `last_end`: why the process before it ended, if it ended by an error; None after a planned end.
     """
 
@@ -40,7 +41,12 @@ class PartStatus(Message):
         return f"{self.role}-{self.instance}"
 
 
+def restarts_lately(part: PartStatus, now: datetime) -> int:
+    """How often it was started again of late; the very first start is none."""
+    lately = sum(now - start <= RESTARTS_LOOKED_AT for start in part.starts)
+    return max(0, lately - 1) if lately == len(part.starts) else lately
+
+
 def keeps_restarting(part: PartStatus, now: datetime) -> bool:
     """Whether the part was started again so often of late that it does not do its work."""
-    lately = [start for start in part.starts if now - start <= RESTARTS_LOOKED_AT]
-    return len(lately) > MOST_RESTARTS + 1
+    return restarts_lately(part, now) > MOST_RESTARTS

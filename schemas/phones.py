@@ -2,8 +2,8 @@
 
 The rule, in this order: the cell is stripped; an integral float loses its `.0` (a spreadsheet or pandas put it
 there); scientific notation (`4.41234E+11`) has lost digits for good; what is left is a phone when `phonenumbers` can
-parse it as a whole in the region and calls it valid. Letters, `tel:`, extensions and Unicode digits are understood by
-that library.
+parse it as a whole in the region and calls it valid, and when it has at most the 15 digits of E.164. Letters, `tel:`,
+extensions and Unicode digits are understood by that library.
 """
 
 import functools
@@ -30,6 +30,10 @@ LONGEST_CACHED_CHARS = 100
 
 LONGEST_CELL_CHARS = 250
 """`phonenumbers` itself refuses to parse more (MAX_INPUT_STRING_LENGTH)."""
+
+LONGEST_PHONE_CHARS = 16
+"""A plus and at most 15 digits (ITU-T E.164). `phonenumbers` calls some longer numbers valid, German ones of 17 digits
+for example; nobody can dial them, and no message may carry them."""
 
 LONGEST_SEARCH_CHARS = 1_000
 MOST_SEARCH_TRIES = 20
@@ -97,8 +101,11 @@ def _search(cell: str, region: str) -> str | None:
     matches: Iterator[phonenumbers.PhoneNumberMatch] = iter(
         phonenumbers.PhoneNumberMatcher(text, region, phonenumbers.Leniency.VALID, MOST_SEARCH_TRIES)
     )
-    found = next(matches, None)
-    return phonenumbers.format_number(found.number, phonenumbers.PhoneNumberFormat.E164) if found else None
+    for match in matches:
+        phone: str = phonenumbers.format_number(match.number, phonenumbers.PhoneNumberFormat.E164)
+        if len(phone) <= LONGEST_PHONE_CHARS:
+            return phone
+    return None
 
 
 def is_region(region: str) -> bool:
@@ -123,8 +130,9 @@ def _parsed(text: str, region: str) -> str | None:
     except phonenumbers.NumberParseException:
         return None
     national = phonenumbers.national_significant_number(number)
-    valid = _valid_numbers(number.country_code or 0).fullmatch(national)
-    return f"+{number.country_code}{national}" if valid else None
+    phone = f"+{number.country_code}{national}"
+    valid = len(phone) <= LONGEST_PHONE_CHARS and _valid_numbers(number.country_code or 0).fullmatch(national)
+    return phone if valid else None
 
 
 def _north_american(shape: re.Match[str]) -> str | None:

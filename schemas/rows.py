@@ -129,7 +129,8 @@ _LONGEST_ERROR: Final = 500
 class BadRecord(Message):
     """A record that was put aside, with where it came from, why, and its first bytes.
 
-    `bytes` is the size of its value. Older records say neither `role`, `reason` nor `bytes`.
+    `bytes` is the size of its value. Older records say neither `role`, `reason` nor `bytes`. With `retried_at` it says
+    that the record was published again then, and is no longer put aside.
     """
 
     topic: Word
@@ -143,6 +144,7 @@ class BadRecord(Message):
     role: Role | None = None
     reason: BadReason = "undecodable"
     bytes_: Count | None = Field(default=None, alias="bytes")
+    retried_at: Moment | None = None
 
 
 class PlacedRecord(Protocol):

@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from schemas.values import LONGEST_MAX_AGE_SECONDS, MAX_INT32, Owner
+
 
 class Settings(BaseSettings):
     """Read from the environment; a secret also from the file named by the variable with `_FILE` appended."""
@@ -27,14 +29,22 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", description="Address that web servers bind; others need tokens")
     port: int = Field(8000, ge=0, le=65535, description="Port that web servers bind")
     region: str = Field("US", pattern=r"^[A-Z]{2}$", description="Region of numbers written without a country code")
-    max_age_seconds: int = Field(30 * 86400, ge=0, description="How old a known answer may be, unless the upload says")
+    max_age_seconds: int = Field(
+        30 * 86400,
+        ge=0,
+        le=LONGEST_MAX_AGE_SECONDS,
+        description="How old a known answer may be, unless the upload says",
+    )
     max_file_bytes: int = Field(1024**3, ge=1, description="Largest file accepted, bytes")
-    max_rows: int = Field(5_000_000, ge=1, description="Most rows accepted in a file")
+    max_rows: int = Field(5_000_000, ge=1, le=MAX_INT32, description="Most rows accepted in a file")
+    max_expanded_bytes: int = Field(
+        64_000_000, ge=1, description="Most bytes of text in all cells of a file, or 20 times its size if that is more"
+    )
     max_open_uploads: int = Field(100, ge=1, description="Most unfinished uploads of an owner, of the last 24 hours")
     keep_days: int = Field(30, ge=6, description="Days that uploads, files and results are kept")
     call_price: float = Field(0.005, ge=0, description="Price of one call, for the plan's cost")
     currency: str = Field("USD", description="Currency of the price")
-    tokens: Annotated[dict[str, str], NoDecode] = Field(
+    tokens: Annotated[dict[str, Owner], NoDecode] = Field(
         default_factory=dict, repr=False, description='JSON object of bearer tokens and owners: `{"T":"owner"}`'
     )
     admin_tokens: Annotated[tuple[str, ...], NoDecode] = Field(

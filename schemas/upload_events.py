@@ -158,9 +158,11 @@ class OperatorActed(UploadEventBase):
 
     type: Literal["operator_acted"] = "operator_acted"
     upload_id: Literal["-"] = "-"
-    action: Literal["pause_calls", "resume_calls", "sweep", "forget_phone"]
+    action: Literal["pause_calls", "resume_calls", "sweep", "forget_phone", "retry_bad_records"]
     sweep_id: Token | None = None
     phone_masked: Word | None = None
+    records: Count | None = None
+    """How many bad records are published again."""
 
 
 NO_UPLOAD = "-"

@@ -17,6 +17,7 @@ from schemas.upload_events import (
     UploadEvent,
 )
 from schemas.uploads import UploadOptions, UploadState
+from schemas.values import MAX_INT32
 
 FINISHED: Final = ("completed", "failed", "cancelled")
 MOST_ROUNDS: Final = 3
@@ -117,6 +118,8 @@ def retry_failed(
         return Refused(f"Failed rows can be tried again when the upload is `completed`; it is `{target.state}`.")
     if not target.failed:
         return Refused("No row of this upload failed.")
+    if target.round >= MAX_INT32:
+        return Refused("Its failed rows were tried as often as rounds can be counted.")
     if target.round >= MOST_ROUNDS and not force:
         return Refused(
             f"Its failed rows were tried {target.round} more times already. Send `force: true` to try once more."

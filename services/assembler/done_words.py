@@ -51,6 +51,11 @@ def _redriven(rows: int, calls: int, left: int) -> str:
     return tried + (rest if left else "")
 
 
+def _republished(done: int, left: int) -> str:
+    rest = f" {_some(left, 'record')} could not be: no longer in Kafka, too large, or not reached yet." if left else ""
+    return f"Published {_some(done, 'record')} again.{rest}"
+
+
 _SENTENCES: Final[Mapping[str, tuple[int, Callable[..., str]]]] = {
     "pause": (2, _on_uploads("Paused", "only what is running can be paused")),
     "resume": (2, _on_uploads("Resumed", "only what is paused can be resumed")),
@@ -66,6 +71,7 @@ _SENTENCES: Final[Mapping[str, tuple[int, Callable[..., str]]]] = {
         1,
         lambda rows: f"{_some(rows, 'row')} taken off the list; the uploads keep them as failed.",
     ),
+    "retry-records": (2, _republished),
     "count": (1, lambda uploads: f"{_some(uploads, 'upload')} would be deleted."),
     "clear": (1, lambda uploads: f"{_some(uploads, 'upload')} will be deleted."),
 }

@@ -1,8 +1,9 @@
 """Decides when an upload will be finished: the lookup queue played forward as it is now, with an honest range."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from operator import itemgetter
 
 from schemas.interface import Eta
 from schemas.lookups import LaneStatus, LookupStatus
@@ -12,6 +13,11 @@ LAST_STEP_SECONDS = 0.1
 """From the last call until its reply is joined: measured, 0.05 to 0.15 s. Half a second more until people see it."""
 SPREAD = 0.08
 """Half width of the range: replies, retries and other uploads vary by about this share of the time left."""
+SLOWEST_PER_SECOND = 1e-4
+LEAST_SHARE = 1e-6
+"""Figures below these are no pace and no share that a gate can have, and would make times that no calendar holds."""
+FARTHEST_SECONDS = 366 * 86_400.0
+"""Nobody can say what is in a year."""
 _MOVING = frozenset({"running", "throttled"})
 
 
@@ -37,41 +43,36 @@ class Feeding:
 def finish_seconds(lanes: Iterable[Lane], pace_per_second: float) -> dict[str, float]:
     """Seconds until each lane is empty, if the pace is shared first by owner, then by lane, and none of it is lost.
 
-    An owner keeps its part for its other lanes when one of them ends; the last one gives it back to all.
+    An owner keeps its part for its other lanes when one of them ends; the last one gives it back to all. This is fair
+    queueing's virtual time: what one unit of weight has been served, which grows faster the fewer owners are left.
     """
-    waiting = [lane for lane in lanes if lane.weight > 0]
+    by_owner: dict[str, list[Lane]] = {}
+    for lane in lanes:
+        if lane.weight > 0:
+            by_owner.setdefault(lane.owner, []).append(lane)
+    weights = {owner: sum(lane.weight for lane in its) for owner, its in by_owner.items()}
+    ends = [end for owner, its in by_owner.items() for end in _virtual_ends(its, weights[owner])]
+    present = sum(weights.values())
     done: dict[str, float] = {}
-    now = 0.0
-    owner_weights = _sum_by_owner(waiting)
-    while waiting:
-        speeds = _speeds(waiting, owner_weights, pace_per_second)
-        step = min(lane.calls / speeds[lane.upload_id] for lane in waiting)
-        now += step
-        left = []
-        for lane in waiting:
-            rest = lane.calls - step * speeds[lane.upload_id]
-            if rest <= 1e-9 * max(1.0, lane.calls):
-                done[lane.upload_id] = now
-            else:
-                left.append(replace(lane, calls=rest))
-        waiting = left
+    now = virtual_now = 0.0
+    for virtual_end, lane, is_last in sorted(ends, key=itemgetter(0)):
+        now += (virtual_end - virtual_now) * present / pace_per_second
+        virtual_now = virtual_end
+        done[lane.upload_id] = now
+        if is_last:
+            present = max(0.0, present - weights[lane.owner])
     return done
 
 
-def _speeds(lanes: list[Lane], owner_weights: dict[str, float], pace_per_second: float) -> dict[str, float]:
-    inside = _sum_by_owner(lanes)
-    present = sum(owner_weights[owner] for owner in inside)
-    return {
-        lane.upload_id: pace_per_second * owner_weights[lane.owner] / present * lane.weight / inside[lane.owner]
-        for lane in lanes
-    }
-
-
-def _sum_by_owner(lanes: Iterable[Lane]) -> dict[str, float]:
-    sums: dict[str, float] = {}
-    for lane in lanes:
-        sums[lane.owner] = sums.get(lane.owner, 0.0) + lane.weight
-    return sums
+def _virtual_ends(lanes: list[Lane], weight: float) -> Iterator[tuple[float, Lane, bool]]:
+    """When each lane of one owner ends in virtual time, and whether it is the last to end."""
+    ended_calls, weight_left = 0.0, weight
+    in_order = sorted(lanes, key=lambda lane: lane.calls / lane.weight)
+    for lane in in_order:
+        served = ended_calls + max(weight_left, lane.weight) * (lane.calls / lane.weight)
+        yield served / weight, lane, lane is in_order[-1]
+        ended_calls += lane.calls
+        weight_left -= lane.weight
 
 
 def feeding_of(counts: Counts, *, usable: int | None, planned_calls: int | None) -> Feeding:
@@ -101,7 +102,7 @@ def eta_of(upload_id: str, status: LookupStatus | None, feedings: dict[str, Feed
     Nobody can while it is paused, or all calls are: that ends when a person says so. `feedings` has an entry for every
     upload in progress whose rows are not all in the queue, this one included.
     """
-    if status is None or status.state not in _MOVING or status.pace_per_second <= 0:
+    if status is None or status.state not in _MOVING or _pace(status) < SLOWEST_PER_SECOND:
         return None
     mine = next((lane for lane in status.lanes if lane.upload_id == upload_id), None)
     if mine is not None and _is_paused(mine):
@@ -114,7 +115,8 @@ def eta_of(upload_id: str, status: LookupStatus | None, feedings: dict[str, Feed
     seconds = finish_seconds(_queue(upload_id, status, feedings), pace)[upload_id] - 1 / pace
     told_at = max(now, status.at)
     seconds -= (told_at - status.at).total_seconds()
-    return _range(told_at, max(0.0, seconds, _backoff_seconds(mine, told_at)))
+    seconds = max(0.0, seconds, _backoff_seconds(mine, told_at))
+    return _range(told_at, seconds) if seconds <= FARTHEST_SECONDS else None
 
 
 def _is_paused(lane: LaneStatus) -> bool:
@@ -157,7 +159,7 @@ def _queue(upload_id: str, status: LookupStatus, feedings: dict[str, Feeding]) -
 
 def _weight(lane: LaneStatus, owners: int) -> float:
     """Its share. One that has nothing to call at this moment, all being called or in backoff, comes back to one."""
-    return 0.0 if _is_paused(lane) else lane.share or 1 / owners
+    return 0.0 if _is_paused(lane) else max(lane.share, LEAST_SHARE) if lane.share else 1 / owners
 
 
 def _paid_once(status: LookupStatus) -> float:

@@ -1,13 +1,15 @@
 """Composes the status application: what it reads and writes, its routes, and how long everything lives."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from typing import TypedDict
 
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import ClientDisconnect
 
 from schemas.settings import Settings
 from services.assembler.store import meta
@@ -15,6 +17,7 @@ from services.assembler.store.dialect import connect, sqlite_file
 from services.assembler.web import (
     admin_page,
     audit_calls,
+    bad_record_calls,
     check_page,
     dead_letter_calls,
     downloads,
@@ -30,14 +33,16 @@ from services.assembler.web import (
     uploads,
 )
 from services.assembler.web.backend import Backend
+from services.assembler.web.bad_records import BadRecords
 from services.assembler.web.calls import routes_of
+from services.assembler.web.following import Follower
 from services.assembler.web.live import LiveHub
 from services.assembler.web.rendering import Renderer
 from services.runtime.kafka import make_producer, started
 from services.runtime.parts import Health, SignOfLife
-from services.runtime.problems import ProblemError, on_crash, on_http_exception, on_problem
+from services.runtime.problems import ProblemError, on_crash, on_disconnect, on_http_exception, on_problem
 from services.runtime.process import RefusedToStart
-from services.runtime.web import host_guard, refuse_open_door, serve
+from services.runtime.web import BoundedBody, host_guard, refuse_open_door, serve
 
 CALLS = (
     *uploads.CALLS,
@@ -45,10 +50,13 @@ CALLS = (
     *downloads.CALLS,
     *queue_calls.CALLS,
     *dead_letter_calls.CALLS,
+    *bad_record_calls.CALLS,
     *forgetting.CALLS,
     *audit_calls.CALLS,
 )
 """Every JSON call of the status role; routes and OpenAPI are made from it."""
+MOST_BODY_BYTES = 64 * 1024
+"""Of a JSON body and of a form: files go to the ingest service."""
 
 
 class WebState(TypedDict):
@@ -70,18 +78,15 @@ def build_app(settings: Settings) -> Starlette:
         engine = connect(settings.database_url)
         try:
             epoch = await asyncio.to_thread(_prepared, engine)
-            hub = LiveHub(settings)
-            following = asyncio.create_task(hub.run())
-            try:
-                async with (
-                    started(make_producer(settings)) as producer,
-                    SignOfLife(producer, settings, role="status", health=lambda: _health(following)),
-                ):
-                    yield WebState(backend=Backend(settings, engine, producer, hub, epoch), renderer=renderer)
-            finally:
-                following.cancel()
-                with suppress(asyncio.CancelledError):
-                    await following
+            hub, bad_records = LiveHub(settings), BadRecords(settings)
+            followers = (hub.follower, bad_records.follower)
+            async with (
+                _running(followers),
+                started(make_producer(settings)) as producer,
+                SignOfLife(producer, settings, role="status", health=lambda: _health(followers)),
+            ):
+                backend = Backend(settings, engine, producer, hub, bad_records, epoch)
+                yield WebState(backend=backend, renderer=renderer)
         finally:
             engine.dispose()
 
@@ -99,8 +104,13 @@ def build_app(settings: Settings) -> Starlette:
             *pages.ROUTES,
         ],
         lifespan=lifespan,
-        middleware=host_guard(settings),
-        exception_handlers={ProblemError: on_problem, HTTPException: on_http_exception, Exception: on_crash},
+        middleware=[*host_guard(settings), Middleware(BoundedBody, MOST_BODY_BYTES)],
+        exception_handlers={
+            ProblemError: on_problem,
+            HTTPException: on_http_exception,
+            ClientDisconnect: on_disconnect,
+            Exception: on_crash,
+        },
     )
     # Starlette would lead from an address that ends with a slash to the same without, and repeat what stands in it.
     app.router.redirect_slashes = False
@@ -116,8 +126,21 @@ def _prepared(engine: object) -> str:
         raise RefusedToStart(f"The database of SCRUB_DATABASE does not answer: {type(error).__name__}.") from None
 
 
-def _health(following: asyncio.Task[None]) -> Health:
-    if following.done():
+@asynccontextmanager
+async def _running(followers: Iterable[Follower]) -> AsyncIterator[None]:
+    tasks = [asyncio.create_task(follower.run()) for follower in followers]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _health(followers: Iterable[Follower]) -> Health:
+    if not all(follower.caught_up.is_set() for follower in followers):
+        return Health(state="starting", active=False)
+    if not all(follower.follows for follower in followers):
         return Health(state="stuck", active=False, error="the live news have stopped")
     return Health(state="running", active=True)
 

@@ -7,6 +7,8 @@ import json
 from datetime import timedelta
 from typing import Literal, TypeVar
 
+from pydantic import ValidationError
+
 from schemas.base import Message
 from schemas.interface import Eta, Links, Plan, Row, RowResult, Summary, Upload, UploadProblem, Why
 from schemas.lookups import AttemptError
@@ -25,6 +27,11 @@ ROWS_MISSING = UploadProblem(
 )
 
 
+_LONGEST_NAME = 200
+"""Earlier versions stored longer ones."""
+REFUSED = UploadProblem(code="refused", title="The file was refused", detail="Upload the file again.")
+
+
 def upload_view(
     record: UploadRecord,
     *,
@@ -37,7 +44,7 @@ def upload_view(
     assert record.created_at is not None, "only an opened upload can be shown"
     return Upload(
         id=record.id,
-        name=record.name or "",
+        name=(record.name or "")[:_LONGEST_NAME],
         bytes=record.file_bytes,
         sha256=record.sha256,
         owner=record.owner or "",
@@ -48,10 +55,10 @@ def upload_view(
         round=record.round,
         priority=record.priority,
         why=Why(code="rows_missing") if record.lacks_rows else why,
-        options=_parsed(UploadOptions, record.options) or UploadOptions(),
-        detected=_parsed(Detected, record.detected),
+        options=parsed(UploadOptions, record.options) or UploadOptions(),
+        detected=parsed(Detected, record.detected),
         plan=plan_of(record, settings),
-        preview=_parsed(Preview, record.preview),
+        preview=parsed(Preview, record.preview),
         counts=record.counts,
         summary=Summary(verdict=record.verdicts, line_type=record.line_types),
         position=position,
@@ -103,12 +110,16 @@ def _outcome(record: UploadRecord) -> Literal["success", "partial"] | None:
 
 def _problem(record: UploadRecord) -> UploadProblem | None:
     if record.refused is not None:
-        return UploadProblem.model_validate_json(record.refused)
+        return parsed(UploadProblem, record.refused) or REFUSED
     return ROWS_MISSING if record.lacks_rows else None
 
 
-def _parsed(model: type[M], text: str | None) -> M | None:
-    return None if text is None else model.model_validate_json(text)
+def parsed(model: type[M], text: str | None) -> M | None:
+    """What was stored; None if there is nothing, or an earlier version stored what has no place in the model today."""
+    try:
+        return None if text is None else model.model_validate_json(text)
+    except ValidationError:
+        return None
 
 
 def row_view(row: StoredRow, *, cancelled: bool) -> Row:
@@ -146,11 +157,11 @@ def _row_result(row: StoredRow) -> RowResult | None:
 
 def _row_error(row: StoredRow, *, waits_in_vain: bool) -> RowError | None:
     if row.error is not None:
-        return RowError.model_validate_json(row.error)
+        return parsed(RowError, row.error)
     if waits_in_vain:
         return RowError(code="cancelled", detail="The upload was cancelled before this phone was looked up.")
     if row.state != State.failed:
         return None
-    cause = None if row.result_error is None else AttemptError.model_validate_json(row.result_error)
+    cause = parsed(AttemptError, row.result_error)
     detail = "The lookup failed." if cause is None else f"{cause.code}: {cause.detail}"
     return RowError(code="gave_up", detail=detail)

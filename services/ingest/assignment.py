@@ -2,18 +2,19 @@
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Mapping
 from contextlib import suppress
-from pathlib import Path
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka.errors import KafkaError
 
 from schemas import topics
-from schemas.codec import encode
+from schemas.codec import UndecodableRecord, encode
 from schemas.settings import Settings
 from schemas.upload_events import UploadEvent
 from services.ingest.capacity import is_too_much, too_many_calls
 from services.ingest.cases import Case, next_step, usable_checkpoint
-from services.ingest.checking import refused_event
+from services.ingest.checking import Reading
 from services.ingest.feeding import (
     Feed,
     Outlet,
@@ -24,14 +25,18 @@ from services.ingest.feeding import (
 )
 from services.ingest.ledger import Ledger
 from services.ingest.prepared import PreparedReader
+from services.ingest.put_aside import PutAside
 from services.ingest.readings import Readings
 from services.ingest.room import room_rows
+from services.ingest.sending import RecordTooLarge
 from services.ingest.spool import Spool
-from services.ingest.window import Pace, Rotation
+from services.ingest.trouble import end_for
+from services.ingest.window import Pace, Rotation, shares
 from services.runtime.kafka import read_to_end, topic_name
 
 _POLL_SECONDS = 0.5
 _SLOW_POLL_SECONDS = 0.05
+_PAUSE_SECONDS = 1.0
 log = logging.getLogger(__name__)
 
 
@@ -43,13 +48,22 @@ class Assignment:
     """
 
     def __init__(
-        self, partitions: frozenset[int], *, outlet: Outlet, spool: Spool, reader: AIOKafkaConsumer, pace: Pace
+        self,
+        partitions: frozenset[int],
+        *,
+        outlet: Outlet,
+        spool: Spool,
+        reader: AIOKafkaConsumer,
+        pace: Pace,
+        put_aside: PutAside,
     ) -> None:
         self._ledger = Ledger()
         self._outlet = outlet
         self._spool = spool
         self._reader = reader
         self._pace = pace
+        self._put_aside = put_aside
+        self._error: str | None = None
         self._share = len(partitions) / outlet.upload_partitions
         self._news = asyncio.Event()
         self._readings = Readings(outlet, spool, self._tell, self._news.set)
@@ -68,24 +82,21 @@ class Assignment:
 
     @property
     def error(self) -> str | None:
-        return self._readings.error
+        return self._error or self._readings.error
 
     async def run(self) -> None:
         """Folds the log to its present end, then works until cancelled.
 
         Raises:
-            ExceptionGroup: of KafkaError or TimeoutError; the process must start again from the checkpoints.
+            ExceptionGroup: the log cannot be followed any more; the process must start again from the checkpoints.
         """
         async for record in read_to_end(self._reader, self.partitions):
             self._fold(record)
+            await self._put_aside.write(self._outlet.sender)
         self._spool.keep_only(self._ledger.cases)
-        try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self._follow())
-                group.create_task(self._work(group))
-        finally:
-            for feed in self._feeds.values():
-                feed.reader.close()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._follow())
+            group.create_task(self._work(group))
 
     def positions(self) -> dict[TopicPartition, int]:
         """The next unread offset of each partition of `upload-events`."""
@@ -95,7 +106,8 @@ class Assignment:
         """Writes the checkpoints, so that a planned stop repeats nothing."""
         for upload_id, feed in self._feeds.items():
             if (case := self._ledger.cases.get(upload_id)) is not None:
-                await save(feed, case, outlet=self._outlet)
+                with suppress(RecordTooLarge):
+                    await save(feed, case, outlet=self._outlet)
 
     async def _follow(self) -> None:
         while True:
@@ -105,29 +117,71 @@ class Assignment:
                     self._fold(record)
             if batches:
                 self._news.set()
+            with suppress(KafkaError):
+                await self._put_aside.write(self._outlet.sender)
 
     def _fold(self, record: ConsumerRecord) -> None:
+        """Folds a record, or puts it aside: it may say anything, and the next one counts all the same."""
         if record.topic == self._events:
             self._positions[TopicPartition(record.topic, record.partition)] = record.offset + 1
-            self._ledger.event_record(record.value, offset=record.offset)
+        try:
+            self._fold_one(record)
+        except UndecodableRecord as error:
+            if record.topic != self._events:  # those the join puts aside
+                self._put_aside.add(record, reason="undecodable", error=str(error), now=self._outlet.now())
+        except Exception as error:
+            self._put_aside.add(record, reason="failed", error=type(error).__name__, now=self._outlet.now())
+
+    def _fold_one(self, record: ConsumerRecord) -> None:
+        if record.topic == self._events:
+            self._ledger.event_record(record)
         elif record.topic == self._checkpoints:
-            self._ledger.checkpoint_record(record.key, record.value, offset=record.offset)
+            self._ledger.checkpoint_record(record)
         else:
-            self._ledger.progress_record(record.key, record.value, offset=record.offset)
+            self._ledger.progress_record(record)
 
     async def _work(self, group: asyncio.TaskGroup) -> None:
         self._news.set()
         while True:
-            if self._news.is_set():
-                self._news.clear()
-                await self._take_stock(group)
-            now = self._outlet.clock()
-            turn = self._rotation.next_turn(self._room_rows(), allowance=self._pace.allowance(now))
-            if turn is None:
-                await self._wait_for_news()
-            else:
-                await self._serve(*turn)
-            await self._save_what_is_due()
+            try:
+                await self._work_once(group)
+                self._error = None
+            except KafkaError as error:
+                self._error = f"Kafka does not take what has to be written: {type(error).__name__}"
+                log.error("%s", self._error)  # noqa: TRY400 - a traceback would say no more
+                await asyncio.sleep(_PAUSE_SECONDS)
+                self._news.set()
+
+    async def _work_once(self, group: asyncio.TaskGroup) -> None:
+        """One turn. Raises KafkaError: it is repeated later."""
+        if self._news.is_set():
+            self._news.clear()
+            await self._take_stock(group)
+        owners = self._owners()
+        now = self._outlet.clock()
+        turn = self._rotation.next_turn(self._room_rows(owners), owners=owners, allowance=self._pace.allowance(now))
+        if turn is None:
+            await self._wait_for_news()
+        else:
+            await self._guarded(self._ledger.cases[turn[0]], self._serve(*turn))
+        await self._save_what_is_due()
+
+    async def _guarded(self, case: Case, work: Awaitable[None]) -> None:
+        """Does the work on one upload. Whatever goes wrong, unless with Kafka, is the end of this upload alone.
+
+        Raises:
+            KafkaError: Kafka did not take something; the upload goes on from its checkpoint.
+        """
+        try:
+            await work
+        except KafkaError:
+            self._feeds.pop(case.upload_id, None)
+            raise
+        except Exception as error:
+            self._feeds.pop(case.upload_id, None)
+            # The kind only: an exception's text may hold cells.
+            log.error("upload %s cannot be fed: %s", case.upload_id, type(error).__name__)  # noqa: TRY400
+            await self._readings.refuse(case, end_for(error))
 
     async def _wait_for_news(self) -> None:
         wait_seconds = _SLOW_POLL_SECONDS if self._pace.is_slow and self._feeds else _POLL_SECONDS
@@ -140,50 +194,57 @@ class Assignment:
         for upload_id in self._readings.uploads() | set(self._feeds):
             case = self._ledger.cases.get(upload_id)
             self._readings.drop_outdated(upload_id, case)
-            if case is None and (feed := self._feeds.pop(upload_id, None)) is not None:
-                feed.reader.close()
+            if case is None:
+                self._feeds.pop(upload_id, None)
         for upload_id in list(self._ledger.left_over_checkpoints()):
             await erase_checkpoint(upload_id, outlet=self._outlet)
             self._ledger.checkpoints.pop(upload_id, None)
         for case in list(self._ledger.cases.values()):
-            await self._move_on(case, group)
+            await self._guarded(case, self._move_on(case, group))
 
     async def _move_on(self, case: Case, group: asyncio.TaskGroup) -> None:
         step = next_step(case)
         if step in ("wait", "nothing") or case.upload_id in self._feeds:
             return
-        folder = self._readings.folder(case)
-        if step == "check" or folder is None:
+        reading = self._readings.of(case)
+        if step == "check" or reading is None:
             self._readings.start(case, group)
         else:
-            await self._begin_feeding(case, folder)
+            await self._begin_feeding(case, reading)
 
-    async def _begin_feeding(self, case: Case, folder: Path) -> None:
-        assert case.checked is not None
+    async def _begin_feeding(self, case: Case, reading: Reading) -> None:
+        counts = reading.prepared.counts
+        assert counts is not None
         settled = self._ledger.settled_of(case.upload_id)
-        too_much = is_too_much(case, case.checked.counts, settled, settings=self._outlet.settings)
+        too_much = is_too_much(case, counts, settled, settings=self._outlet.settings)
         if too_much:
-            await self._tell(refused_event(case, too_many_calls(self._outlet.settings), now=self._outlet.now()))
+            await self._readings.refuse(case, too_many_calls(self._outlet.settings))
         if too_much is not False:
             return
-        checkpoint = usable_checkpoint(case, self._ledger.checkpoints.get(case.upload_id))
+        checkpoint = usable_checkpoint(case, self._ledger.checkpoints.get(case.upload_id), rows=counts.rows)
         next_row = 1 if checkpoint is None else checkpoint.next_row
         rejected = 0 if checkpoint is None else checkpoint.rejected
-        reader = PreparedReader(folder, next_row)
-        self._feeds[case.upload_id] = Feed(reader, next_row=next_row, rejected=rejected, saved_row=next_row)
+        reader = PreparedReader(reading.folder, next_row)
+        self._feeds[case.upload_id] = Feed(
+            reader, rows=counts.rows, next_row=next_row, rejected=rejected, saved_row=next_row
+        )
 
-    def _room_rows(self) -> dict[str, int]:
-        ledger = self._ledger
+    def _owners(self) -> dict[str, str]:
+        """Whose each upload is that is being fed."""
+        cases = self._ledger.cases
+        return {upload_id: cases[upload_id].opened.owner for upload_id in self._feeds if upload_id in cases}
+
+    def _room_rows(self, owners: Mapping[str, str]) -> dict[str, int]:
+        ledger, active = self._ledger, shares(owners)
         return {
             upload_id: room_rows(
                 ledger.cases[upload_id],
                 ledger.settled_of(upload_id),
-                fed_rows=feed.fed_rows,
-                active=len(self._feeds),
+                fed_rows=self._feeds[upload_id].fed_rows,
+                active=active[owner],
                 share=self._share,
             )
-            for upload_id, feed in self._feeds.items()
-            if upload_id in ledger.cases
+            for upload_id, owner in owners.items()
         }
 
     async def _serve(self, upload_id: str, rows: int) -> None:
@@ -192,20 +253,19 @@ class Assignment:
         before = feed.next_row
         await publish(feed, case, self._ledger.settled_of(upload_id), rows=rows, outlet=self._outlet)
         self._pace.spend(feed.next_row - before)
-        assert case.checked is not None
-        if feed.fed_rows >= case.checked.counts.rows:
+        if feed.is_done:
             await self._tell(fed_event(feed, case, now=self._outlet.now()))
 
     async def _save_what_is_due(self) -> None:
-        for upload_id, feed in self._feeds.items():
+        for upload_id, feed in list(self._feeds.items()):
             case = self._ledger.cases.get(upload_id)
             if case is not None and feed.save_is_due(self._outlet.clock()):
-                await save(feed, case, outlet=self._outlet)
+                await self._guarded(case, save(feed, case, outlet=self._outlet))
 
     async def _tell(self, event: UploadEvent) -> None:
         """Writes an event and folds it at once: waiting to read it back would only delay."""
         key = event.upload_id.encode()
-        metadata = await self._outlet.producer.send_and_wait(self._events, encode(event), key=key)
+        metadata = await self._outlet.sender.send(self._events, encode(event), key=key)
         log.info("%s %s", event.upload_id, event.type)
         self._ledger.event(event, offset=metadata.offset)
         self._news.set()

@@ -10,6 +10,9 @@ from services.ingest.filenames import name_in_part
 
 _LONGEST_FIELD_BYTES = 10_000
 _MOST_PARTS = 100
+_LONGEST_PART_HEAD_BYTES = 16_000
+_LONGEST_BOUNDARY_BYTES = 200
+"""RFC 2046 allows 70."""
 
 
 class UnreadableBody(Exception):
@@ -56,8 +59,8 @@ async def form_events(chunks: AsyncIterator[bytes], content_type: str) -> AsyncI
         UnreadableBody: no boundary, broken syntax, several files, fields beyond all measure, or an early end.
     """
     boundary = parse_options_header(content_type)[1].get(b"boundary")
-    if not boundary:
-        raise UnreadableBody("The Content-Type names no boundary, so the form cannot be read.")
+    if not boundary or len(boundary) > _LONGEST_BOUNDARY_BYTES:
+        raise UnreadableBody("The Content-Type names no boundary, or a far too long one, so the form cannot be read.")
     collector = _Collector()
     try:
         parser = MultipartParser(boundary, collector.callbacks())  # type: ignore[arg-type]
@@ -79,6 +82,7 @@ class _Collector:
     ended: bool = False
     parts: int = 0
     files: int = 0
+    head_bytes: int = 0
     header_name: bytearray = field(default_factory=bytearray)
     header_value: bytearray = field(default_factory=bytearray)
     disposition: bytes = b""
@@ -89,8 +93,8 @@ class _Collector:
     def callbacks(self) -> dict[str, object]:
         return {
             "on_part_begin": self._begin_part,
-            "on_header_field": lambda data, start, end: self.header_name.extend(data[start:end]),
-            "on_header_value": lambda data, start, end: self.header_value.extend(data[start:end]),
+            "on_header_field": lambda data, start, end: self._take_head(self.header_name, data[start:end]),
+            "on_header_value": lambda data, start, end: self._take_head(self.header_value, data[start:end]),
             "on_header_end": self._end_header,
             "on_headers_finished": self._begin_content,
             "on_part_data": self._take_content,
@@ -107,6 +111,13 @@ class _Collector:
         if self.parts > _MOST_PARTS:
             raise UnreadableBody(f"The form has more than {_MOST_PARTS} fields.")
         self.disposition = b""
+        self.head_bytes = 0
+
+    def _take_head(self, kept: bytearray, data: bytes) -> None:
+        self.head_bytes += len(data)
+        if self.head_bytes > _LONGEST_PART_HEAD_BYTES:
+            raise UnreadableBody(f"A part of the form has headers of more than {_LONGEST_PART_HEAD_BYTES} bytes.")
+        kept.extend(data)
 
     def _end_header(self) -> None:
         if bytes(self.header_name).strip().lower() == b"content-disposition":

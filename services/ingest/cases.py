@@ -18,6 +18,7 @@ from schemas.upload_events import (
     UploadRefused,
 )
 from schemas.uploads import FeedCheckpoint, UploadOptions, UploadProgress
+from schemas.values import EARLIEST, LONGEST_MAX_AGE_SECONDS
 
 Step = Literal["check", "wait", "feed", "nothing"]
 """What an upload needs next.
@@ -71,8 +72,8 @@ class Case:
     def accept_since(self, *, default_max_age_seconds: int) -> datetime:
         """From when on an answer is young enough. Before the start: as if started when the check was asked for."""
         chosen = self.options.max_age_seconds
-        max_age_seconds = default_max_age_seconds if chosen is None else chosen
-        return (self.started_at or self.check_asked_at) - timedelta(seconds=max_age_seconds)
+        max_age_seconds = min(default_max_age_seconds if chosen is None else chosen, LONGEST_MAX_AGE_SECONDS)
+        return max(EARLIEST, (self.started_at or self.check_asked_at) - timedelta(seconds=max_age_seconds))
 
 
 def open_case(opened: UploadOpened, *, offset: int) -> Case:
@@ -111,9 +112,12 @@ def next_step(case: Case) -> Step:
     return "feed" if case.started_at is not None or case.cancelled else "wait"
 
 
-def usable_checkpoint(case: Case, checkpoint: FeedCheckpoint | None) -> FeedCheckpoint | None:
-    """The checkpoint, if it belongs to the reading that is in force."""
-    return checkpoint if checkpoint is not None and checkpoint.check_id == case.check_id else None
+def usable_checkpoint(case: Case, checkpoint: FeedCheckpoint | None, *, rows: int) -> FeedCheckpoint | None:
+    """The checkpoint, if it belongs to the reading that is in force and lies within its rows."""
+    if checkpoint is None or checkpoint.check_id != case.check_id:
+        return None
+    fed_rows = checkpoint.next_row - 1
+    return checkpoint if checkpoint.rejected <= fed_rows <= rows else None
 
 
 def _on_checked(case: Case, event: UploadEvent, _offset: int) -> Case:

@@ -12,20 +12,30 @@ from schemas.upload_events import UploadChecked, UploadRefused
 from schemas.uploads import Detected, PlanQuestion, UploadOptions
 from services.ingest.cases import Case
 from services.ingest.children import run_in_child
+from services.ingest.chunks import CHUNK_BYTES
 from services.ingest.distinct import read_batches
 from services.ingest.feeding import Outlet
 from services.ingest.outcome import Prepared, Refusal
 from services.ingest.preparing import EXIT_NO_ROOM, Task, outcome_path, phones_path, run
 from services.ingest.reading.model import ReadOptions
-from services.ingest.spool import FileGone, NoRoom, Spool
+from services.ingest.spool import FileGone, FileTooLarge, NoRoom, Spool
 from services.runtime.kafka import topic_name
 
 SMALL_FILE_BYTES = 2_000_000
+MOST_EXPANSION = 20
+"""Text of all cells, as JSON, over the file's bytes. The widest of honest files is a workbook: Excel packs a table to
+about a fifth, and a text that many cells share is stored once."""
 PHONES_PER_QUESTION = 2_000
+_QUESTIONS_AT_ONCE = 50
 _FILE_EXPIRED = Refusal(
     code="file-expired",
     title="The file is no longer stored",
     detail="The file's records have expired or are incomplete. Upload the file again.",
+)
+_FILE_TOO_LARGE = Refusal(
+    code="file-too-large",
+    title="The file is too large",
+    detail="The file has more bytes than this service accepts. Split it and upload the parts.",
 )
 _READER_DIED = Refusal(
     code="reading-failed",
@@ -58,8 +68,10 @@ async def read_file(case: Case, spool: Spool, *, settings: Settings, detected: D
     A reading that is complete in the spool is used again.
 
     Raises:
-        KafkaError, TimeoutError: it could not be fetched now.
+        KafkaError: Kafka does not answer.
+        TimeoutError: Kafka answers, but the file could not be fetched in time.
         NoRoom: the spool's disk is full.
+        UndecodableRecord: what was found out is more than a record can hold.
     """
     folder = spool.folder_of(case.upload_id, case.check_id)
     if outcome_path(folder).exists():
@@ -67,18 +79,22 @@ async def read_file(case: Case, spool: Spool, *, settings: Settings, detected: D
     raw = folder / "file"
     assert case.opened.file is not None
     try:
-        await spool.fetch(case.opened.file, raw)
+        async with asyncio.timeout(patience_seconds(case, settings)):
+            await spool.fetch(case.opened.file, raw)
     except FileGone:
         return Reading(folder, Prepared(refusal=_FILE_EXPIRED))
+    except FileTooLarge:
+        return Reading(folder, Prepared(refusal=_FILE_TOO_LARGE))
     task = Task(
         path=str(raw),
         folder=str(folder),
         options=_read_options(case.options, settings),
         max_rows=settings.max_rows,
+        max_text_bytes=most_text_bytes(raw.stat().st_size, settings),
         detected=None if detected is None else detected.model_dump(),
     )
     try:
-        async with asyncio.timeout(patience_seconds(case)):
+        async with asyncio.timeout(patience_seconds(case, settings)):
             exit_code = await run_in_child(run, task.as_json(), niceness=0 if is_small(case) else _NICENESS)
     except TimeoutError:
         return Reading(folder, Prepared(refusal=_TOOK_TOO_LONG))
@@ -104,13 +120,23 @@ def _read_options(options: UploadOptions, settings: Settings) -> ReadOptions:
 
 
 def is_small(case: Case) -> bool:
-    """Whether the file is read in no time, so that it should not wait for larger ones."""
-    return (case.opened.bytes or 0) <= SMALL_FILE_BYTES
+    """Whether the file is read in no time, so that it should not wait for larger ones.
+
+    The event's `bytes` may say anything; more chunks than that the file cannot have.
+    """
+    file = case.opened.file
+    chunks = 0 if file is None else file.chunks
+    return (case.opened.bytes or 0) <= SMALL_FILE_BYTES and chunks <= SMALL_FILE_BYTES // CHUNK_BYTES + 1
 
 
-def patience_seconds(case: Case) -> float:
-    """How long the reading of an upload's file may take."""
-    return _LEAST_PATIENCE_SECONDS + (case.opened.bytes or 0) / _BYTES_A_SECOND
+def patience_seconds(case: Case, settings: Settings) -> float:
+    """How long fetching an upload's file may take, and how long reading it."""
+    return _LEAST_PATIENCE_SECONDS + min(case.opened.bytes or 0, settings.max_file_bytes) / _BYTES_A_SECOND
+
+
+def most_text_bytes(file_bytes: int, settings: Settings) -> int:
+    """Most bytes of text that the cells of a file may have together."""
+    return max(settings.max_expanded_bytes, MOST_EXPANSION * file_bytes)
 
 
 async def ask_for_known(case: Case, folder: Path, *, outlet: Outlet) -> None:
@@ -121,21 +147,22 @@ async def ask_for_known(case: Case, folder: Path, *, outlet: Outlet) -> None:
     phones = next(batches, ())
     number = 0
     last = False
-    sent = []
     while not last:
-        following = next(batches, None)
-        last = following is None
-        question = PlanQuestion(
-            upload_id=case.upload_id,
-            check_id=case.check_id,
-            batch=number,
-            last=last,
-            accept_since=accept_since,
-            phones=phones,
-        )
-        sent.append(await outlet.producer.send(topic, encode(question), key=case.upload_id.encode()))
-        phones, number = following or (), number + 1
-    await asyncio.gather(*sent)
+        questions: list[bytes] = []
+        while not last and len(questions) < _QUESTIONS_AT_ONCE:
+            following = next(batches, None)
+            last = following is None
+            question = PlanQuestion(
+                upload_id=case.upload_id,
+                check_id=case.check_id,
+                batch=number,
+                last=last,
+                accept_since=accept_since,
+                phones=phones,
+            )
+            questions.append(encode(question))
+            phones, number = following or (), number + 1
+        await outlet.sender.send_all(topic, questions, key=case.upload_id.encode())
 
 
 def refused_event(case: Case, refusal: Refusal, *, now: datetime) -> UploadRefused:

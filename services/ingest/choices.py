@@ -1,6 +1,6 @@
 """Reads a person's options from query parameters or form fields, and says exactly which one is wrong."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from pydantic import ValidationError
 
@@ -12,16 +12,20 @@ _NAMES: Mapping[str, str] = {"phone_column": "phone_columns"} | {
 }
 OPTION_NAMES = tuple(_NAMES)
 _DELIMITER_WORDS = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "pipe": "|", "space": " "}
+_PARAMETERS = {field: name for name, field in _NAMES.items()}
+_LISTS = frozenset(("phone_columns",))
 _LONGEST_INDEX_DIGITS = 5
 _LONGEST_VALUE = 500
+_LONGEST_SHOWN = 100
+_MOST_ITEMS = 20
 
 
 class WrongOptions(Exception):
     """Some options are unknown or have values that cannot be; each item names its field in `column`."""
 
     def __init__(self, items: tuple[ErrorItem, ...]) -> None:
-        super().__init__("; ".join(item.detail or item.code for item in items))
-        self.items = items
+        super().__init__("; ".join(item.detail or item.code for item in items[:_MOST_ITEMS]))
+        self.items = items[:_MOST_ITEMS]
 
 
 def read_options(pairs: Iterable[tuple[str, str]]) -> UploadOptions:
@@ -55,14 +59,24 @@ def _validated(values: dict[str, object], wrong: list[ErrorItem]) -> UploadOptio
     try:
         options = UploadOptions.model_validate(values)
     except ValidationError as error:
-        wrong += [
-            _item(str(e["loc"][0]), str(values[str(e["loc"][0])]), "wrong_value", f"cannot be this: {e['msg']}")
-            for e in error.errors(include_url=False, include_context=False)
-        ]
-        raise WrongOptions(tuple(wrong)) from None
+        raise WrongOptions((*wrong, *_items_of(error, values))) from None
     if wrong:
         raise WrongOptions(tuple(wrong))
     return options
+
+
+def _items_of(error: ValidationError, values: Mapping[str, object]) -> Iterator[ErrorItem]:
+    """One item for each value that cannot be: a value that may be of several kinds has an error for each of them."""
+    told = set()
+    for one in error.errors(include_url=False, include_context=False, include_input=False):
+        field, *places = one["loc"]
+        place = (field, *places[:1]) if field in _LISTS else (field,)
+        if place not in told:
+            told.add(place)
+            value = values[str(field)]
+            if isinstance(value, tuple) and len(place) > 1 and isinstance(place[1], int):
+                value = value[place[1]]
+            yield _item(_PARAMETERS[str(field)], str(value), "wrong_value", f"cannot be this: {one['msg']}")
 
 
 def _read_value(name: str, text: str) -> object:
@@ -82,4 +96,6 @@ def _column(text: str) -> str | int:
 
 
 def _item(name: str, value: str, code: str, what: str) -> ErrorItem:
-    return ErrorItem(code=code, column=name, value=value[:100], detail=f"`{name}` {what}")
+    """An item that repeats no more of a request than people need to find what is wrong."""
+    shown = name[:_LONGEST_SHOWN]
+    return ErrorItem(code=code, column=shown, value=value[:_LONGEST_SHOWN], detail=f"`{shown}` {what}")

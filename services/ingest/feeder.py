@@ -6,7 +6,7 @@ import time
 from contextlib import suppress
 from datetime import UTC, datetime
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaError
 
 from schemas import topics
@@ -16,6 +16,8 @@ from services.ingest.children import warm_up
 from services.ingest.feeding import Outlet
 from services.ingest.lag import measuring_lag
 from services.ingest.membership import Membership
+from services.ingest.put_aside import PutAside
+from services.ingest.sending import Sender
 from services.ingest.spool import Spool
 from services.ingest.watchdog import Watchdog
 from services.ingest.window import Pace
@@ -41,11 +43,12 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
     with Spool(settings) as spool:
         membership = Membership(settings)
         async with (
+            Sender(settings) as sender,
             started(make_producer(settings)) as producer,
             started(make_consumer(settings)) as asker,
             started(membership.consumer),
         ):
-            feeder = Feeder(settings, spool=spool, producer=producer, asker=asker, membership=membership)
+            feeder = Feeder(settings, spool=spool, sender=sender, asker=asker, membership=membership)
             async with SignOfLife(producer, settings, role="feeder", health=feeder.health):
                 await feeder.run(stop)
 
@@ -58,16 +61,17 @@ class Feeder:
         settings: Settings,
         *,
         spool: Spool,
-        producer: AIOKafkaProducer,
+        sender: Sender,
         asker: AIOKafkaConsumer,
         membership: Membership,
     ) -> None:
         self._settings = settings
         self._spool = spool
-        self._producer = producer
+        self._sender = sender
         self._asker = asker
         self._membership = membership
         self._pace = Pace()
+        self._put_aside = PutAside(settings)
         self._assignment: Assignment | None = None
         self._watchdog = Watchdog()
 
@@ -115,17 +119,25 @@ class Feeder:
             await asyncio.Event().wait()
         async with started(make_consumer(self._settings)) as reader:
             outlet = await self._outlet()
-            assignment = Assignment(partitions, outlet=outlet, spool=self._spool, reader=reader, pace=self._pace)
+            assignment = Assignment(
+                partitions,
+                outlet=outlet,
+                spool=self._spool,
+                reader=reader,
+                pace=self._pace,
+                put_aside=self._put_aside,
+            )
             reader.assign(assignment.partitions)
             log.info("working for %d of %d partitions", len(partitions), outlet.upload_partitions)
             self._assignment = assignment
             await assignment.run()
 
     async def _outlet(self) -> Outlet:
-        rows = await self._producer.partitions_for(topic_name(topics.UPLOAD_ROWS, self._settings))
-        events = await self._producer.partitions_for(topic_name(topics.UPLOAD_EVENTS, self._settings))
+        producer = self._sender.producer
+        rows = await producer.partitions_for(topic_name(topics.UPLOAD_ROWS, self._settings))
+        events = await producer.partitions_for(topic_name(topics.UPLOAD_EVENTS, self._settings))
         return Outlet(
-            producer=self._producer,
+            sender=self._sender,
             settings=self._settings,
             row_partitions=len(rows),
             upload_partitions=len(events),

@@ -5,8 +5,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
-from aiokafka import AIOKafkaProducer
-
 from schemas import topics
 from schemas.codec import encode
 from schemas.settings import Settings
@@ -16,7 +14,6 @@ from services.ingest.cases import Case, Settled
 from services.ingest.partitioning import partition_of
 from services.ingest.prepared import PreparedReader
 from services.ingest.publishing import (
-    BatchSender,
     KeyAndValue,
     left_out_head,
     rejected_head,
@@ -25,6 +22,7 @@ from services.ingest.publishing import (
     usable_value,
 )
 from services.ingest.room import left_out_reason
+from services.ingest.sending import Sender
 from services.runtime.kafka import topic_name
 
 CHECKPOINT_SECONDS = 1.0
@@ -35,7 +33,7 @@ CHECKPOINT_SECONDS = 1.0
 class Outlet:
     """Where rows go, and how many partitions the topics keyed by phone and by upload have."""
 
-    producer: AIOKafkaProducer
+    sender: Sender
     settings: Settings
     row_partitions: int
     upload_partitions: int
@@ -48,6 +46,8 @@ class Feed:
     """An upload that is being fed. All rows before `next_row` are acknowledged; `rejected` of them were rejected."""
 
     reader: PreparedReader
+    rows: int
+    """Of the whole file, as this feeder read it: an event may say something else."""
     next_row: int = 1
     rejected: int = 0
     saved_row: int = 1
@@ -61,24 +61,34 @@ class Feed:
     def fed_rows(self) -> int:
         return self.next_row - 1
 
+    @property
+    def is_done(self) -> bool:
+        return self.fed_rows >= self.rows
+
+
+class SpoolBroken(Exception):
+    """The spool holds fewer rows than were read into it."""
+
 
 async def publish(feed: Feed, case: Case, settled: Settled, *, rows: int, outlet: Outlet) -> None:
     """Publishes the next rows and waits until Kafka has them.
 
     Raises:
         KafkaError: some were not taken; `feed` must be made again from its checkpoint.
+        RecordTooLarge: Kafka never takes one of them.
+        SpoolBroken: there are none, though some are left.
     """
     settings = outlet.settings
     usable, rejected = _sorted_out(
         feed, case, left_out_reason(case, settled, fed_rows=feed.fed_rows), rows=rows, outlet=outlet
     )
-    sender = BatchSender(outlet.producer)
-    for partition, records in usable.items():
-        await sender.add(topic_name(topics.UPLOAD_ROWS, settings), partition, records)
+    if feed.reader.next_row == feed.next_row and not feed.is_done:
+        raise SpoolBroken
+    records = {(topic_name(topics.UPLOAD_ROWS, settings), partition): some for partition, some in usable.items()}
     if rejected:
         place = partition_of(case.upload_id.encode(), outlet.upload_partitions)
-        await sender.add(topic_name(topics.REJECTED_ROWS, settings), place, rejected)
-    await sender.done()
+        records[topic_name(topics.REJECTED_ROWS, settings), place] = rejected
+    await outlet.sender.send_batches(records)
     feed.next_row = feed.reader.next_row
     feed.rejected += len(rejected)
 
@@ -120,7 +130,7 @@ async def save(feed: Feed, case: Case, *, outlet: Outlet) -> None:
         at=outlet.now(),
     )
     topic = topic_name(topics.FEED_CHECKPOINTS, outlet.settings)
-    await outlet.producer.send_and_wait(topic, encode(checkpoint), key=case.upload_id.encode())
+    await outlet.sender.send(topic, encode(checkpoint), key=case.upload_id.encode())
     feed.saved_at = outlet.clock()
     feed.saved_row = checkpoint.next_row
 
@@ -128,7 +138,7 @@ async def save(feed: Feed, case: Case, *, outlet: Outlet) -> None:
 async def erase_checkpoint(upload_id: str, *, outlet: Outlet) -> None:
     """Writes the checkpoint's tombstone: nothing is left to do."""
     topic = topic_name(topics.FEED_CHECKPOINTS, outlet.settings)
-    await outlet.producer.send_and_wait(topic, None, key=upload_id.encode())
+    await outlet.sender.send(topic, None, key=upload_id.encode())
 
 
 def fed_event(feed: Feed, case: Case, *, now: datetime) -> UploadFed:

@@ -6,6 +6,10 @@ from urllib.parse import unquote_to_bytes
 
 NAMELESS = "upload"
 _LONGEST_CHARACTERS = 200
+LONGEST_DISPOSITION_CHARACTERS = 4_096
+"""A name of 200 characters takes at most 2,400 bytes in RFC 8187's escapes."""
+_CHARSETS = frozenset(("utf-8", "iso-8859-1"))
+"""RFC 8187 names the first; its predecessor also the second. Python knows others that are no encodings at all."""
 _PARAMETER = re.compile(
     r';\s*(?P<name>[\w!#$&+.^`|~*-]+)\s*=\s*(?:"(?P<quoted>(?:[^"\\]|\\.)*)"|(?P<plain>[^;]*?))\s*(?=;|$)'
 )
@@ -17,7 +21,7 @@ def name_in_disposition(header: str | None) -> str:
 
     `header` is the raw header as HTTP servers hand it on: bytes read as Latin-1.
     """
-    if not header:
+    if not header or len(header) > LONGEST_DISPOSITION_CHARACTERS:
         return NAMELESS
     parameters = _parameters(header)
     extended = parameters.get("filename*")
@@ -60,9 +64,12 @@ def _extended_value(value: str) -> str | None:
     _language, quote, encoded = rest.partition("'")
     if not quote:
         return None
+    charset = charset.strip().lower() or "utf-8"
+    if charset not in _CHARSETS:
+        return None
     try:
-        return unquote_to_bytes(encoded).decode(charset or "utf-8")
-    except (LookupError, UnicodeDecodeError):
+        return unquote_to_bytes(encoded).decode(charset)
+    except UnicodeDecodeError:
         return None
 
 

@@ -17,13 +17,16 @@ from starlette.routing import Route
 from schemas import topics
 from schemas.codec import encode
 from schemas.settings import Settings
-from services.ingest.opened_log import following_opened_log
+from services.ingest.chunks import chunk_bytes
+from services.ingest.opened_log import OpenedLog, following_opened_log
 from services.ingest.opening import fresh_upload
 from services.ingest.receiving import Intake, Received
+from services.ingest.record_limit import most_record_bytes
 from services.ingest.refusal_page import refusal_page
+from services.ingest.sending import Sender
 from services.ingest.storing import Shelf
 from services.runtime.identity import identify
-from services.runtime.kafka import make_producer, started, topic_name
+from services.runtime.kafka import MAX_BATCH_BYTES, make_producer, started, topic_name
 from services.runtime.parts import Health, SignOfLife
 from services.runtime.problems import ProblemError, on_crash, on_http_exception, on_problem
 from services.runtime.web import host_guard, refuse_foreign_origin, refuse_open_door, serve
@@ -45,16 +48,20 @@ def build_app(settings: Settings) -> Starlette:
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[WebState]:
+        topic = topic_name(topics.UPLOAD_FILES, settings)
+        most_bytes = await most_record_bytes(topic, settings)
         async with (
+            Sender(settings, batch_bytes=min(MAX_BATCH_BYTES, chunk_bytes(most_bytes))) as sender,
             started(make_producer(settings)) as producer,
             following_opened_log(settings) as opened_log,
-            SignOfLife(producer, settings, role="http", health=lambda: Health(state="running", active=True)),
+            SignOfLife(producer, settings, role="http", health=lambda: _health(opened_log)),
         ):
             shelf = Shelf(
-                producer,
-                topic_name(topics.UPLOAD_FILES, settings),
+                sender,
+                topic,
                 asyncio.Semaphore(CHUNKS_IN_MEMORY),
                 settings.max_file_bytes,
+                chunk_bytes=chunk_bytes(most_bytes),
             )
             yield WebState(intake=Intake(settings, shelf, opened_log))
 
@@ -72,6 +79,11 @@ def build_app(settings: Settings) -> Starlette:
     # Starlette would lead from an address that ends with a slash to the same without, and repeat what stands in it.
     app.router.redirect_slashes = False
     return app
+
+
+def _health(opened_log: OpenedLog) -> Health:
+    error = None if opened_log.is_following else "upload-events cannot be read: requests with a key wait in vain"
+    return Health(state="running", active=True, error=error)
 
 
 async def main(settings: Settings, stop: asyncio.Event) -> None:
@@ -135,9 +147,11 @@ async def alive(_request: Request) -> Response:
 async def ready(request: Request) -> Response:
     """200 while Kafka answers and repeated uploads can be told from new ones."""
     intake: Intake = request.state.intake
-    if await _kafka_answers(intake.shelf.producer) and intake.opened_log.is_following:
-        return JSONResponse({"status": "ok"})
-    return JSONResponse({"status": "kafka does not answer"}, 503)
+    if not await _kafka_answers(intake.shelf.sender.producer):
+        return JSONResponse({"status": "kafka does not answer"}, 503)
+    if not intake.opened_log.is_following:
+        return JSONResponse({"status": "upload-events cannot be read"}, 503)
+    return JSONResponse({"status": "ok"})
 
 
 async def _kafka_answers(producer: AIOKafkaProducer) -> bool:

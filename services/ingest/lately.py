@@ -68,6 +68,8 @@ class LatelyOpened:
         owner = self._owner.get(upload_id)
         if owner is not None:
             self._unfinished[owner] += -1 if finished else 1
+            if not self._unfinished[owner]:
+                del self._unfinished[owner]
 
 
 def _is_idempotent(upload_id: str) -> bool:

@@ -1,8 +1,8 @@
 """Holds what the feeder knows of its uploads: the fold of its partitions of three topics, in memory only."""
 
-import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from schemas.codec import UndecodableRecord, decode, decode_one_of
 from schemas.upload_events import UPLOAD_EVENT, UploadEvent
@@ -10,7 +10,19 @@ from schemas.uploads import FeedCheckpoint, UploadProgress
 from services.ingest.cases import Case, Settled, fold
 
 _FINISHED = frozenset({"completed", "failed", "cancelled"})
-log = logging.getLogger(__name__)
+
+
+class Record(Protocol):
+    """A record of a log; aiokafka's `ConsumerRecord` is one. `timestamp`: milliseconds since 1970."""
+
+    @property
+    def offset(self) -> int: ...
+    @property
+    def timestamp(self) -> int: ...
+    @property
+    def key(self) -> bytes | None: ...
+    @property
+    def value(self) -> bytes | None: ...
 
 
 @dataclass(slots=True)
@@ -22,14 +34,10 @@ class Ledger:
     settled: dict[str, Settled] = field(default_factory=dict)
     _over: set[str] = field(default_factory=set)
 
-    def event_record(self, value: bytes | None, *, offset: int) -> None:
-        """Folds a record of `upload-events`. One that cannot be read is skipped: the join keeps it for operators."""
-        try:
-            event = decode_one_of(UPLOAD_EVENT, value, what="upload event")
-        except UndecodableRecord as error:
-            log.warning("skipped a record of upload-events at offset %d: %s", offset, error)
-            return
-        self.event(event, offset=offset)
+    def event_record(self, record: Record) -> None:
+        """Folds a record of `upload-events`. Raises UndecodableRecord."""
+        event = decode_one_of(UPLOAD_EVENT, record.value, what="upload event", timestamp_ms=record.timestamp)
+        self.event(event, offset=record.offset)
 
     def event(self, event: UploadEvent, *, offset: int) -> None:
         """Folds an event; also used for our own as soon as Kafka has them."""
@@ -46,28 +54,22 @@ class Ledger:
             return
         self.cases[upload_id] = case
 
-    def checkpoint_record(self, key: bytes | None, value: bytes | None, *, offset: int) -> None:
-        """Folds a record of `feed-checkpoints`. One that cannot be read means: from the first row on."""
-        upload_id = (key or b"").decode("utf-8", "replace")
+    def checkpoint_record(self, record: Record) -> None:
+        """Folds a record of `feed-checkpoints`. Raises UndecodableRecord: the upload is fed from its first row on."""
+        upload_id = _key_of(record)
         self.checkpoints.pop(upload_id, None)
-        if value is None:
-            return
-        try:
-            self.checkpoints[upload_id] = decode(FeedCheckpoint, value)
-        except UndecodableRecord as error:
-            log.warning("skipped a record of feed-checkpoints at offset %d: %s", offset, error)
+        if record.value is not None:
+            checkpoint = decode(FeedCheckpoint, record.value, timestamp_ms=record.timestamp)
+            self.checkpoints[_confirmed(checkpoint.upload_id, upload_id)] = checkpoint
 
-    def progress_record(self, key: bytes | None, value: bytes | None, *, offset: int) -> None:
-        """Folds a record of `upload-progress`."""
-        upload_id = (key or b"").decode("utf-8", "replace")
-        if value is None or upload_id in self._over:
+    def progress_record(self, record: Record) -> None:
+        """Folds a record of `upload-progress`. Raises UndecodableRecord: what was known before stays."""
+        upload_id = _key_of(record)
+        if record.value is None or upload_id in self._over:
             self.settled.pop(upload_id, None)
             return
-        try:
-            progress = decode(UploadProgress, value)
-        except UndecodableRecord as error:
-            log.warning("skipped a record of upload-progress at offset %d: %s", offset, error)
-            return
+        progress = decode(UploadProgress, record.value, timestamp_ms=record.timestamp)
+        _confirmed(progress.upload_id, upload_id)
         if progress.state in _FINISHED:
             self.settled.pop(upload_id, None)
         else:
@@ -79,3 +81,14 @@ class Ledger:
     def left_over_checkpoints(self) -> Iterator[str]:
         """Uploads that are over and still have a checkpoint: it may be erased."""
         return (upload_id for upload_id in self.checkpoints if upload_id in self._over)
+
+
+def _key_of(record: Record) -> str:
+    return (record.key or b"").decode("utf-8", "replace")
+
+
+def _confirmed(upload_id: str, key: str) -> str:
+    """The id in a value, which must be that of its key: a record says something of one upload only."""
+    if upload_id != key:
+        raise UndecodableRecord("its key is not the id of its upload")
+    return upload_id

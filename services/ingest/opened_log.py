@@ -7,7 +7,6 @@ from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
-from aiokafka.errors import KafkaError
 
 from schemas import topics
 from schemas.codec import UndecodableRecord, decode, decode_one_of
@@ -48,7 +47,13 @@ class OpenedLog:
         self._lately = LatelyOpened()
         self._next_offset = dict.fromkeys(events, 0)
         self._moved = asyncio.Condition()
-        self.is_following = False
+        self._reads = False
+        self._following: asyncio.Task[None] | None = None
+
+    @property
+    def is_following(self) -> bool:
+        """Whether the log is read, and somebody is there to read on."""
+        return self._reads and self._following is not None and not self._following.done()
 
     def unfinished(self, owner: str) -> int:
         """How many uploads of an owner were opened lately and are not finished, as far as is read."""
@@ -76,22 +81,33 @@ class OpenedLog:
             found = young.get(tp)
             self._consumer.seek(tp, ends[tp] if found is None else found.offset)
 
-    async def follow(self) -> None:
-        """Folds the log until cancelled, from where `begin` has put it."""
+    @asynccontextmanager
+    async def following(self) -> AsyncIterator[None]:
+        """Folds the log as long as the block lasts, from where `begin` has put it."""
+        self._following = asyncio.create_task(self._follow())
+        try:
+            yield
+        finally:
+            self._following.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._following
+
+    async def _follow(self) -> None:
         while True:
             try:
                 await self._read_on()
-                self.is_following = True
-            except KafkaError as error:
-                self.is_following = False
-                log.warning("cannot read upload-events: %s", type(error).__name__)
+                self._reads = True
+            except Exception as error:
+                # Whatever it is: without this task every request with a key would wait in vain, and nobody would know.
+                self._reads = False
+                log.error("cannot read upload-events: %s", type(error).__name__)  # noqa: TRY400
                 await asyncio.sleep(_RETRY_SECONDS)
 
     async def _read_on(self) -> None:
-        batches = await self._consumer.getmany(timeout_ms=1000 if self.is_following else 0)
+        batches = await self._consumer.getmany(timeout_ms=1000 if self._reads else 0)
         for tp, records in batches.items():
             for record in records:
-                self._fold(record, is_event=tp in self._next_offset)
+                self._take(record, is_event=tp in self._next_offset)
         if batches:
             self._lately.forget(datetime.now(UTC) - REMEMBERED)
         positions = {tp: await self._consumer.position(tp) for tp in self._next_offset}
@@ -99,13 +115,26 @@ class OpenedLog:
             self._next_offset = positions
             self._moved.notify_all()
 
+    def _take(self, record: ConsumerRecord, *, is_event: bool) -> None:
+        """Folds a record, or passes it over: the join and the feeder put such records aside."""
+        try:
+            self._fold(record, is_event=is_event)
+        except UndecodableRecord:
+            return
+        except Exception as error:
+            place = (record.topic, record.partition, record.offset)
+            log.error("passed over %s-%d@%d: %s", *place, type(error).__name__)  # noqa: TRY400
+
     def _fold(self, record: ConsumerRecord, *, is_event: bool) -> None:
-        value = record.value
-        with suppress(UndecodableRecord):  # the feeder and the join tell operators
-            if not is_event and value is not None:
-                self._lately.progress(decode(UploadProgress, value))
-            elif value is not None and any(kind in value for kind in _FOLDED_KINDS):
-                self._lately.event(decode_one_of(UPLOAD_EVENT, value, what="upload event"))
+        value, at = record.value, record.timestamp
+        if value is None:
+            return
+        if not is_event:
+            progress = decode(UploadProgress, value, timestamp_ms=at)
+            if record.key == progress.upload_id.encode():
+                self._lately.progress(progress)
+        elif any(kind in value for kind in _FOLDED_KINDS):
+            self._lately.event(decode_one_of(UPLOAD_EVENT, value, what="upload event", timestamp_ms=at))
 
 
 @asynccontextmanager
@@ -117,10 +146,5 @@ async def following_opened_log(settings: Settings) -> AsyncIterator[OpenedLog]:
         consumer.assign([*events, *progress])
         opened_log = OpenedLog(consumer, asker=asker, events=events, progress=progress)
         await opened_log.begin()
-        following = asyncio.create_task(opened_log.follow())
-        try:
+        async with opened_log.following():
             yield opened_log
-        finally:
-            following.cancel()
-            with suppress(asyncio.CancelledError):
-                await following

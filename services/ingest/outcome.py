@@ -2,14 +2,15 @@
 
 from schemas.base import Message
 from schemas.uploads import Detected, FileCounts, Preview
+from schemas.values import Sentence, Token, Word
 
 
 class Refusal(Message):
     """Why the file cannot be processed."""
 
-    code: str
-    title: str
-    detail: str
+    code: Token
+    title: Word
+    detail: Sentence
 
 
 class Prepared(Message):

@@ -5,10 +5,9 @@ body. A body is the tail of a JSON object, from `"row":` to the closing brace; w
 common is put before it when the row is published. `marks` holds the position of every 1,024th entry.
 """
 
-import os
 import struct
 from array import array
-from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -20,7 +19,11 @@ from services.ingest.partitioning import partition_hash
 _HEAD = struct.Struct("<IIB")
 _ROWS_PER_MARK = 1024
 _BLOCK_BYTES = 512 * 1024
+TAKEN_BYTES = 8 * 1024 * 1024
+"""Of one turn: rows of a megabyte each would otherwise be in memory by the thousand."""
 MOST_BODY_BYTES = 960_000
+"""What stands before a body takes less than 2,000 bytes, so a row is below `MAX_VALUE_BYTES` however often it is
+published again."""
 
 
 class PreparedRow(NamedTuple):
@@ -36,7 +39,7 @@ class RowTooLong(Exception):
 
 
 class PreparedWriter:
-    """Writes the rows of one file, in order."""
+    """Writes the rows of one file, in order. Use as `with`: rows that were not all written are of no use."""
 
     def __init__(self, folder: Path) -> None:
         self._file = (folder / "rows").open("wb", buffering=_BLOCK_BYTES)
@@ -44,20 +47,35 @@ class PreparedWriter:
         self._marks = array("Q")
         self._position = 0
         self.rows = 0
+        self.text_bytes = 0
+        """Of all cells so far, as JSON: what they take in every record and in every table."""
 
     def usable(self, *, row: int, line: int, cells: tuple[str, ...], phone: str) -> None:
         """Adds a row with a phone. Raises RowTooLong."""
         key = phone.encode()
-        self._put(key, partition_hash(key), b'"row":%d,"line":%d,"cells":%b}' % (row, line, orjson.dumps(cells)))
+        text = self._text(cells)
+        self._put(key, partition_hash(key), b'"row":%d,"line":%d,"cells":%b}' % (row, line, text))
 
     def rejected(self, *, row: int, line: int, cells: tuple[str, ...], error: dict[str, str | None]) -> None:
         """Adds a row without one. Raises RowTooLong."""
         tail = b'"row":%d,"line":%d,"cells":%b,"error":%b}'
-        self._put(b"", 0, tail % (row, line, orjson.dumps(cells), orjson.dumps(error)))
+        self._put(b"", 0, tail % (row, line, self._text(cells), orjson.dumps(error)))
 
-    def close(self) -> None:
+    def __enter__(self) -> "PreparedWriter":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            with suppress(OSError):  # of the rest that is still to be written
+                self._file.close()
+            return
         self._file.close()
         (self._folder / "marks").write_bytes(self._marks.tobytes())
+
+    def _text(self, cells: tuple[str, ...]) -> bytes:
+        text = orjson.dumps(cells)
+        self.text_bytes += len(text)
+        return text
 
     def _put(self, key: bytes, hash_: int, body: bytes) -> None:
         if len(body) > MOST_BODY_BYTES:
@@ -71,49 +89,27 @@ class PreparedWriter:
 
 @dataclass(slots=True)
 class PreparedReader:
-    """Reads rows in order from any row on; never more than a block is in memory."""
+    """Reads rows in order from any row on. Between two turns it holds neither a file nor memory: thousands may wait."""
 
     folder: Path
     next_row: int = 1
-    _descriptor: int = -1
     _position: int = 0
-    _block: bytes = b""
-    _at: int = 0
 
     def __post_init__(self) -> None:
-        self._descriptor = os.open(self.folder / "rows", os.O_RDONLY)
         wanted, self.next_row = self.next_row, 1
         self._seek(wanted)
 
-    def close(self) -> None:
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
-
-    def take(self, count: int) -> Iterator[PreparedRow]:
-        """The next rows, at most `count`; fewer only at the end."""
-        head = _HEAD.size
-        for _ in range(count):
-            if not self._has(head):
-                return
-            body_bytes, hash_, key_bytes = _HEAD.unpack_from(self._block, self._at)
-            self._has(head + key_bytes + body_bytes)
-            key_at = self._at + head
-            body_at = key_at + key_bytes
-            self._at = body_at + body_bytes
-            self.next_row += 1
-            yield PreparedRow(self._block[key_at:body_at], hash_, self._block[body_at : self._at])
-
-    def _has(self, wanted_bytes: int) -> bool:
-        """Whether so many bytes are at hand; reads on if not."""
-        while len(self._block) - self._at < wanted_bytes:
-            more = os.pread(self._descriptor, max(_BLOCK_BYTES, wanted_bytes), self._position)
-            if not more:
-                return False
-            self._position += len(more)
-            self._block = self._block[self._at :] + more
-            self._at = 0
-        return True
+    def take(self, count: int) -> list[PreparedRow]:
+        """The next rows, at most `count` and about `TAKEN_BYTES`; none only at the end."""
+        rows: list[PreparedRow] = []
+        with (self.folder / "rows").open("rb", buffering=_BLOCK_BYTES) as file:
+            begin = file.seek(self._position)
+            while len(rows) < count and file.tell() - begin < TAKEN_BYTES and (head := file.read(_HEAD.size)):
+                body_bytes, hash_, key_bytes = _HEAD.unpack(head)
+                rows.append(PreparedRow(file.read(key_bytes), hash_, file.read(body_bytes)))
+            self._position = file.tell()
+        self.next_row += len(rows)
+        return rows
 
     def _seek(self, row: int) -> None:
         marks = array("Q", (self.folder / "marks").read_bytes())
@@ -122,5 +118,5 @@ class PreparedReader:
         mark = min((row - 1) // _ROWS_PER_MARK, len(marks) - 1)
         self._position = marks[mark]
         self.next_row = mark * _ROWS_PER_MARK + 1
-        for _ in self.take(row - self.next_row):
+        while self.next_row < row and self.take(min(row - self.next_row, _ROWS_PER_MARK)):
             pass

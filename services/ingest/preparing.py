@@ -9,6 +9,7 @@ import errno
 import sys
 import traceback
 from collections import Counter
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ PREVIEW_ROWS = 20
 _PREVIEW_COLUMNS = 100
 _PREVIEW_CELL_CHARACTERS = 200
 _PREVIEW_BYTES = 200_000
+_DETAIL_CHARACTERS = 2_000
+"""As many as `schemas.values.Sentence` takes."""
 EXIT_NO_ROOM = 75
 """`os.EX_TEMPFAIL`: the spool's disk is full; the file is not to blame."""
 
@@ -35,6 +38,7 @@ class Task:
     folder: str
     options: reading.ReadOptions
     max_rows: int
+    max_text_bytes: int
     detected: dict[str, Any] | None = None
 
     def as_json(self) -> bytes:
@@ -61,18 +65,26 @@ def run(task_json: bytes) -> None:
     task = Task.from_json(task_json)
     folder = Path(task.folder)
     try:
-        prepared = prepare(task)
-    except reading.Refused as refused:
-        prepared = _refusal(refused.code, refused.title, refused.detail)
-    except RowTooLong:
-        detail = "One row of the file is longer than a record may be."
-        prepared = _refusal("line-too-long", "A line is too long", detail)
+        _leave(_outcome(task), folder)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             sys.exit(EXIT_NO_ROOM)
-        prepared = _unforeseen(error)
+        _leave(_unforeseen(error), folder)
     except Exception as error:
-        prepared = _unforeseen(error)
+        _leave(_unforeseen(error), folder)
+
+
+def _outcome(task: Task) -> dict[str, Any]:
+    try:
+        return prepare(task)
+    except reading.Refused as refused:
+        return _refusal(refused.code, refused.title, refused.detail)
+    except RowTooLong:
+        detail = "One row of the file is longer than a record may be. Upload only the columns that you need."
+        return _refusal("line-too-long", "A line is too long", detail)
+
+
+def _leave(prepared: dict[str, Any], folder: Path) -> None:
     temporary = folder / "outcome.part"
     temporary.write_bytes(orjson.dumps(prepared))
     temporary.rename(outcome_path(folder))
@@ -86,15 +98,16 @@ def prepare(task: Task) -> dict[str, Any]:
         RowTooLong: a row does not fit into a record.
     """
     path, folder = Path(task.path), Path(task.folder)
-    limits = reading.Limits(max_rows=task.max_rows)
+    limits = reading.Limits(max_rows=task.max_rows, max_text_bytes=task.max_text_bytes)
     if task.detected is None:
         detected = reading.detect(path, task.options, limits)
     else:
         detected = reading.Detected.from_dict(task.detected)
-    pass_ = _Pass(detected, PreparedWriter(folder))
-    for source_row in reading.read_rows(path, detected, limits):
-        pass_.take(source_row)
-    pass_.writer.close()
+    rows = reading.read_rows(path, detected, limits)
+    with PreparedWriter(folder) as writer, closing(rows):
+        pass_ = _Pass(detected, writer, limits)
+        for source_row in rows:
+            pass_.take(source_row)
     distinct = pass_.phones.write(phones_path(folder))
     return {
         "detected": detected.to_dict() | {"width": max(pass_.width, len(detected.columns))},
@@ -115,6 +128,7 @@ class _Pass:
 
     detected: reading.Detected
     writer: PreparedWriter
+    limits: reading.Limits
     phones: DistinctPhones = field(default_factory=DistinctPhones)
     problems: Counter[str] = field(default_factory=Counter)
     usable: int = 0
@@ -136,9 +150,20 @@ class _Pass:
             phone, problem = None, found.code
             self.problems[problem] += 1
             self.writer.rejected(row=row, line=line, cells=cells, error=_error(found, self.detected))
+        if self.writer.text_bytes > self.limits.max_text_bytes:
+            raise _too_much_text(source, self.limits)
         if len(self.first_rows) < PREVIEW_ROWS:
             shown = {"row": row, "line": line, "cells": _cut(cells), "phone": phone, "problem": problem}
             self.first_rows.append(shown)
+
+
+def _too_much_text(source: reading.SourceRow, limits: reading.Limits) -> reading.Refused:
+    return reading.Refused(
+        "too-much-text",
+        f"Up to line {source.line:,} the cells hold more than {limits.max_text_bytes:,} bytes of text, far more than "
+        "the file has: the same texts stand in many cells, or many cells are blank. Upload only the columns that you "
+        "need, or split the file.",
+    )
 
 
 def _error(unusable: reading.Unusable, detected: reading.Detected) -> dict[str, str | None]:
@@ -176,7 +201,10 @@ def _cut(cells: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _refusal(code: str, title: str, detail: str) -> dict[str, Any]:
-    return {"refusal": {"code": code, "title": title, "detail": detail}}
+    # It may quote the file: names of columns, of sheets, of parts of an archive.
+    shown = detail.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
+    shown = shown if len(shown) <= _DETAIL_CHARACTERS else f"{shown[: _DETAIL_CHARACTERS - 1]}…"
+    return {"refusal": {"code": code, "title": title, "detail": shown}}
 
 
 def _unforeseen(error: Exception) -> dict[str, Any]:

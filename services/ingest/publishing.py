@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 import orjson
 from aiokafka import AIOKafkaProducer
+from aiokafka.errors import MessageSizeTooLargeError
 from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.structs import RecordMetadata
 
@@ -44,7 +45,11 @@ class BatchSender:
             place, batch = self._open.popitem()
             await self._send(place, batch)
         sent, self._sent = self._sent, []
-        await asyncio.gather(*sent)
+        outcomes = await asyncio.gather(*sent, return_exceptions=True)
+        # A refusal for size comes first: others follow from it.
+        errors = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
+        for error in sorted(errors, key=lambda error: not isinstance(error, MessageSizeTooLargeError)):
+            raise error
 
     async def _send(self, place: tuple[str, int], batch: BatchBuilder) -> None:
         batch.close()

@@ -17,13 +17,14 @@ from schemas.upload_events import UploadOpened
 from schemas.uploads import UploadOptions
 from services.ingest.bodies import BodyEvent, FieldRead, FileBegan, FileData, UnreadableBody, form_events, raw_events
 from services.ingest.choices import WrongOptions, read_options
-from services.ingest.filenames import NAMELESS, name_in_disposition
+from services.ingest.filenames import LONGEST_DISPOSITION_CHARACTERS, NAMELESS, name_in_disposition
 from services.ingest.opened_log import OpenedLog
 from services.ingest.storing import PATIENCE_SECONDS, FileWriter, Shelf, StoredFile, too_large
 from services.runtime.kafka import topic_name
 from services.runtime.problems import ProblemError
 
-_LONGEST_KEY = 255
+LONGEST_KEY = 255
+_MOST_LENGTH_DIGITS = 18
 _FORM_OVERHEAD_BYTES = 1_000_000
 """What boundaries, headers and fields may add to a form's Content-Length."""
 
@@ -102,7 +103,7 @@ class Intake:
         opened = _opened(upload_id, owner, parts.name, options, stored)
         topic = topic_name(topics.UPLOAD_EVENTS, self.settings)
         async with asyncio.timeout(PATIENCE_SECONDS):
-            await self.shelf.producer.send_and_wait(topic, encode(opened), key=upload_id.encode())
+            await self.shelf.sender.send(topic, encode(opened), key=upload_id.encode())
         return opened
 
     async def _repeat(self, request: Request, query: list[tuple[str, str]], earlier: UploadOpened) -> Received:
@@ -120,7 +121,8 @@ class Intake:
 
     def _refuse_by_length(self, request: Request) -> None:
         length = request.headers.get("content-length", "")
-        if length.isdigit() and int(length) > self.settings.max_file_bytes + _FORM_OVERHEAD_BYTES:
+        most_bytes = self.settings.max_file_bytes + _FORM_OVERHEAD_BYTES
+        if length.isascii() and length.isdecimal() and (len(length) > _MOST_LENGTH_DIGITS or int(length) > most_bytes):
             raise too_large(self.settings.max_file_bytes)
 
     def _refuse_by_number(self, owner: str) -> None:
@@ -151,16 +153,25 @@ async def _file_data(request: Request, parts: _Parts) -> AsyncIterator[bytes]:
                 case FieldRead(name, value):
                     parts.fields.append((name, value))
     except UnreadableBody as error:
-        raise ProblemError(400, "unreadable-body", "The request's body cannot be read", str(error)) from None
+        item = ErrorItem(code="unreadable_body", column="body", detail=str(error))
+        title = "The request's body cannot be read"
+        raise ProblemError(400, "unreadable-body", title, str(error), errors=(item,)) from None
     if not parts.has_file:
-        raise ProblemError(422, "no-file", "There is no file in the form", "Send the file as the field `file`.")
+        detail = "Send the file as the field `file`."
+        item = ErrorItem(code="missing", column="file", detail=detail)
+        raise ProblemError(422, "no-file", "There is no file in the form", detail, errors=(item,))
 
 
 def _events(request: Request) -> AsyncIterator[BodyEvent]:
     content_type = request.headers.get("content-type", "")
     if content_type.lower().startswith("multipart/form-data"):
         return form_events(request.stream(), content_type)
-    return raw_events(request.stream(), name_in_disposition(request.headers.get("content-disposition")))
+    disposition = request.headers.get("content-disposition", "")
+    if len(disposition) > LONGEST_DISPOSITION_CHARACTERS:
+        detail = f"A Content-Disposition has at most {LONGEST_DISPOSITION_CHARACTERS} characters."
+        item = ErrorItem(code="wrong_value", column="Content-Disposition", detail=detail)
+        raise ProblemError(400, "wrong-file-name", "The file's name cannot be used", detail, errors=(item,))
+    return raw_events(request.stream(), name_in_disposition(disposition))
 
 
 def _options(pairs: list[tuple[str, str]]) -> UploadOptions:
@@ -172,12 +183,12 @@ def _options(pairs: list[tuple[str, str]]) -> UploadOptions:
 
 def _idempotency_key(request: Request) -> str | None:
     """The key of a draft-ietf-httpapi-idempotency-key-header; its quotes, if any, are not part of it."""
-    key = request.headers.get("idempotency-key")
-    if key is None:
+    keys = request.headers.getlist("idempotency-key")
+    if not keys:
         return None
-    key = key.strip().strip('"')
-    if not key or len(key) > _LONGEST_KEY:
-        detail = f"An Idempotency-Key has 1 to {_LONGEST_KEY} characters."
+    key = keys[0].strip().strip('"')
+    if len(keys) > 1 or not 0 < len(key) <= LONGEST_KEY or not key.isascii() or not key.isprintable():
+        detail = f"There is one Idempotency-Key, of 1 to {LONGEST_KEY} printable ASCII characters."
         item = ErrorItem(code="wrong_value", column="Idempotency-Key", detail=detail)
         raise ProblemError(400, "wrong-idempotency-key", "The key cannot be used", detail, errors=(item,))
     return key

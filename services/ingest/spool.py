@@ -2,26 +2,36 @@
 
 import errno
 import fcntl
+import os
 import shutil
 from collections.abc import Collection
+from contextlib import suppress
+from hashlib import sha256
 from pathlib import Path
 from typing import IO
 
-from aiokafka import TopicPartition
+from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from schemas import topics
 from schemas.settings import Settings
 from schemas.uploads import FileLocation
-from services.runtime.kafka import MAX_RECORD_BYTES, make_consumer, started, topic_name
+from services.runtime.kafka import MAX_RECORD_BYTES, make_consumer, partitions_of, started, topic_name
 from services.runtime.process import RefusedToStart
 
-_FETCH_SECONDS = 60.0
+_FETCH_MS = 60_000
+_BLOCK_BYTES = 512
+"""What `st_blocks` counts."""
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 _RECORDS_AT_ONCE = 2
 """Records are unpacked as they are taken: without this bound a file that packs well is in memory all at once."""
 
 
 class FileGone(Exception):
-    """Some of the file's records are no longer in Kafka."""
+    """Some of the file's records are not, or no longer, in Kafka."""
+
+
+class FileTooLarge(Exception):
+    """There are more bytes than `SCRUB_MAX_FILE_BYTES`: http would not have taken them."""
 
 
 class NoRoom(Exception):
@@ -29,7 +39,10 @@ class NoRoom(Exception):
 
 
 class Spool:
-    """`<SCRUB_DATA>/feeder-<instance>/spool`. Emptied at the start: all of it can be made again from Kafka."""
+    """`<SCRUB_DATA>/feeder-<instance>/spool`. Emptied at the start: all of it can be made again from Kafka.
+
+    Its folders are named by hashes: ids come with messages, and nothing of a message is ever used as a path.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -58,57 +71,107 @@ class Spool:
     def _folder(self) -> Path:
         return self._home / "spool"
 
+    def upload_folder(self, upload_id: str) -> Path:
+        """Where everything about an upload is, if anything is."""
+        return self._folder / _folder_name(upload_id)
+
     def folder_of(self, upload_id: str, check_id: str) -> Path:
-        """The folder of one reading of an upload, made if need be."""
-        folder = self._folder / upload_id / check_id
-        folder.mkdir(parents=True, exist_ok=True)
+        """The folder of one reading of an upload, made if need be.
+
+        Raises:
+            NoRoom: the disk is full.
+        """
+        folder = self.upload_folder(upload_id) / _folder_name(check_id)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise_no_room(error)
+            raise
         return folder
 
     def discard(self, upload_id: str) -> None:
         """Forgets all of an upload."""
-        shutil.rmtree(self._folder / upload_id, ignore_errors=True)
+        shutil.rmtree(self.upload_folder(upload_id), ignore_errors=True)
 
     def keep_only(self, upload_ids: Collection[str]) -> None:
         """Forgets all other uploads: another feeder has them now, or they are over."""
+        kept = {_folder_name(upload_id) for upload_id in upload_ids}
         for folder in self._folder.glob("*"):
-            if folder.name not in upload_ids:
-                self.discard(folder.name)
+            if folder.name not in kept:
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def sizes(self, upload_id: str) -> tuple[int, int]:
+        """Bytes that an upload takes, and those that all others take together."""
+        own = _bytes_in(self.upload_folder(upload_id))
+        return own, _bytes_in(self._folder) - own
 
     async def fetch(self, location: FileLocation, target: Path) -> None:
         """Writes the file's bytes, read from Kafka by offset. Other uploads' records between them are skipped.
 
         Raises:
-            FileGone: the log begins after the file's first record, or not all of them are there.
+            FileGone: Kafka does not hold what the location says, or no longer.
+            FileTooLarge: there is more of it than any file may have.
             NoRoom: the disk is full.
-            TimeoutError: Kafka gave nothing for a minute.
+            TimeoutError: Kafka answers, but gave nothing of the file for a minute.
+            KafkaError: Kafka does not answer.
         """
-        try:
-            await self._fetch(location, target)
-        except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise NoRoom from None
-            raise
-
-    async def _fetch(self, location: FileLocation, target: Path) -> None:
         tp = TopicPartition(topic_name(topics.UPLOAD_FILES, self._settings), location.partition)
-        attempt = location.attempt.encode()
-        chunks = 0
         # More would be read ahead for nothing: the disk is the slower side.
         async with started(make_consumer(self._settings, max_partition_fetch_bytes=MAX_RECORD_BYTES)) as consumer:
+            if not is_consistent(location) or tp not in await partitions_of(consumer, tp.topic):
+                raise FileGone
             consumer.assign([tp])
-            if (await consumer.beginning_offsets([tp]))[tp] > location.first_offset:
+            begin, end = (await consumer.beginning_offsets([tp]))[tp], (await consumer.end_offsets([tp]))[tp]
+            if not begin <= location.first_offset <= location.last_offset < end:
                 raise FileGone
             consumer.seek(tp, location.first_offset)
-            with target.open("wb") as file:
-                while await consumer.position(tp) <= location.last_offset and chunks < location.chunks:
-                    batches = await consumer.getmany(
-                        tp, timeout_ms=int(_FETCH_SECONDS * 1000), max_records=_RECORDS_AT_ONCE
-                    )
-                    if not batches:
-                        raise TimeoutError
-                    for record in batches[tp]:
-                        if record.offset <= location.last_offset and ("attempt", attempt) in record.headers:
-                            file.write(record.value)
-                            chunks += 1
+            try:
+                await self._copy(consumer, tp, location, target)
+            except OSError as error:
+                raise_no_room(error)
+                raise
+
+    async def _copy(self, consumer: AIOKafkaConsumer, tp: TopicPartition, location: FileLocation, target: Path) -> None:
+        attempt = ("attempt", location.attempt.encode())
+        chunks = written_bytes = 0
+        with target.open("wb") as file:
+            while await consumer.position(tp) <= location.last_offset and chunks < location.chunks:
+                batches = await consumer.getmany(tp, timeout_ms=_FETCH_MS, max_records=_RECORDS_AT_ONCE)
+                if not batches:
+                    # Raises KafkaError when it is Kafka that is away, and not this file that cannot be read.
+                    await consumer.end_offsets([tp])
+                    raise TimeoutError
+                for record in batches[tp]:
+                    if record.offset <= location.last_offset and record.value and attempt in record.headers:
+                        file.write(record.value)
+                        chunks += 1
+                        written_bytes += len(record.value)
+                if written_bytes > self._settings.max_file_bytes:
+                    raise FileTooLarge
         if chunks != location.chunks:
             raise FileGone
+
+
+def is_consistent(location: FileLocation) -> bool:
+    """Whether so many chunks can lie between the offsets; what Kafka really holds there is another question."""
+    return 0 < location.chunks <= location.last_offset - location.first_offset + 1
+
+
+def raise_no_room(error: OSError) -> None:
+    """Raises NoRoom if that is what the error says."""
+    if error.errno in _NO_ROOM:
+        raise NoRoom from None
+
+
+def _folder_name(id_: str) -> str:
+    return sha256(id_.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+def _bytes_in(folder: Path) -> int:
+    """What the files below a folder take on the disk."""
+    total = 0
+    for at, _, names in os.walk(folder):
+        for name in names:
+            with suppress(FileNotFoundError):  # gone meanwhile
+                total += (Path(at) / name).lstat().st_blocks * _BLOCK_BYTES
+    return total

@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from hashlib import sha256
 from types import TracebackType
 
-from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 from aiokafka.structs import RecordMetadata
 
 from schemas.uploads import FileLocation
+from services.ingest.chunks import CHUNK_BYTES
 from services.ingest.partitioning import partition_of
+from services.ingest.sending import Sender
 from services.ingest.sniffing import ADVICE, HEAD_BYTES, binary_kind
 from services.runtime.problems import ProblemError
 
-CHUNK_BYTES = 900_000
-"""A record's value: below Kafka's usual limit of 1 MiB with room for key and headers."""
 UNACKNOWLEDGED_CHUNKS = 4
 """Of one file: more would not be faster, and each is held in memory until Kafka has it."""
 
@@ -34,26 +34,32 @@ class StoredFile:
 
 @dataclass(frozen=True, slots=True)
 class Shelf:
-    """Where files are stored. `permits` bounds the chunks of all uploads that are in memory at once."""
+    """Where files are stored. `permits` bounds the chunks of all uploads that are in memory at once.
 
-    producer: AIOKafkaProducer
+    `chunk_bytes`: of one record's value, as many as Kafka takes.
+    """
+
+    sender: Sender
     topic: str
     permits: asyncio.Semaphore
     max_file_bytes: int
+    chunk_bytes: int = CHUNK_BYTES
 
     async def partition_of(self, upload_id: str) -> int:
         """The partition that keeps everything about an upload; topics keyed by upload have equally many."""
-        return partition_of(upload_id.encode(), len(await self.producer.partitions_for(self.topic)))
+        return partition_of(upload_id.encode(), len(await self.sender.producer.partitions_for(self.topic)))
 
 
 class FileWriter:
     """Cuts one file into records, in order, under one attempt's name. Use as `async with`.
 
-    Leaving the block does not wait: what is still on its way belongs to a file that nobody will open.
+    Leaving the block does not wait: what is still on its way belongs to a file that nobody will open. When Kafka has
+    refused a record, those that follow go through a new producer.
     """
 
     def __init__(self, shelf: Shelf, upload_id: str) -> None:
         self._shelf = shelf
+        self._producer = shelf.sender.producer
         self._key = upload_id.encode()
         self._attempt = secrets.token_hex(8)
         self._hash = sha256()
@@ -69,10 +75,15 @@ class FileWriter:
         return self
 
     async def __aexit__(
-        self, _type: type[BaseException] | None, _error: BaseException | None, _traceback: TracebackType | None
+        self, _type: type[BaseException] | None, error: BaseException | None, _traceback: TracebackType | None
     ) -> None:
         for future in self._unacknowledged:
             future.add_done_callback(_forget)
+        if isinstance(error, KafkaError):
+            # What Kafka refused stands in the way of all that follows on the partition, other people's files too.
+            await self._shelf.sender.replace(self._producer)
+        if isinstance(error, MessageSizeTooLargeError):
+            raise _storage_refuses() from None
 
     async def write(self, data: bytes) -> None:
         """Takes more of the file; returns when there is room for yet more.
@@ -88,9 +99,10 @@ class FileWriter:
         self._buffer += data
         if not self._sniffed and len(self._buffer) >= HEAD_BYTES:
             self._sniff()
-        while len(self._buffer) >= CHUNK_BYTES:
-            await self._send(bytes(self._buffer[:CHUNK_BYTES]))
-            del self._buffer[:CHUNK_BYTES]
+        size = self._shelf.chunk_bytes
+        while len(self._buffer) >= size:
+            await self._send(bytes(self._buffer[:size]))
+            del self._buffer[:size]
 
     async def finish(self) -> StoredFile:
         """Sends the rest and waits until Kafka has all of the file.
@@ -126,7 +138,7 @@ class FileWriter:
         async with asyncio.timeout(PATIENCE_SECONDS):
             await self._shelf.permits.acquire()
             try:
-                future = await self._shelf.producer.send(self._shelf.topic, chunk, key=self._key, headers=headers)
+                future = await self._producer.send(self._shelf.topic, chunk, key=self._key, headers=headers)
             except BaseException:
                 self._shelf.permits.release()
                 raise
@@ -154,6 +166,16 @@ def _forget(acknowledgement: "asyncio.Future[RecordMetadata]") -> None:
     """Takes note of a failure that nobody waits for any more, so that it is not reported as forgotten."""
     if not acknowledgement.cancelled():
         acknowledgement.exception()
+
+
+def _storage_refuses() -> ProblemError:
+    return ProblemError(
+        503,
+        "storage-not-available",
+        "The file could not be stored",
+        "The message log refuses records of the size that files are cut into. Tell the operator: Kafka's topics must "
+        "accept messages as large as the service found them to accept when it started.",
+    )
 
 
 def too_large(max_file_bytes: int) -> ProblemError:

@@ -1,6 +1,6 @@
 """Decides whose rows are published next and how many: a window per upload, turns, a slow pace when others lag."""
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -33,6 +33,15 @@ def transit_rows(*, active: int, share: float = 1.0) -> int:
     return max(TURN_ROWS, int(TRANSIT_ROWS * share) // max(1, active))
 
 
+def shares(owners: Mapping[str, str]) -> dict[str, int]:
+    """Into how many parts a whole falls for each owner's uploads: equal parts for owners, then for the owner's uploads.
+
+    `owners` says whose each upload is.
+    """
+    uploads = Counter(owners.values())
+    return {owner: len(uploads) * count for owner, count in uploads.items()}
+
+
 @dataclass(slots=True)
 class Pace:
     """How many rows may go out now: all that the windows allow, or 500 a second while the lookup worker is behind."""
@@ -60,24 +69,45 @@ class Pace:
 
 @dataclass(slots=True)
 class Rotation:
-    """Whose turn it is: of those that may publish, the one that has waited longest."""
+    """Whose turn it is: of the owners with an upload that may publish, the one that has waited longest, and of that
+    owner's uploads again the one that has waited longest."""
 
-    _order: deque[str] = field(default_factory=deque)
+    _owners: deque[str] = field(default_factory=deque)
+    _uploads: dict[str, deque[str]] = field(default_factory=dict)
 
-    def next_turn(self, room_rows: Mapping[str, int], *, allowance: int) -> tuple[str, int] | None:
+    def next_turn(
+        self, room_rows: Mapping[str, int], *, owners: Mapping[str, str], allowance: int
+    ) -> tuple[str, int] | None:
         """The upload that is served now, and how many rows; None when no upload has room or nothing may go out.
 
-        `room_rows` holds every active upload. A slow allowance is split, so that each has its turn soon.
+        `room_rows` holds every active upload, `owners` whose it is. A slow allowance is split, so that each owner has
+        its turn soon.
         """
-        self._order = deque(key for key in self._order if key in room_rows)
-        self._order.extend(key for key in room_rows if key not in set(self._order))
-        ready = sum(1 for room in room_rows.values() if room > 0)
+        self._take_in(room_rows, owners)
+        ready = {upload_id: owners[upload_id] for upload_id, room in room_rows.items() if room > 0}
         if not ready or allowance < 1:
             return None
-        for _ in range(len(self._order)):
-            key = self._order[0]
-            self._order.rotate(-1)
-            if room_rows[key] > 0:
-                fair = allowance if allowance >= TURN_ROWS else max(1, allowance // ready)
-                return key, min(room_rows[key], fair, TURN_ROWS)
-        return None
+        waiting = set(ready.values())
+        owner = next(owner for owner in self._owners if owner in waiting)
+        self._owners.remove(owner)
+        self._owners.append(owner)
+        uploads = self._uploads[owner]
+        upload_id = next(upload_id for upload_id in uploads if room_rows[upload_id] > 0)
+        uploads.remove(upload_id)
+        uploads.append(upload_id)
+        fair = allowance if allowance >= TURN_ROWS else max(1, allowance // shares(ready)[owner])
+        return upload_id, min(room_rows[upload_id], fair, TURN_ROWS)
+
+    def _take_in(self, room_rows: Mapping[str, int], owners: Mapping[str, str]) -> None:
+        """Forgets uploads that are no longer active and puts new ones at the end."""
+        known = {upload_id for uploads in self._uploads.values() for upload_id in uploads}
+        if known != room_rows.keys():
+            for owner, uploads in self._uploads.items():
+                self._uploads[owner] = deque(upload_id for upload_id in uploads if upload_id in room_rows)
+            for upload_id in room_rows:
+                if upload_id not in known:
+                    self._uploads.setdefault(owners[upload_id], deque()).append(upload_id)
+            self._uploads = {owner: uploads for owner, uploads in self._uploads.items() if uploads}
+            self._owners = deque(owner for owner in self._owners if owner in self._uploads)
+            waiting = set(self._owners)
+            self._owners.extend(owner for owner in self._uploads if owner not in waiting)

@@ -1,88 +1,115 @@
-"""Decides which rows still need a lookup: what a row wants, against what the table `phones` remembers."""
+"""Decides what the table `phones` keeps of the results of a phone: its newest data, and whose requests failed.
 
-from collections.abc import Iterable, Mapping
-from datetime import datetime
-from typing import Protocol
+Between two erasures it is a function of the set of results, not of the order in which they are read, or how often.
+"""
 
-from pydantic import Field
+from collections.abc import Iterable
+from enum import Enum
+from typing import Annotated, Final, NamedTuple
 
-from schemas.answers import is_fresh
+from pydantic import Field, TypeAdapter, ValidationError
+
 from schemas.base import Message
-from schemas.lookups import LookupRequest, LookupResult, Outcome, request_key
-from schemas.values import Moment
+from schemas.codec import UndecodableRecord, decode
+from schemas.lookups import LookupResult, Outcome
+from schemas.values import EARLIEST, BoundedTime, Phone, Round, UploadId, Version
+
+MOST_FAILURES: Final = 20
+_FAILED_KEY: Final = "|failed"
+_LONGEST_KEY_BYTES: Final = 16 + len(_FAILED_KEY)
+_PHONE: TypeAdapter[str] = TypeAdapter(Phone)
 
 
-class WantedRow(Message):
-    """The fields of an `UploadRow` that decide about its lookup; the others are left undecoded, which saves time."""
+class Failure(NamedTuple):
+    """An upload whose requests for the phone failed, up to this round; when the newest result said so.
 
-    upload_id: str
-    row: int = Field(ge=1)
-    round: int = Field(default=0, ge=0)
-    phone: str = Field(pattern=r"^\+[1-9][0-9]{3,14}$")
-    owner: str
-    priority: int = Field(default=3, ge=1, le=5)
-    wanted_at: Moment
-    accept_since: Moment
-    again: bool = False
+    `recorded_ms`: that result's Kafka timestamp, milliseconds since 1970.
+    """
 
-    @property
-    def key(self) -> str:
-        return request_key(self.phone, self.upload_id, self.round)
+    upload_id: UploadId
+    round: Round
+    recorded_ms: Version
 
 
 class KnownPhone(Message):
-    """The table's value: when a phone was last looked up with success, and what came of it."""
+    """The table's value: when a phone was last looked up with success, what came of it, and its last failures.
 
-    looked_up_at: Moment
+    `outcome` is `failed` while nothing but failures is known; `looked_up_at` is 1970 then, so that a worker of before
+    takes the phone for unknown. `failures` has the newest last; a value without them is older.
+    """
+
+    looked_up_at: BoundedTime
     outcome: Outcome
+    failures: Annotated[tuple[Failure, ...], Field(max_length=MOST_FAILURES)] = ()
+
+    @property
+    def has_data(self) -> bool:
+        return self.outcome != "failed"
 
 
-class SentBefore(Protocol):
-    """A memory of request keys that Kafka has acknowledged."""
+class Erasure(Enum):
+    """What a record without a value takes from the table."""
 
-    def __contains__(self, key: str) -> bool: ...
+    EVERYTHING = "everything"
+    FAILURES = "failures"
 
 
-def worth_remembering(result: LookupResult) -> KnownPhone | None:
-    """What the table keeps of a result; None for a failure, which never answers another upload."""
-    if result.outcome == "failed":
+News = KnownPhone | Erasure
+"""What one record of `lookup-results` says of its phone."""
+
+
+def news_of(key: bytes | None, value: bytes | None, *, timestamp_ms: int) -> tuple[str, News | None]:
+    """The phone that a record of `lookup-results` is about, and what it says; None: nothing that is kept.
+
+    Raises:
+        UndecodableRecord: the value is no result, or there is none and the key is not that of a result.
+    """
+    if value is None:
+        return _erased(key)
+    result = decode(LookupResult, value, timestamp_ms=timestamp_ms)
+    return result.phone, worth_remembering(result, recorded_ms=max(0, timestamp_ms))
+
+
+def worth_remembering(result: LookupResult, *, recorded_ms: int) -> KnownPhone | None:
+    """What one result alone says; None for a failure that names nobody: it only accounts for calls."""
+    if result.outcome != "failed":
+        return KnownPhone(looked_up_at=result.looked_up_at, outcome=result.outcome)
+    if not result.answers:
         return None
-    return KnownPhone(looked_up_at=result.looked_up_at, outcome=result.outcome)
+    named = (Failure(answered.upload_id, answered.round, recorded_ms) for answered in result.answers)
+    return KnownPhone(looked_up_at=EARLIEST, outcome="failed", failures=_newest(named))
 
 
-def is_answered(row: WantedRow, looked_up_at: datetime | None) -> bool:
-    """Whether the remembered result of the row's phone answers it; the join has the same result and the same rule.
-
-    A result that names the row's upload is never older than the upload's `wanted_at`, so freshness covers it.
-    """
-    return looked_up_at is not None and is_fresh(looked_up_at, accept_since=row.accept_since)
-
-
-def requests_for(
-    rows: Iterable[WantedRow], *, looked_up_at: Mapping[str, datetime], sent: SentBefore
-) -> list[LookupRequest]:
-    """One request for each distinct key among the rows that nothing answers yet.
-
-    A key that was sent before is spared, unless a row says `again`: then its request was lost or its round is new.
-    """
-    requests: dict[str, LookupRequest] = {}
-    for row in rows:
-        if is_answered(row, looked_up_at.get(row.phone)):
-            continue
-        key = row.key
-        if key in requests or (key in sent and not row.again):
-            continue
-        requests[key] = _request(row)
-    return list(requests.values())
+def with_news(known: KnownPhone | None, news: News) -> KnownPhone | None:
+    """What is known of a phone after one more record; None: nothing."""
+    if news is Erasure.EVERYTHING:
+        return None
+    if news is Erasure.FAILURES:
+        return known.model_copy(update={"failures": ()}) if known is not None and known.has_data else None
+    if known is None:
+        return news
+    data = max((known, news), key=lambda each: (each.has_data, each.looked_up_at, each.outcome))
+    failures = (*known.failures, *news.failures)
+    if failures == data.failures:
+        return data
+    return KnownPhone(looked_up_at=data.looked_up_at, outcome=data.outcome, failures=_newest(failures))
 
 
-def _request(row: WantedRow) -> LookupRequest:
-    return LookupRequest(
-        phone=row.phone,
-        upload_id=row.upload_id,
-        round=row.round,
-        owner=row.owner,
-        priority=row.priority,
-        wanted_at=row.wanted_at,
-        accept_since=row.accept_since,
-    )
+def _newest(failures: Iterable[Failure]) -> tuple[Failure, ...]:
+    """One for each upload, the newest last, at most `MOST_FAILURES`."""
+    by_upload: dict[str, Failure] = {}
+    for each in failures:
+        other = by_upload.get(each.upload_id, each)
+        merged = Failure(each.upload_id, max(each.round, other.round), max(each.recorded_ms, other.recorded_ms))
+        by_upload[each.upload_id] = merged
+    return tuple(sorted(by_upload.values(), key=lambda each: (each.recorded_ms, each.upload_id))[-MOST_FAILURES:])
+
+
+def _erased(key: bytes | None) -> tuple[str, Erasure]:
+    name = (key or b"")[: _LONGEST_KEY_BYTES + 1].decode("ascii", "replace")
+    phone = name.removesuffix(_FAILED_KEY)
+    try:
+        _PHONE.validate_python(phone)
+    except ValidationError:
+        raise UndecodableRecord("a LookupResult was expected, the record has no value and its key no phone") from None
+    return phone, Erasure.EVERYTHING if phone == name else Erasure.FAILURES

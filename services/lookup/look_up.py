@@ -2,22 +2,32 @@
 
 import logging
 from collections import defaultdict
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Collection, Sequence
+from typing import Final, NamedTuple
 
 from aiokafka import ConsumerRecord
 from aiokafka.partitioner import murmur2
 
-from schemas.codec import UndecodableRecord, decode
+from schemas.lookups import LookupRequest
+from services.lookup.batches import work_through
 from services.lookup.inbox import Batch
-from services.lookup.known import WantedRow, requests_for
 from services.lookup.outputs import Outputs
 from services.lookup.phones import Phones
 from services.lookup.progress import Progress
+from services.lookup.publishing import Record
 from services.lookup.sent import SentKeys
+from services.lookup.wanted import WantedRow, requests_for, wanted_row
 
 SENT_KEYS: Final = 50_000
 log = logging.getLogger("worker")
+
+
+class PlacedRow(NamedTuple):
+    """A row, the partition where it lies, and the value that says it."""
+
+    row: WantedRow
+    partition: int
+    value: bytes
 
 
 class LookUp:
@@ -31,45 +41,49 @@ class LookUp:
         self._misplaced = 0
 
     async def work(self, batch: Batch) -> None:
-        """1. Decode the rows. 2. Read the table. 3. Send what is needed, await the acks. 4. Note the progress."""
-        read = await self._read(batch)
-        wanted: dict[int, set[str]] = defaultdict(set)
-        for record, row in read:
-            wanted[record.partition].add(row.phone)
-        looked_up_at = self._phones.looked_up_at(wanted)
-        unknown = {partition: phones - looked_up_at.keys() for partition, phones in wanted.items()}
-        misplaced = misplaced_phones(unknown, partitions=await self._outputs.row_partitions())
-        if misplaced:
-            await self._publish_again([(r, row) for r, row in read if row.phone in misplaced[r.partition]])
-            read = [(r, row) for r, row in read if row.phone not in misplaced[r.partition]]
-        requests = requests_for((row for _, row in read), looked_up_at=looked_up_at, sent=self._sent)
+        """1. Decode the rows. 2. Read the table. 3. Send what is needed, await the acks."""
+        await work_through(batch, read=_read, attempt=self._look_up, outputs=self._outputs, progress=self._progress)
+
+    async def _look_up(self, rows: Sequence[PlacedRow]) -> None:
+        partitions = await self._outputs.row_partitions()
+        lying: dict[int, list[PlacedRow]] = defaultdict(list)
+        for placed in rows:
+            lying[placed.partition].append(placed)
+        requests: list[LookupRequest] = []
+        strays: list[PlacedRow] = []
+        for partition, here in lying.items():
+            phones = {placed.row.phone for placed in here}
+            known = self._phones.known(partition, phones)
+            misplaced = misplaced_phones(phones - known.keys(), partition=partition, partitions=partitions)
+            strays += [placed for placed in here if placed.row.phone in misplaced]
+            rest = (placed.row for placed in here if placed.row.phone not in misplaced)
+            requests += requests_for(rest, known=known, sent=self._sent)
+        await self._put_right(strays, partitions)
         await self._outputs.request(requests)
         self._sent.add(request.key for request in requests)
-        self._progress.processed(batch)
 
-    async def _read(self, batch: Batch) -> list[tuple[ConsumerRecord, WantedRow]]:
-        read = []
-        for record in batch:
-            try:
-                read.append((record, decode(WantedRow, record.value)))
-            except UndecodableRecord as error:
-                await self._outputs.put_aside(record, error)
-        return read
-
-    async def _publish_again(self, rows: list[tuple[ConsumerRecord, WantedRow]]) -> None:
+    async def _put_right(self, rows: Sequence[PlacedRow], partitions: int) -> None:
         """Puts rows where their phone belongs; a producer with another partitioner put them elsewhere."""
-        await self._outputs.publish_again([(row.phone.encode(), record.value) for record, row in rows])
+        if not rows:
+            return
+        right: dict[int, list[Record]] = defaultdict(list)
+        for placed in rows:
+            right[partition_of(placed.row.phone, partitions)].append((placed.row.phone.encode(), placed.value))
+        await self._outputs.publish_again(right)
         self._misplaced += len(rows)
         log.warning("published %d rows again that lay in a wrong partition, %d so far", len(rows), self._misplaced)
 
 
-def misplaced_phones(unknown: Mapping[int, set[str]], *, partitions: int) -> dict[int, set[str]]:
-    """Those phones, by partition, whose rows belong in another; empty if none. Known phones are where they belong."""
-    misplaced = {
-        partition: {phone for phone in phones if partition_of(phone, partitions) != partition}
-        for partition, phones in unknown.items()
-    }
-    return misplaced if any(misplaced.values()) else {}
+def _read(record: ConsumerRecord) -> PlacedRow:
+    return PlacedRow(wanted_row(record.value, timestamp_ms=record.timestamp), record.partition, record.value)
+
+
+def misplaced_phones(unknown: Collection[str], *, partition: int, partitions: int) -> set[str]:
+    """Those phones among the unknown ones of a partition whose rows belong in another.
+
+    Whatever the partition's table knows of lies where it belongs: its results have the phone as their key, too.
+    """
+    return {phone for phone in unknown if partition_of(phone, partitions) != partition}
 
 
 def partition_of(phone: str, partitions: int) -> int:

@@ -6,24 +6,24 @@ batch from several partitions is read and written in one go, and the changelog i
 These are the only lines that touch the inside of Faust 0.15.3's store.
 """
 
-import asyncio
+import logging
 from collections import defaultdict
-from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
 
 import faust
 import rocksdict
-from aiokafka import AIOKafkaProducer
 from faust.types import TP
 
 from schemas import topics
-from schemas.codec import decode, encode
+from schemas.codec import UndecodableRecord, decode, encode
 from schemas.settings import Settings
-from services.lookup.known import KnownPhone
-from services.lookup.outputs import Record, publish
+from services.lookup.known import KnownPhone, News, with_news
+from services.lookup.publishing import Publisher
 from services.runtime.kafka import topic_name
+
+log = logging.getLogger("worker")
 
 _MIB = 1024 * 1024
 ROCKSDB_OPTIONS: Mapping[str, Any] = {
@@ -36,62 +36,106 @@ ROCKSDB_OPTIONS: Mapping[str, Any] = {
 """For each partition's database. Faust's defaults are a block cache of 2 GiB and three buffers of 64 MiB."""
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
-    """A phone's new value in its partition; None erases it."""
+_NewValue = tuple[bytes, bytes | None]
+"""A phone and what the table is to hold of it; None erases it."""
+
+
+class TableError(Exception):
+    """RocksDB could not be opened, read or written; the process must end and begin again."""
+
+
+class Heard(NamedTuple):
+    """What a record of `lookup-results` in this partition says of a phone."""
 
     partition: int
     phone: str
-    known: KnownPhone | None
+    news: News
 
 
 class Phones:
-    """Phone → time and outcome of its last result that is not a failure, as `lookup-results` says it."""
+    """Phone → what is kept of its results (`known.py`), in the partition where its records lie."""
 
-    def __init__(self, app: faust.App, producer: AIOKafkaProducer, settings: Settings) -> None:
+    def __init__(self, app: faust.App, publisher: Publisher, settings: Settings) -> None:
         self._table = app.Table(
             "phones", key_type=bytes, value_type=bytes, partitions=settings.partitions, options=dict(ROCKSDB_OPTIONS)
         )
-        self._producer = producer
+        self._publisher = publisher
         self._changelog = topic_name(topics.LOOKUP_PHONES_CHANGELOG, settings)
 
-    def looked_up_at(self, wanted: Mapping[int, set[str]]) -> dict[str, datetime]:
-        """When each of the phones, given by partition, was looked up; unknown ones are left out."""
-        found: dict[str, datetime] = {}
-        for partition, phones in wanted.items():
-            names = list(phones)
+    def known(self, partition: int, phones: Collection[str]) -> dict[str, KnownPhone]:
+        """What a partition knows of these phones; unknown ones are left out. Raises TableError."""
+        names = list(phones)
+        with _reported():
             values = self._store._db_for_partition(partition).get([name.encode() for name in names])
-            for name, value in zip(names, values, strict=True):
-                if value is not None:
-                    found[name] = decode(KnownPhone, value).looked_up_at
+        found = {}
+        for name, value in zip(names, values, strict=True):
+            if value is not None and (known := _readable(value)) is not None:
+                found[name] = known
         return found
 
-    async def apply(self, changes: list[Change]) -> None:
-        """Writes changes, in order; returns once Kafka has acknowledged each in the changelog.
+    async def remember(self, heard: Sequence[Heard]) -> None:
+        """Adds what was heard, in order; returns once Kafka has acknowledged each new value in the changelog.
 
-        1. Write them locally. 2. Write them to the changelog, await the acknowledgements. 3. Note how far the local
-        data follow the changelog. Local data that are ahead of it after a crash do no harm: they say what
-        `lookup-results` says, and that is read again from the last commit.
+        1. Write it locally. 2. Write it to the changelog, await the acknowledgements. 3. Note how far the local data
+        follow the changelog. Local data that are ahead of it after a crash do no harm: they say what `lookup-results`
+        says, and that is read again from the last commit. For that reason a value that is there already is written to
+        the changelog all the same.
+
+        Raises:
+            TableError, KafkaError: not all of it is safe. It may be remembered again.
         """
-        by_partition: dict[int, list[Record]] = defaultdict(list)
-        for change in changes:
-            value = encode(change.known) if change.known else None
-            by_partition[change.partition].append((change.phone.encode(), value))
-        for partition, records in by_partition.items():
+        changes = self._changes(heard)
+        for partition, records in changes.items():
             self._write(partition, records)
-        writes = [publish(self._producer, self._changelog, *of) for of in by_partition.items()]
-        for partition, offset in zip(by_partition, await asyncio.gather(*writes), strict=True):
-            self._store.set_persisted_offset(TP(self._changelog, partition), offset)
+        ends = await self._publisher.publish(self._changelog, changes)
+        with _reported():
+            for partition, offset in ends.items():
+                if offset >= 0:
+                    self._store.set_persisted_offset(TP(self._changelog, partition), offset)
 
-    def _write(self, partition: int, records: list[Record]) -> None:
-        batch = rocksdict.WriteBatch(raw_mode=True)
-        for key, value in records:
-            if value is None:
-                batch.delete(key)
-            else:
-                batch.put(key, value)
-        self._store._db_for_partition(partition).write(batch)
+    def _changes(self, heard: Sequence[Heard]) -> dict[int, list[_NewValue]]:
+        news: dict[int, dict[str, list[News]]] = defaultdict(lambda: defaultdict(list))
+        for each in heard:
+            news[each.partition][each.phone].append(each.news)
+        changes: dict[int, list[_NewValue]] = {}
+        for partition, by_phone in news.items():
+            before = self.known(partition, by_phone)
+            changes[partition] = []
+            for phone, said in by_phone.items():
+                known = before.get(phone)
+                for each_news in said:
+                    known = with_news(known, each_news)
+                changes[partition].append((phone.encode(), encode(known) if known else None))
+        return changes
+
+    def _write(self, partition: int, records: Sequence[_NewValue]) -> None:
+        with _reported():
+            batch = rocksdict.WriteBatch(raw_mode=True)
+            for key, value in records:
+                if value is None:
+                    batch.delete(key)
+                else:
+                    batch.put(key, value)
+            self._store._db_for_partition(partition).write(batch)
 
     @property
     def _store(self) -> Any:
         return self._table.data
+
+
+def _readable(value: bytes) -> KnownPhone | None:
+    """None if it is not ours: then the phone is unknown, and what is learned of it replaces the value."""
+    try:
+        return decode(KnownPhone, value)
+    except UndecodableRecord as error:
+        log.warning("a value of the table cannot be read and counts as unknown: %s", error)
+        return None
+
+
+@contextmanager
+def _reported() -> Iterator[None]:
+    # rocksdict raises bare `Exception`, which could not be told from a defect in the work on a record.
+    try:
+        yield
+    except Exception as error:
+        raise TableError(f"the table failed: {type(error).__name__}") from error

@@ -1,9 +1,8 @@
-"""Watches how far this worker has read: opens `lookup` once `remember` caught up, and ends a process that is stuck."""
+"""Watches how far this worker has read: opens `lookup` once `remember` caught up, and finds out when it is stuck."""
 
 import asyncio
 import logging
-import os
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from contextlib import AsyncExitStack
 from time import monotonic
 from typing import Any, Final
@@ -17,17 +16,25 @@ from faust.exceptions import ConsistencyError
 from schemas import topics
 from schemas.settings import Settings
 from services.lookup.faust_app import NAME
-from services.lookup.inbox import Batch
 from services.lookup.reading import Partition, Reading, Watchdog
 from services.lookup.table_folder import wipe
 from services.runtime.kafka import group_name, make_consumer, started, topic_name
 from services.runtime.parts import Health
-from services.runtime.process import EXIT_CRASHED
 
 FAR_BEHIND_RECORDS: Final = 2_000
 PATIENCE_SECONDS: Final = 60.0
 INTERVAL_SECONDS: Final = 0.25
+LOOK_SECONDS: Final = 20.0
+"""A look that takes longer than this is given up, so that it cannot hide a process that is stuck."""
 log = logging.getLogger("worker")
+
+
+class Crashed(Exception):
+    """Faust ended itself."""
+
+
+class Stuck(Exception):
+    """There is work, and nothing gets done."""
 
 
 class Progress:
@@ -42,15 +49,20 @@ class Progress:
         self._reading: Reading | None = None
         self._processed: dict[Partition, int] = {}
         self._ends: dict[TopicPartition, int] = {}
+        self._attempts = 0
         self._watchdog = Watchdog(patience_seconds)
         self._stuck = False
 
-    def processed(self, batch: Batch) -> None:
-        """Notes that a batch, in log order within each partition, is safely done."""
-        for partition, offset in {(r.topic, r.partition): r.offset for r in batch}.items():
-            self._processed[partition] = offset + 1
-            if self._reading is not None:
-                self._reading.advance(partition, offset + 1)
+    def attempted(self) -> None:
+        """Notes that work on some records begins. There is an end to the attempts on one batch."""
+        self._attempts += 1
+
+    def processed(self, next_offsets: Mapping[Partition, int]) -> None:
+        """Notes that everything before these offsets is safely done."""
+        self._processed |= next_offsets
+        if self._reading is not None:
+            for partition, offset in next_offsets.items():
+                self._reading.advance(partition, offset)
 
     def remembers_enough(self) -> bool:
         """Whether the table holds what `lookup-results` held at assignment, and is not far behind it now."""
@@ -70,19 +82,25 @@ class Progress:
         return Health("running", active=bool(self._reading and self._reading.positions))
 
     async def watch(self) -> None:
-        """Runs for as long as the process. Ends the process if Faust crashed, or nothing got done for too long."""
+        """Runs for as long as the process.
+
+        Raises:
+            Crashed: Faust did.
+            Stuck: there is work and nothing got done for too long.
+        """
         async with AsyncExitStack() as stack:
             consumer = await stack.enter_async_context(started(make_consumer(self._settings)))
             admin = AIOKafkaAdminClient(bootstrap_servers=self._settings.kafka)
             await admin.start()
             stack.push_async_callback(admin.close)
             while True:
-                self._exit_if_crashed()
+                self._raise_if_crashed()
                 try:
-                    await self._look(consumer, admin)
-                except KafkaError as error:
+                    async with asyncio.timeout(LOOK_SECONDS):
+                        await self._look(consumer, admin)
+                except (KafkaError, TimeoutError) as error:
                     log.warning("could not read offsets: %s", type(error).__name__)
-                self._exit_if_stuck()
+                self._raise_if_stuck()
                 await asyncio.sleep(INTERVAL_SECONDS)
 
     async def _look(self, consumer: AIOKafkaConsumer, admin: AIOKafkaAdminClient) -> None:
@@ -108,7 +126,7 @@ class Progress:
         present = not self._app.rebalancing and self._generation == self._app.consumer_generation_id
         return self._reading if present else None
 
-    def _exit_if_crashed(self) -> None:
+    def _raise_if_crashed(self) -> None:
         if not self._app.crashed:
             return
         reason = self._app.crash_reason
@@ -116,17 +134,16 @@ class Progress:
         if isinstance(reason, ConsistencyError):
             log.error("the local table is ahead of its changelog: removing it, the changelog rebuilds it")
             wipe(self._app.conf.datadir)
-        os._exit(EXIT_CRASHED)
+        raise Crashed from reason
 
-    def _exit_if_stuck(self) -> None:
+    def _raise_if_stuck(self) -> None:
         reading = self._present_reading()
         work_left = reading is None or reading.lag(self._ends) > 0
         self._stuck = self._watchdog.is_stuck(now=monotonic(), work_left=work_left, progress=self._done())
         if self._stuck:
             patience_seconds = self._watchdog.patience_seconds
-            log.error("there is work but none was done for %.0f s: ending, to be started again", patience_seconds)
             log.error("rebalancing: %s; records behind: %s; to recover: %s", *self._state())
-            os._exit(EXIT_CRASHED)
+            raise Stuck(f"there is work but none was done for {patience_seconds:.0f} s")
 
     def _state(self) -> tuple[bool, int | None, int]:
         tables: Any = self._app.tables
@@ -136,4 +153,4 @@ class Progress:
     def _done(self) -> Hashable:
         processed = sum(self._reading.positions.values()) if self._reading else 0
         tables: Any = self._app.tables
-        return self._app.consumer_generation_id, processed, tables.recovery.active_remaining_total()
+        return self._app.consumer_generation_id, processed, self._attempts, tables.recovery.active_remaining_total()

@@ -5,12 +5,13 @@ whose value is the tuple of the records, so that these costs vanish beside the w
 """
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from time import monotonic
 from typing import Any, Final
 
 import faust
-from aiokafka import ConsumerRecord, TopicPartition
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from faust.transport.consumer import RecordMap
 from faust.transport.drivers.aiokafka import Consumer
 from faust.types import TP
@@ -22,6 +23,9 @@ HELD_BACK_SECONDS: Final = 0.01
 """How soon a topic that was held back is looked at again."""
 FETCH_SECONDS: Final = 0.25
 """How long a fetch waits for records; a rebalance waits for the fetch. Faust's own is a second."""
+
+GAPS_SECONDS: Final = 0.25
+"""How often partitions that bring nothing are looked at for offsets without records."""
 
 Run = tuple[ConsumerRecord, ...]
 """Records of one partition in the order of the log, as they are: keys and values are bytes."""
@@ -44,13 +48,21 @@ class RunRecord:
     headers: tuple[()] = ()
 
     @classmethod
+    def over_gap(cls, tp: TP, position: int) -> "RunRecord":
+        """A run without records, up to a position: the offsets before it hold no record."""
+        return cls(tp.topic, tp.partition, position - 1, timestamp=0, timestamp_type=0, value=())
+
+    @classmethod
     def of(cls, records: Sequence[ConsumerRecord]) -> "RunRecord":
         last = records[-1]
         return cls(last.topic, last.partition, last.offset, last.timestamp, last.timestamp_type, tuple(records))
 
 
 class RunScheduler(SchedulingStrategyT):
-    """Yields each partition's fetched records as one run; changelog records one by one, as Faust's recovery wants."""
+    """Yields each partition's fetched records as one run; changelog records one by one, as Faust's recovery wants.
+
+    What is a run already passes as it is.
+    """
 
     def __init__(self) -> None:
         """Faust makes one for each consumer."""
@@ -60,7 +72,8 @@ class RunScheduler(SchedulingStrategyT):
             if tp.topic.endswith(CHANGELOG):
                 yield from ((tp, record) for record in of_partition)
             elif of_partition:
-                yield tp, RunRecord.of(of_partition)
+                [first, *_] = of_partition
+                yield tp, first if isinstance(first, RunRecord) else RunRecord.of(of_partition)
 
 
 class RunConsumer(Consumer):
@@ -74,10 +87,16 @@ class RunConsumer(Consumer):
     fetched, and what a fetch brings that began before is thrown away. Faust seeks at the end of its recovery, one
     partition after the other, with a fetch of all of them under way: what that brought of a partition just sought was
     given back as if of before, and not read again until the next rebalance.
+
+    Offsets need not hold records: the end of a transaction takes one, and compaction leaves holes. A client passes
+    over them in silence, so a partition that ends with them would never count as read to its end. A run without records
+    says so, behind the partition's other runs.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self._delivered: dict[TP, int] = {}
+        self._gaps_looked_for_at = 0.0
         self.full_topics: set[str] = set()
         self.moving = True
         self._moves = 0
@@ -107,6 +126,7 @@ class RunConsumer(Consumer):
         sources = {tp for tp in self.assignment() if not tp.topic.endswith(CHANGELOG)}
         if uncommitted := [TopicPartition(*tp) for tp in sources if not self._committed_offset.get(tp)]:
             await self._thread.seek_to_beginning(*uncommitted)
+        self._delivered = await self._positions(sources)
         # Partitions may have been taken away again meanwhile: then this seek was not the last.
         self.moving = moves != self._moves
 
@@ -122,7 +142,26 @@ class RunConsumer(Consumer):
             records = await super()._getmany(wanted, timeout)
         finally:
             self._nothing_under_way.set()
-        return records if moves == self._moves else {}
+        if moves != self._moves:
+            return {}
+        self._delivered |= {tp: of_tp[-1].offset + 1 for tp, of_tp in records.items() if tp in self._delivered}
+        gaps = await self._gaps({tp for tp in wanted - records.keys() if tp in self._delivered})
+        return {**records, **gaps} if moves == self._moves else {}
+
+    async def _gaps(self, quiet: set[TP]) -> RecordMap:
+        """For partitions that stand behind what was delivered of them, though nothing came: runs without records."""
+        now = monotonic()
+        if not quiet or now < self._gaps_looked_for_at + GAPS_SECONDS:
+            return {}
+        self._gaps_looked_for_at = now
+        positions = await self._positions(quiet)
+        passed = {tp: position for tp, position in positions.items() if position > self._delivered[tp]}
+        self._delivered |= passed
+        return {tp: [RunRecord.over_gap(tp, position)] for tp, position in passed.items()}
+
+    async def _positions(self, tps: set[TP]) -> dict[TP, int]:
+        """Where the client stands in each partition. It lives in a thread of its own."""
+        return dict(await self._thread.call_thread(_positions, self._thread._ensure_consumer(), tps))
 
     def _may_be_fetched(self, topic: str) -> bool:
         return topic.endswith(CHANGELOG) or not (self.moving or topic in self.full_topics)
@@ -138,6 +177,10 @@ class RunConsumer(Consumer):
 
     async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
         """Holes need no notes here."""
+
+
+async def _positions(consumer: AIOKafkaConsumer, tps: Iterable[TP]) -> dict[TP, int]:
+    return {tp: await consumer.position(TopicPartition(*tp)) for tp in tps}
 
 
 RunConsumer.logger = Consumer.logger  # so that its chatter is under the level set for Faust

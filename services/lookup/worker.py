@@ -11,21 +11,21 @@ from collections.abc import Awaitable
 from pathlib import Path
 from typing import Any, Final
 
-import faust
-from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 
 from schemas import topics
 from schemas.settings import Settings
+from schemas.topics import Topic
 from services.lookup.faust_app import build_app, refuse_without_compiled_faust, source_topic
 from services.lookup.inbox import Inbox
 from services.lookup.look_up import LookUp
 from services.lookup.outputs import Outputs
 from services.lookup.phones import Phones
 from services.lookup.progress import PATIENCE_SECONDS, Progress
+from services.lookup.publishing import Publisher, publishing
 from services.lookup.remember import Remember
 from services.lookup.table_folder import folder_of, locked_folder, wipe_data_of_other_cluster
-from services.runtime.kafka import make_producer, started, topic_name
+from services.runtime.kafka import topic_name
 from services.runtime.parts import SignOfLife
 from services.runtime.process import EXIT_CRASHED
 
@@ -43,8 +43,8 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
     with locked_folder(folder_of(settings)) as folder:
         if wipe_data_of_other_cluster(folder, await _cluster_id(settings)):
             log.warning("%s held the table of another Kafka cluster; removed it", folder)
-        async with started(make_producer(settings, linger_ms=20)) as producer:
-            await Worker(settings, producer, folder=folder).run(stop)
+        async with publishing(settings) as publisher:
+            await Worker(settings, publisher, folder=folder).run(stop)
 
 
 class Worker:
@@ -53,31 +53,34 @@ class Worker:
     def __init__(
         self,
         settings: Settings,
-        producer: AIOKafkaProducer,
+        publisher: Publisher,
         *,
         folder: Path,
         patience_seconds: float = PATIENCE_SECONDS,
     ) -> None:
         self._settings = settings
-        self._producer = producer
+        self._publisher = publisher
         self._app = app = build_app(settings, folder=folder)
         self._progress = progress = Progress(app, settings, patience_seconds=patience_seconds)
-        phones = Phones(app, producer, settings)
-        outputs = Outputs(producer, settings)
-        rows = topic_name(topics.UPLOAD_ROWS, settings)
+        phones = Phones(app, publisher, settings)
+        outputs = Outputs(publisher, settings)
+        self._sign: SignOfLife | None = None
         remember = Remember(phones, outputs, progress)
         look_up = LookUp(phones, outputs, progress)
-        self._results = Inbox(app, topic_name(topics.LOOKUP_RESULTS, settings), work=remember.work)
-        self._rows = Inbox(app, rows, work=look_up.work, may_begin=progress.remembers_enough)
-        add_agent(app, "remember", source_topic(app, topics.LOOKUP_RESULTS, settings), self._results)
-        add_agent(app, "lookup", source_topic(app, topics.UPLOAD_ROWS, settings), self._rows)
+        results = topic_name(topics.LOOKUP_RESULTS, settings)
+        self._results = Inbox(app, results, work=remember.work, done=progress.processed)
+        rows = topic_name(topics.UPLOAD_ROWS, settings)
+        self._rows = Inbox(app, rows, work=look_up.work, done=progress.processed, may_begin=progress.remembers_enough)
+        self._add_agent("remember", topics.LOOKUP_RESULTS, self._results)
+        self._add_agent("lookup", topics.UPLOAD_ROWS, self._rows)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Starts the app and watches it until `stop` is set; then stops it, or leaves it after `STOP_SECONDS`."""
-        async with SignOfLife(self._producer, self._settings, role="worker", health=self._progress.health):
+        async with SignOfLife(self._publisher, self._settings, role="worker", health=self._progress.health) as sign:
+            self._sign = sign
             tasks = [
-                asyncio.create_task(exit_on_error(self._app.start())),
-                asyncio.create_task(exit_on_error(self._progress.watch())),
+                asyncio.create_task(self._exit_on_error(self._app.start())),
+                asyncio.create_task(self._exit_on_error(self._progress.watch())),
             ]
             await stop.wait()
             for task in tasks:
@@ -91,23 +94,26 @@ class Worker:
             log.warning("Faust did not stop within %.0f s; leaving it, nothing is lost by that", STOP_SECONDS)
             os._exit(0)
 
+    def _add_agent(self, name: str, topic: Topic, inbox: Inbox) -> None:
+        """One agent for the topic, one event after the other; the process ends if anything escapes it."""
 
-def add_agent(app: faust.App, name: str, topic: Any, inbox: Inbox) -> None:
-    """One agent for the topic, one event after the other; the process ends if anything escapes it."""
+        async def agent(stream: Any) -> None:
+            await self._exit_on_error(inbox.read(stream))
 
-    async def agent(stream: Any) -> None:
-        await exit_on_error(inbox.read(stream))
+        source = source_topic(self._app, topic, self._settings)
+        self._app.agent(source, name=name, concurrency=1)(agent)
 
-    app.agent(topic, name=name, concurrency=1)(agent)
-
-
-async def exit_on_error(work: Awaitable[None]) -> None:
-    """Ends the process if the work raises: Faust would acknowledge what was being done, and go on."""
-    try:
-        await work
-    except Exception:
-        log.exception("ending, to be started again from the last commit")
-        os._exit(EXIT_CRASHED)
+    async def _exit_on_error(self, work: Awaitable[None]) -> None:
+        """Ends the process if the work raises: Faust would acknowledge what was being done, and go on."""
+        try:
+            await work
+        except Exception as error:
+            log.exception("ending, to be started again from the last commit")
+            try:
+                if self._sign is not None:
+                    await self._sign.ending_by(error)
+            finally:
+                os._exit(EXIT_CRASHED)
 
 
 async def _cluster_id(settings: Settings) -> str:

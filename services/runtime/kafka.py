@@ -10,6 +10,8 @@ from schemas.settings import Settings
 from schemas.topics import Topic
 
 MAX_RECORD_BYTES = 1024 * 1024
+MAX_BATCH_BYTES = 256 * 1024
+"""Before compression. A larger record is a batch of its own."""
 
 
 def topic_name(topic: Topic, settings: Settings) -> str:
@@ -23,7 +25,7 @@ def group_name(name: str, settings: Settings) -> str:
 
 
 def make_producer(
-    settings: Settings, *, linger_ms: int = 5, idempotent: bool = True, max_batch_bytes: int = 256 * 1024
+    settings: Settings, *, linger_ms: int = 5, idempotent: bool = True, max_batch_bytes: int = MAX_BATCH_BYTES
 ) -> AIOKafkaProducer:
     """A producer with `acks=all`; keys go to partitions by murmur2, as in Kafka's own clients."""
     return AIOKafkaProducer(

@@ -73,6 +73,9 @@ class SignOfLife:
 
     async def ending_by(self, error: BaseException) -> None:
         """Says that this error ends the process: for whoever ends it without leaving the block."""
+        if self._task is not None:
+            # It would take the last word for news, and say how the part was before.
+            self._task.cancel()
         await self._last_word(end_by(error))
 
     async def _last_word(self, error: str | None) -> None:

@@ -50,6 +50,11 @@ async def on_http_exception(_request: Request, error: Exception) -> Response:
     return problem_response(problem, error.headers)
 
 
+async def on_disconnect(_request: Request, _error: Exception) -> Response:
+    """The client went away while its body was read: nobody is there to read an answer."""
+    return Response(status_code=400)
+
+
 async def on_crash(_request: Request, _error: Exception) -> Response:
     """What nobody foresaw is a problem document too; what it was stands in the log, not in the answer."""
     problem = Problem(

@@ -11,7 +11,8 @@ KILLED = "ended without a word: killed, out of memory, or cut off from Kafka"
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """The starts of the last five minutes, this one last, and why the process before this one ended by an error."""
+    """The starts of the last five minutes, this one last, with the one before them, and why the last process ended by
+    an error."""
 
     starts: tuple[datetime, ...]
     last_end: str | None = None
@@ -21,8 +22,11 @@ def past_of(previous: PartStatus | None, *, now: datetime) -> Past:
     """What a process that starts `now` says of its past. `previous`: the last that was heard of the same instance."""
     if previous is None:
         return Past((now,))
-    recent = [start for start in previous.starts or (previous.started_at,) if now - start <= RESTARTS_LOOKED_AT]
-    starts = (*recent, now)[-MOST_STARTS:]
+    known = previous.starts or (previous.started_at,)
+    recent = [start for start in known if now - start <= RESTARTS_LOOKED_AT]
+    # With an older one at their head, all others are known to be restarts.
+    before = [start for start in known if start not in recent][-1:]
+    starts = (*before, *recent, now)[-MOST_STARTS:]
     if previous.state != "stopping":
         return Past(starts, KILLED)
     return Past(starts, previous.error if previous.error and previous.error.startswith(ENDED_BY) else None)

@@ -12,7 +12,7 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import HTTPConnection
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from schemas.interface import Problem
 from schemas.settings import Settings
@@ -121,8 +121,38 @@ def is_own_host(host: str) -> bool:
 def refuse_foreign_origin(connection: HTTPConnection) -> None:
     """Raises ProblemError 403 when another site's page sent this: browsers say so in `Origin`, programs send none."""
     origin = connection.headers.get("origin")
-    if origin is None or urlsplit(origin).netloc == connection.headers.get("host"):
+    if origin is None or _host_in(origin) == connection.headers.get("host"):
         return
     raise ProblemError(
         403, "foreign-origin", "Sent by another site", "Only this service's own pages may send this from a browser."
     )
+
+
+def _host_in(origin: str) -> str | None:
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return None
+
+
+class BoundedBody:
+    """Ends a request whose body is longer than any that this application takes, whatever would have read it."""
+
+    def __init__(self, app: ASGIApp, most_bytes: int) -> None:
+        self._app = app
+        self._most_bytes = most_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        taken_bytes = 0
+
+        async def receive_some() -> Message:
+            nonlocal taken_bytes
+            message = await receive()
+            taken_bytes += len(message.get("body") or b"")
+            if message["type"] == "http.request" and taken_bytes > self._most_bytes:
+                raise ProblemError(
+                    413, "body-too-large", "The body is too large", f"Send at most {self._most_bytes} bytes."
+                )
+            return message
+
+        await self._app(scope, receive_some if scope["type"] == "http" else receive, send)

@@ -1,6 +1,8 @@
 """Everybody can use the pages: axe-core finds nothing against WCAG 2.2 AA, light and dark, wide and narrow."""
 
+import asyncio
 import re
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,9 @@ import httpx
 import pytest
 from playwright.sync_api import Page, expect
 
+from schemas import topics
+from schemas.settings import Settings
+from services.runtime.kafka import make_producer, started, topic_name
 from tests.browser.conftest import TOKEN, OpenPage, write_file
 from tests.fixtures.stack import RunningStack, wait_until
 
@@ -34,6 +39,10 @@ def paths(site: RunningStack, tmp_path_factory: pytest.TempPathFactory) -> dict[
         refused = _upload(client, nothing, start=False)
         for upload_id, state in ((done, "completed"), (checked, "checked"), (refused, "failed")):
             wait_until(lambda: _state(client, upload_id) == state, seconds=60, what=state)  # noqa: B023
+        # On a thread: while Playwright's blocking interface is open, this one can run no event loop.
+        with ThreadPoolExecutor(1) as threads:
+            threads.submit(asyncio.run, _write_an_odd_row(site)).result()
+        wait_until(lambda: client.get("/v1/bad-records").json()["items"], seconds=60, what="a record put aside")
         running = _upload(client, _for_minutes(folder), start=True)
         wait_until(lambda: _answered(client, running), seconds=60, what="the first answers")
     return {
@@ -47,6 +56,12 @@ def paths(site: RunningStack, tmp_path_factory: pytest.TempPathFactory) -> dict[
         "docs": "/docs",
         "problem": "/uploads/unheard-of",
     }
+
+
+async def _write_an_odd_row(site: RunningStack) -> None:
+    settings = Settings(kafka=site.kafka)
+    async with started(make_producer(settings)) as producer:
+        await producer.send_and_wait(topic_name(topics.UPLOAD_ROWS, settings), b"no row", key=b"odd")
 
 
 def _with_gaps(folder: Path) -> Path:

@@ -103,7 +103,8 @@ async def pour(kafka: str) -> int:
 
 async def write(producer: AIOKafkaProducer, topic: Topic, record: Hostile) -> bool:
     """Whether the broker took the record: what packs badly is too large for it. Compacted topics need a key."""
-    key = b"" if record.key is None and isinstance(topic.kept, Compacted) else record.key
+    needs_key = isinstance(topic.kept, Compacted) or record.value is None
+    key = b"" if record.key is None and needs_key else record.key
     try:
         await producer.send_and_wait(topic.name, record.value, key=key)
     except KafkaError:

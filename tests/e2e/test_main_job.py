@@ -4,13 +4,21 @@ import json
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from websockets.sync.client import connect
+import pytest
+from websockets.exceptions import ConnectionClosedOK
+from websockets.sync.client import ClientConnection, connect
 
 from tests.e2e.files import assert_limit_held, assert_nothing_lost, phones, post, write_contacts
 from tests.e2e.waiting import wait_until_finished
 from tests.fixtures.stack import RunningStack
+
+Frame = dict[str, Any]
+FRAME_SECONDS = 60
+CLOSE_SECONDS = 10
 
 
 def test_each_distinct_phone_is_called_once_and_every_row_comes_back(stack: RunningStack, tmp_path: Path) -> None:
@@ -90,14 +98,29 @@ def test_rows_that_cannot_be_used_come_back_with_their_reason(stack: RunningStac
     assert upload["outcome"] == "partial"
 
 
+def frames_until(socket: ClientConnection, is_last: Callable[[Frame], bool]) -> list[Frame]:
+    """The frames up to the first one that is the last."""
+    frames: list[Frame] = []
+    while not (frames and is_last(frames[-1])):
+        frames.append(json.loads(socket.recv(timeout=FRAME_SECONDS)))
+    return frames
+
+
 def test_the_socket_tells_the_whole_story_and_closes(stack: RunningStack, tmp_path: Path) -> None:
     contacts = write_contacts(tmp_path / "contacts.csv", phones(15, area=480))
     with stack.client() as client:
-        upload_id = post(client, contacts)
-    address = stack.url.replace("http", "ws") + f"/v1/uploads/{upload_id}/events"
-    with connect(address, subprotocols=["scrub.v1"]) as socket:  # type: ignore[list-item]
-        assert socket.subprotocol == "scrub.v1"
-        frames = [json.loads(frame) for frame in socket]
+        upload_id = post(client, contacts, start="false")
+        address = stack.url.replace("http", "ws") + f"/v1/uploads/{upload_id}/events"
+        with connect(address, subprotocols=["scrub.v1"]) as socket:  # type: ignore[list-item]
+            assert socket.subprotocol == "scrub.v1"
+            frames = frames_until(
+                socket, lambda frame: "checked" in (frame["data"].get("state"), frame["data"].get("to"))
+            )
+            # Rows that are answered before the snapshot would be in its counts and in no later frame.
+            client.post(f"/v1/uploads/{upload_id}/start")
+            frames += frames_until(socket, lambda frame: frame["type"] == "done")
+            with pytest.raises(ConnectionClosedOK):
+                socket.recv(timeout=CLOSE_SECONDS)
     kinds = [frame["type"] for frame in frames]
     assert kinds[:2] == ["hello", "snapshot"]
     assert kinds[-1] == "done"

@@ -88,7 +88,7 @@ def test_filters_choose_the_same_rows_in_every_format(
 
 def test_a_state_that_there_is_not_is_refused(client: httpx.Client, upload: dict[str, Any]) -> None:
     answer = client.get(f"/v1/uploads/{upload['id']}/result.csv?rows=lost")
-    assert (answer.status_code, answer.headers["content-type"]) == (400, "application/problem+json")
+    assert (answer.status_code, answer.headers["content-type"]) == (422, "application/problem+json")
 
 
 def test_formulas_are_escaped_when_asked_for_and_phones_never(client: httpx.Client, upload: dict[str, Any]) -> None:

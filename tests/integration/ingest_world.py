@@ -9,7 +9,10 @@ from datetime import UTC, datetime
 from typing import TypeVar
 
 import orjson
-from aiokafka import AIOKafkaProducer, ConsumerRecord
+from aiokafka import ConsumerRecord, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.structs import RecordMetadata
 from pydantic import BaseModel
 
 from schemas import topics
@@ -19,17 +22,22 @@ from schemas.settings import Settings
 from schemas.topics import Topic
 from schemas.upload_events import UPLOAD_EVENT, UploadEvent, UploadFed, UploadOpened
 from schemas.uploads import Counts, FileLocation, UploadOptions, UploadProgress, UploadState
+from services.ingest.chunks import CHUNK_BYTES
 from services.ingest.lag import LOOKUP_GROUP
+from services.ingest.record_limit import most_record_bytes
+from services.ingest.sending import Sender
 from services.ingest.storing import FileWriter, Shelf
-from services.runtime.kafka import make_consumer, make_producer, partitions_of, started, topic_name
+from services.runtime.kafka import make_consumer, partitions_of, started, topic_name
 
 PATIENCE_SECONDS = 60.0
+TINY_RECORD_BYTES = 100_000
 TAILED = (
     topics.UPLOAD_EVENTS,
     topics.UPLOAD_ROWS,
     topics.REJECTED_ROWS,
     topics.FEED_CHECKPOINTS,
     topics.PLAN_QUESTIONS,
+    topics.BAD_RECORDS,
 )
 E = TypeVar("E", bound=BaseModel)
 
@@ -42,16 +50,20 @@ class World:
     """
 
     settings: Settings
-    producer: AIOKafkaProducer
+    sender: Sender
     records: dict[str, list[ConsumerRecord]] = field(default_factory=dict)
     rows: defaultdict[tuple[str, str], list[int]] = field(default_factory=lambda: defaultdict(list))
     moved: asyncio.Condition = field(default_factory=asyncio.Condition)
     following: "asyncio.Task[None] | None" = None
 
-    async def store(self, content: bytes, upload_id: str = "stored") -> FileLocation:
+    async def store(self, content: bytes, upload_id: str = "stored", *, chunk_bytes: int = CHUNK_BYTES) -> FileLocation:
         """Puts a file on `upload-files` as the web part does."""
         shelf = Shelf(
-            self.producer, topic_name(topics.UPLOAD_FILES, self.settings), asyncio.Semaphore(8), max_file_bytes=10**9
+            self.sender,
+            topic_name(topics.UPLOAD_FILES, self.settings),
+            asyncio.Semaphore(8),
+            max_file_bytes=10**9,
+            chunk_bytes=chunk_bytes,
         )
         async with FileWriter(shelf, upload_id) as writer:
             await writer.write(content)
@@ -79,7 +91,11 @@ class World:
         await self.send(topics.UPLOAD_EVENTS, event.upload_id, event)
 
     async def send(self, topic: Topic, key: str, message: BaseModel) -> None:
-        await self.producer.send_and_wait(topic_name(topic, self.settings), encode(message), key=key.encode())
+        await self.send_raw(topic, key.encode(), encode(message))
+
+    async def send_raw(self, topic: Topic, key: bytes | None, value: bytes | None) -> RecordMetadata:
+        """Writes what another system might write."""
+        return await self.sender.producer.send_and_wait(topic_name(topic, self.settings), value, key=key)
 
     async def report(self, upload_id: str, *, state: UploadState = "in_progress", **counts: int) -> None:
         """Plays the join: tells the counts of an upload."""
@@ -104,8 +120,9 @@ class World:
     def events(self, upload_id: str, kind: type[E]) -> list[E]:
         """The events of one kind about an upload."""
         found = self.records.get(topic_name(topics.UPLOAD_EVENTS, self.settings), [])
-        events = [UPLOAD_EVENT.validate_json(record.value) for record in found]
-        return [event for event in events if event.upload_id == upload_id and isinstance(event, kind)]
+        mark = f'"upload_id":"{upload_id}"'.encode()
+        events = [UPLOAD_EVENT.validate_json(record.value) for record in found if mark in (record.value or b"")]
+        return [event for event in events if isinstance(event, kind)]
 
     def row_numbers(self, upload_id: str) -> tuple[list[int], list[int]]:
         """The numbers of the upload's usable and rejected rows, sorted, repetitions included."""
@@ -160,8 +177,8 @@ class World:
 
 @contextlib.asynccontextmanager
 async def world_of(settings: Settings) -> AsyncIterator[World]:
-    async with started(make_producer(settings)) as producer:
-        world = World(settings, producer)
+    async with Sender(settings) as sender:
+        world = World(settings, sender)
         world.following = asyncio.create_task(world.follow())
         try:
             yield world
@@ -181,6 +198,30 @@ async def running(
     finally:
         stop.set()
         await role
+
+
+async def limit_records(settings: Settings, *limited: Topic) -> None:
+    """Lets Kafka take only batches of `TINY_RECORD_BYTES` on some topics; returns once it does so."""
+    names = [topic_name(topic, settings) for topic in limited]
+    config = {"max.message.bytes": str(TINY_RECORD_BYTES)}
+    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka)
+    await admin.start()
+    try:
+        answers = await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, name, config) for name in names])
+        assert all(error_code == 0 for answer in answers for error_code, *_ in answer.resources)
+    finally:
+        await admin.close()
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while any([await most_record_bytes(name, settings) != TINY_RECORD_BYTES for name in names]):
+            await asyncio.sleep(0.05)
+
+
+async def ends_of(topic: Topic, settings: Settings) -> dict[TopicPartition, int]:
+    """The present ends of a topic's partitions."""
+    async with started(make_consumer(settings)) as consumer:
+        partitions = await partitions_of(consumer, topic_name(topic, settings))
+        ends: dict[TopicPartition, int] = await consumer.end_offsets(partitions)
+        return ends
 
 
 def now() -> datetime:

@@ -12,6 +12,7 @@ from uuid import uuid4
 import httpx
 from aiokafka import AIOKafkaProducer
 
+from deploy.local import web
 from deploy.local.broker import free_port
 from deploy.topics import create_topics
 from schemas import topics
@@ -174,9 +175,18 @@ class World:
 
 @asynccontextmanager
 async def running_world(
-    broker: str, folder: Path, *, with_join: bool = True, tokens: dict[str, str] | None = None, admin: str = ""
+    broker: str,
+    folder: Path,
+    *,
+    with_join: bool = True,
+    with_ingest: bool = False,
+    tokens: dict[str, str] | None = None,
+    admin: str = "",
 ) -> AsyncIterator[World]:
-    """Join and status on a fresh set of topics, until the end of the block. `admin`: an admin's token."""
+    """Join and status on a fresh set of topics, until the end of the block. `admin`: an admin's token.
+
+    `with_ingest`: the application that takes files in is there too, on the same port.
+    """
     settings = Settings(
         kafka=broker,
         topic_prefix=f"t{uuid4().hex[:12]}-",
@@ -190,7 +200,8 @@ async def running_world(
     url = f"http://127.0.0.1:{settings.port}"
     stop = asyncio.Event()
     async with AsyncExitStack() as stack:
-        roles = (join.main, status.main) if with_join else (status.main,)
+        serve = web.main if with_ingest else status.main
+        roles = (join.main, serve) if with_join else (serve,)
         tasks = [asyncio.create_task(main(settings, stop)) for main in roles]
         stack.push_async_callback(_end, tasks, stop)
         producer = await stack.enter_async_context(started(make_producer(settings)))

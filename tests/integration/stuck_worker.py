@@ -6,9 +6,9 @@ import sys
 from schemas.settings import Settings
 from services.lookup.inbox import Batch
 from services.lookup.look_up import LookUp
+from services.lookup.publishing import publishing
 from services.lookup.table_folder import folder_of, locked_folder
 from services.lookup.worker import Worker
-from services.runtime.kafka import make_producer, started
 from services.runtime.process import run
 
 
@@ -19,8 +19,8 @@ async def never_done(self: LookUp, batch: Batch) -> None:  # noqa: ARG001
 
 async def main(settings: Settings, stop: asyncio.Event) -> None:
     with locked_folder(folder_of(settings)) as folder:
-        async with started(make_producer(settings)) as producer:
-            await Worker(settings, producer, folder=folder, patience_seconds=10.0).run(stop)
+        async with publishing(settings) as publisher:
+            await Worker(settings, publisher, folder=folder, patience_seconds=10.0).run(stop)
 
 
 if __name__ == "__main__":

@@ -34,9 +34,11 @@ from services.ingest.lag import measuring_lag
 from services.ingest.membership import FEEDER_GROUP
 from services.ingest.window import TRANSIT_ROWS, TURN_ROWS, WINDOW_ROWS
 from services.runtime.kafka import group_name, make_consumer, partitions_of, started, topic_name
+from tests.fixtures.ids import upload_id
 from tests.integration.ingest_world import World, now, numbers_file, running, world_of
 
 PARTITIONS = 4
+GONE, AGAIN = upload_id("gone"), upload_id("again")
 
 
 @pytest.fixture
@@ -137,11 +139,11 @@ async def test_what_cannot_be_processed_is_refused_with_a_reason(
 
 async def test_a_file_that_has_expired_is_refused(world: World, settings: Settings) -> None:
     location = await world.store(numbers_file(3))
-    gone = location.model_copy(update={"attempt": "never stored"})
+    gone = location.model_copy(update={"attempt": "never-stored"})
     async with running(main, settings):
-        await world.tell(UploadOpened(upload_id="u", at=now(), name="x", owner="o", file=gone))
-        await world.until(lambda: bool(world.events("u", UploadRefused)), "refused")
-    assert world.events("u", UploadRefused)[0].code == "file-expired"
+        await world.tell(UploadOpened(upload_id=GONE, at=now(), name="x", owner="o", file=gone))
+        await world.until(lambda: bool(world.events(GONE, UploadRefused)), "refused")
+    assert world.events(GONE, UploadRefused)[0].code == "file-expired"
 
 
 async def test_another_upload_may_read_the_same_stored_file(world: World, settings: Settings) -> None:
@@ -149,10 +151,10 @@ async def test_another_upload_may_read_the_same_stored_file(world: World, settin
         first = await world.open(numbers_file(5))
         await world.fed(first)
         (opened,) = world.events(first, UploadOpened)
-        again = {"upload_id": "again", "at": now(), "operation": "reprocess", "parent_id": first}
+        again = {"upload_id": AGAIN, "at": now(), "operation": "reprocess", "parent_id": first}
         await world.tell(opened.model_copy(update=again))
-        await world.fed("again")
-    assert world.row_numbers("again") == world.row_numbers(first)
+        await world.fed(AGAIN)
+    assert world.row_numbers(AGAIN) == world.row_numbers(first)
 
 
 async def test_a_large_upload_waits_for_the_join_and_a_small_one_passes_it(world: World, settings: Settings) -> None:
@@ -283,7 +285,7 @@ async def admin_of(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient]:
 
 async def test_rows_of_other_systems_are_none_of_its_business(world: World, settings: Settings) -> None:
     async with running(main, settings):
-        await world.tell(UploadOpened(upload_id="u", at=now(), name="x", owner="o", operation="kafka"))
+        await world.tell(UploadOpened(upload_id=GONE, at=now(), name="x", owner="o", operation="kafka"))
         other = await world.open(numbers_file(3))
         await world.fed(other)
-    assert not world.events("u", UploadChecking)
+    assert not world.events(GONE, UploadChecking)

@@ -19,6 +19,7 @@ from schemas.settings import Settings
 from schemas.upload_events import UploadFed
 from services.ingest.feeder import main
 from services.ingest.partitioning import partition_of
+from services.ingest.spool import Spool
 from services.ingest.window import TRANSIT_ROWS
 from services.runtime.kafka import topic_name
 from services.runtime.process import RefusedToStart
@@ -91,7 +92,7 @@ async def test_killed_while_it_reads_the_file_it_reads_it_again(world: World, se
     async with process(settings) as feeder:
         await world.open(numbers_file(3))
         upload = await world.open(numbers_file(60_000))
-        spool = settings.data / "feeder-1" / "spool" / upload
+        spool = Spool(settings).upload_folder(upload)
         await asyncio.to_thread(wait_until_exists, spool)
         feeder.send_signal(signal.SIGKILL)
         await feeder.wait()

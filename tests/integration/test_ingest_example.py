@@ -33,7 +33,7 @@ async def answer_rows(world: World, settings: Settings) -> None:
             looked_up_at=datetime.now(UTC),
             attempts=1,
         )
-        await world.producer.send_and_wait(
+        await world.sender.producer.send_and_wait(
             topic_name(registry.LOOKUP_RESULTS, settings), encode(result), key=phone.encode()
         )
 

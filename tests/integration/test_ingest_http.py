@@ -17,9 +17,9 @@ from schemas.interface import Upload
 from schemas.settings import Settings
 from schemas.upload_events import UploadOpened
 from schemas.uploads import UploadOptions
+from services.ingest.chunks import CHUNK_BYTES
 from services.ingest.http import main
 from services.ingest.spool import Spool
-from services.ingest.storing import CHUNK_BYTES
 from services.runtime.kafka import topic_name
 from tests.integration.ingest_world import World, running, world_of
 

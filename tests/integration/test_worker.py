@@ -6,6 +6,7 @@ from schemas.codec import decode
 from schemas.rows import BadRecord
 from schemas.topics import BAD_RECORDS, LOOKUP_REQUESTS, LOOKUP_RESULTS, UPLOAD_ROWS
 from tests.integration.worker_process import (
+    ANOTHER,
     NOW,
     PARTITIONS,
     UPLOAD,
@@ -85,7 +86,7 @@ async def test_what_answers_and_what_does_not(cluster: Cluster, start_worker: St
     await cluster.add_results([a_result(unknown), a_result(failed), a_result(failed, outcome="failed")])
     await all_read(cluster)
     asked_before = await cluster.end(LOOKUP_REQUESTS)
-    await cluster.add_rows([a_row(1, unknown, upload_id="another"), a_row(2, failed, upload_id="another")])
+    await cluster.add_rows([a_row(1, unknown, upload_id=ANOTHER), a_row(2, failed, upload_id=ANOTHER)])
     await all_read(cluster)
     assert await cluster.end(LOOKUP_REQUESTS) == asked_before
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from schemas.topics import LOOKUP_PHONES_CHANGELOG, LOOKUP_REQUESTS
 from services.runtime.process import EXIT_CRASHED
 from tests.integration.worker_process import (
+    ANOTHER,
     PARTITIONS,
     UPLOAD,
     Cluster,
@@ -52,6 +53,38 @@ async def test_a_lost_folder_is_rebuilt_from_the_changelog(
     assert [request.phone for request in await cluster.requests()] == [phone(3_000)]
 
 
+async def test_a_group_that_lost_its_offsets_asks_for_no_phone_that_failed_or_is_known(
+    cluster: Cluster, start_worker: StartWorker, tmp_path: Path
+) -> None:
+    """Also with its folder lost, and for the rows of a retry: the gate remembers what failed for an hour only."""
+    known, failed, retried = phone(1), phone(2), phone(3)
+    await cluster.add_rows(a_row(number, of) for number, of in enumerate((known, failed, retried), 1))
+    await cluster.add_rows([a_row(3, retried, again=True, round_=1)])
+    worker = start_worker()
+    await all_read(cluster)
+    await cluster.add_results(
+        [
+            a_result(known),
+            a_result(failed, outcome="failed", names=(UPLOAD, 0)),
+            a_result(retried, outcome="failed", names=(UPLOAD, 1)),
+        ]
+    )
+    await all_read(cluster)
+    assert sorted((r.phone, r.round) for r in await cluster.requests()) == [
+        (known, 0),
+        (failed, 0),
+        (retried, 0),
+        (retried, 1),
+    ]
+    assert worker.stop() == 0
+    shutil.rmtree(tmp_path / "worker-1")
+    await cluster.lose_offsets()
+    assert not await cluster.is_all_read()
+    worker.start()
+    await all_read(cluster)
+    assert len(await cluster.requests()) == 4
+
+
 async def test_a_table_ahead_of_its_changelog_is_removed_and_the_worker_works_again(
     cluster: Cluster, start_worker: StartWorker
 ) -> None:
@@ -92,10 +125,10 @@ async def test_a_second_worker_shares_the_work_and_takes_over_after_a_kill(
     await cluster.add_rows(a_row(n, of) for n, of in enumerate(known + unknown, 1))
     await all_read(cluster)
     first.kill()
-    await cluster.add_rows(a_row(n, of, upload_id="another") for n, of in enumerate(known + unknown, 1))
+    await cluster.add_rows(a_row(n, of, upload_id=ANOTHER) for n, of in enumerate(known + unknown, 1))
     await all_read(cluster)
     asked = {(request.phone, request.upload_id) for request in await cluster.requests()}
-    assert asked == {(of, upload) for of in unknown for upload in (UPLOAD, "another")}
+    assert asked == {(of, upload) for of in unknown for upload in (UPLOAD, ANOTHER)}
 
 
 async def test_rows_that_come_while_partitions_are_taken_over_are_read(
@@ -152,6 +185,8 @@ async def test_a_worker_that_gets_nothing_done_ends_itself_and_its_rows_are_not_
 
     await wait_until(has_ended, what="the watchdog to end the worker")
     assert "began 1 rows" in stuck.log.read_text()
+    last_word = (await cluster.workers())["1"]
+    assert (last_word.state, last_word.error) == ("stopping", "ended by Stuck")
     start_worker("2")
     await all_read(cluster)
     assert [request.phone for request in await cluster.requests()] == [phone(1)]

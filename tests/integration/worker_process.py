@@ -31,10 +31,13 @@ from services.runtime.kafka import (
     started,
     topic_name,
 )
+from tests.fixtures.ids import upload_id
 
 CHECKOUT = Path(__file__).parents[2]
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 UPLOAD = "01900000-0000-7000-8000-000000000001"
+ANOTHER = upload_id("another")
+A_THIRD = upload_id("a third")
 WAIT_SECONDS = 60.0
 PARTITIONS = 4
 
@@ -58,7 +61,9 @@ def a_row(number: int, of: str, *, upload_id: str = UPLOAD, again: bool = False,
     )
 
 
-def a_result(of: str, *, outcome: Outcome = "ok", looked_up_at: datetime = NOW) -> LookupResult:
+def a_result(
+    of: str, *, outcome: Outcome = "ok", looked_up_at: datetime = NOW, names: tuple[str, int] = (A_THIRD, 0)
+) -> LookupResult:
     failed = outcome == "failed"
     return LookupResult(
         phone=of,
@@ -68,7 +73,7 @@ def a_result(of: str, *, outcome: Outcome = "ok", looked_up_at: datetime = NOW) 
         looked_up_at=looked_up_at,
         attempts=1,
         error=AttemptError(error_class="wait", code="timeout", detail="no reply", at=NOW) if failed else None,
-        answers=(Answered(upload_id="another-upload", round=0),),
+        answers=(Answered(upload_id=names[0], round=names[1]),),
     )
 
 
@@ -139,6 +144,17 @@ class Cluster:
     async def end(self, topic: Topic) -> int:
         partitions = await partitions_of(self.consumer, topic_name(topic, self.settings))
         return sum((await self.consumer.end_offsets(partitions)).values())
+
+    async def lose_offsets(self) -> None:
+        """Puts the workers' group back to the beginning of both topics. No worker may run."""
+        async with started(make_consumer(self.settings, group="lookup")) as member:
+            partitions = [
+                partition
+                for topic in (topics.UPLOAD_ROWS, topics.LOOKUP_RESULTS)
+                for partition in await partitions_of(member, topic_name(topic, self.settings))
+            ]
+            member.assign(partitions)
+            await member.commit(dict.fromkeys(partitions, 0))
 
     async def make_again(self, topic: Topic) -> None:
         """Deletes a topic and everything on it, and makes it anew."""

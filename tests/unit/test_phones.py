@@ -7,10 +7,13 @@ import phonenumbers
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from phonenumbers import Leniency, PhoneNumberFormat, PhoneNumberMatcher
+from phonenumbers import Leniency, PhoneNumberFormat, PhoneNumberMatcher, PhoneNumberType
+from pydantic import TypeAdapter
 
-from schemas.phones import Reading, fingerprint, is_region, mask, normalise, search
+from schemas.phones import LONGEST_PHONE_CHARS, Reading, fingerprint, is_region, mask, normalise, search
+from schemas.values import Phone
 
+E164: TypeAdapter[str] = TypeAdapter(Phone)
 REGIONS = st.sampled_from(["US", "CA", "GB", "DE", "IT", "AR", "AU", "BR", "BF", "JP", "KR", "FR", "PR"])
 PHONE_CHARACTERS = st.sampled_from("0123456789" * 4 + " -().+/xX#;,\u00a0\u3000４٤ABC")
 ODD_CELLS = st.text(PHONE_CHARACTERS, max_size=24)
@@ -42,8 +45,8 @@ def plainly(cell: str, region: str) -> str | None:
         number = phonenumbers.parse(re.sub(r"\A(\d+)\.0+\Z", r"\1", cell.strip()), region)
     except phonenumbers.NumberParseException:
         return None
-    valid = phonenumbers.is_valid_number(number)
-    return phonenumbers.format_number(number, PhoneNumberFormat.E164) if valid else None
+    phone = phonenumbers.format_number(number, PhoneNumberFormat.E164)
+    return phone if phonenumbers.is_valid_number(number) and len(phone) <= LONGEST_PHONE_CHARS else None
 
 
 @given(cell=CELLS, region=REGIONS)
@@ -53,9 +56,43 @@ def test_a_cell_is_read_as_phonenumbers_reads_it(cell: str, region: str) -> None
 
 @given(cell=CELLS, region=REGIONS)
 def test_a_cell_is_searched_as_phonenumbers_searches_it(cell: str, region: str) -> None:
-    match = next(iter(PhoneNumberMatcher(cell.strip(), region, Leniency.VALID, 20)), None)
-    theirs = phonenumbers.format_number(match.number, PhoneNumberFormat.E164) if match else None
-    assert search(cell, region) == theirs
+    matches = PhoneNumberMatcher(cell.strip(), region, Leniency.VALID, 20)
+    theirs = [phonenumbers.format_number(match.number, PhoneNumberFormat.E164) for match in matches]
+    assert search(cell, region) == next((phone for phone in theirs if len(phone) <= LONGEST_PHONE_CHARS), None)
+
+
+@st.composite
+def with_more_digits(draw: st.DrawFn) -> tuple[str, str]:
+    """An example number of any region with digits or words after it, and that region."""
+    region = draw(st.sampled_from(sorted(phonenumbers.SUPPORTED_REGIONS)))
+    kind = draw(st.sampled_from([PhoneNumberType.FIXED_LINE, PhoneNumberType.MOBILE, PhoneNumberType.TOLL_FREE]))
+    example = phonenumbers.example_number_for_type(region, kind) or phonenumbers.example_number(region)
+    assert example is not None
+    shape = draw(st.sampled_from([PhoneNumberFormat.E164, PhoneNumberFormat.NATIONAL, PhoneNumberFormat.INTERNATIONAL]))
+    suffix = draw(
+        st.one_of(st.text("0123456789", max_size=12), st.sampled_from([" (Axel)", " ext. 7", " Kundendienst"]))
+    )
+    return phonenumbers.format_number(example, shape) + suffix, region
+
+
+@given(cell=with_more_digits())
+def test_what_is_a_phone_here_is_one_for_every_reader_of_a_row(cell: tuple[str, str]) -> None:
+    for phone in (normalise(*cell).phone, search(*cell)):
+        assert phone is None or E164.validate_python(phone) == phone
+
+
+@pytest.mark.parametrize(
+    ("cell", "read", "found"),
+    [
+        ("030 23125122 (Axel)", None, "+493023125122"),
+        ("0302312512412345", None, None),
+        ("030231251241234", None, None),
+        ("03023125124123", "+493023125124123", None),
+    ],
+)
+def test_no_phone_has_more_than_15_digits(cell: str, read: str | None, found: str | None) -> None:
+    assert normalise(cell, "DE").phone == read
+    assert read is not None or search(cell, "DE") == found
 
 
 @pytest.mark.parametrize(

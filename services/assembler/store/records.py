@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from schemas.uploads import Counts, UploadState
+from schemas.values import MAX_INT32
 from services.assembler.store.values import State
 
 
@@ -82,15 +83,15 @@ class UploadRecord:
         """Rows by state as people see them: unfed ones, and waiting ones of a cancelled upload, are unprocessed."""
         waiting = 0 if self.cancelled_at else self.waiting
         return Counts(
-            rows=self.known_rows,
-            waiting=waiting,
-            answered=self.answered,
-            failed=self.failed,
-            rejected=self.rejected,
-            unprocessed=self.known_rows - waiting - self.answered - self.failed - self.rejected,
-            duplicates=self.duplicates,
-            calls=self.calls,
-            retries=self.retries,
+            rows=_counted(self.known_rows),
+            waiting=_counted(waiting),
+            answered=_counted(self.answered),
+            failed=_counted(self.failed),
+            rejected=_counted(self.rejected),
+            unprocessed=_counted(self.known_rows - waiting - self.answered - self.failed - self.rejected),
+            duplicates=_counted(self.duplicates),
+            calls=_counted(self.calls),
+            retries=_counted(self.retries),
         )
 
     @property
@@ -101,6 +102,11 @@ class UploadRecord:
         if self.distinct_phones is not None:
             return self.waiting + self.answered + self.failed - self.distinct_phones
         return 0
+
+
+def _counted(number: int) -> int:
+    """As a count can be shown: what others claim of an upload may be less than nothing, or more than there can be."""
+    return max(0, min(number, MAX_INT32))
 
 
 class StoredRow(NamedTuple):

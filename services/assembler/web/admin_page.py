@@ -10,20 +10,24 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
+from schemas.interface import PartCondition, PartView
 from schemas.lookups import GateState
-from schemas.parts import PartStatus
+from schemas.rows import BadReason
 from services.assembler.done_words import done_code, done_sentence
+from services.assembler.liveness import missing_roles
+from services.assembler.put_aside import PutAside, Wanted
 from services.assembler.store import dead_letters, reads
 from services.assembler.store.records import DeadLetterFilter
 from services.assembler.web.audit_calls import AuditItem, AuditQuery, audit_page
 from services.assembler.web.backend import Backend
+from services.assembler.web.bad_record_calls import BadRecordsFilter, retry_now
 from services.assembler.web.dead_letter_calls import DismissQuery, RedriveBody, dismiss_now, redrive_now
+from services.assembler.web.inputs import form_number, read_form, validated
 from services.assembler.web.pages import page_endpoint
 from services.assembler.web.queue_calls import set_paused, sweep_now
 from services.assembler.web.queue_view import queue_of
 from services.assembler.web.rendering import Renderer
 from services.assembler.web.upload_commands import ClearBody, clear
-from services.assembler.why import is_alive, missing_roles
 from services.runtime.identity import Identity, require_admin
 from services.runtime.problems import ProblemError
 
@@ -59,16 +63,25 @@ _ACTIONS: Final[Mapping[str, str]] = {
     "resume_calls": "resumed all calls",
     "sweep": "asked for a sweep",
     "forget_phone": "had a number forgotten",
+    "retry_bad_records": "had records put aside tried again",
 }
-_PART_STATES: Final[Mapping[str, tuple[str, str]]] = {
+_PART_STATES: Final[Mapping[PartCondition, tuple[str, str]]] = {
     "starting": ("busy", "starting"),
     "running": ("good", "running"),
     "standby": ("good", "on standby"),
     "stuck": ("bad", "stuck"),
     "stopping": ("ask", "stopped"),
+    "silent": ("bad", "silent"),
+    "restarting": ("bad", "restarting"),
 }
 _FORGOTTEN_AFTER: Final = timedelta(hours=1)
 MOST_NAMES: Final = 200
+MOST_BAD_RECORDS: Final = 50
+_BAD_REASONS: Final[Mapping[BadReason, str]] = {
+    "undecodable": "Cannot be read",
+    "failed": "The work on it failed",
+    "too_large": "Too large to be written",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,20 +91,34 @@ class ShownPart:
     name: str
     tone: str
     words: str
-    error: str | None
+    trouble: str | None
     seen_at: datetime
 
 
-def shown_parts(parts: Iterable[PartStatus], now: datetime) -> list[ShownPart]:
-    """The parts, one that fell silent marked as such; those gone for an hour or stopped in order are left out."""
+@dataclass(frozen=True, slots=True)
+class ShownBadRecords:
+    """The newest records put aside, of how many that are listed, and how many more there were earlier."""
+
+    newest: list[PutAside]
+    listed: int
+    older: int
+
+
+def shown_parts(parts: Iterable[PartView], now: datetime) -> list[ShownPart]:
+    """The parts; those of which nothing was heard for an hour are left out."""
     shown = []
     for part in parts:
         tone, said = _PART_STATES[part.state]
-        if part.state != "stopping" and not is_alive(part, now) and part.state != "stuck":
-            tone, said = "bad", "silent"
         if now - part.seen_at < _FORGOTTEN_AFTER:
-            shown.append(ShownPart(f"{part.role} {part.instance}", tone, said, part.error, part.seen_at))
+            shown.append(ShownPart(f"{part.role} {part.instance}", tone, said, _trouble(part), part.seen_at))
     return shown
+
+
+def _trouble(part: PartView) -> str | None:
+    if part.state != "restarting":
+        return part.error
+    often = f"{part.restarts_lately} times in 5 minutes"
+    return often if part.error is None else f"{often}: {part.error}"
 
 
 async def admin(request: Request, backend: Backend, who: Identity, renderer: Renderer) -> Response:
@@ -106,7 +133,8 @@ async def admin(request: Request, backend: Backend, who: Identity, renderer: Ren
     entries: list[AuditItem] = []
     following = None
     if who.admin:
-        entries, following = await audit_page(backend, AuditQuery(limit=25, cursor=request.query_params.get("audit")))
+        query = validated(AuditQuery, {"limit": 25, "cursor": request.query_params.get("audit")})
+        entries, following = await audit_page(backend, query)
     return renderer.page(
         "admin.html",
         who=who,
@@ -114,10 +142,12 @@ async def admin(request: Request, backend: Backend, who: Identity, renderer: Ren
         queue=queue,
         said=done_sentence(request.query_params.get("said", "")),
         names={record.id: record.name or record.id for record in recent},
-        missing=missing_roles(queue.parts, now),
+        missing=missing_roles(backend.hub.surroundings().parts, now),
         shown_parts=shown_parts(queue.parts, now),
         dead_groups=groups,
         dead_calls=dead_calls,
+        bad_records=_bad_records(backend) if who.admin else None,
+        bad_reasons=_BAD_REASONS,
         audit=entries,
         audit_next=following,
         gate_words=_GATE_WORDS,
@@ -126,10 +156,15 @@ async def admin(request: Request, backend: Backend, who: Identity, renderer: Ren
     )
 
 
+def _bad_records(backend: Backend) -> ShownBadRecords:
+    found = backend.bad_records.listed.newest_first(Wanted())
+    return ShownBadRecords(found[:MOST_BAD_RECORDS], len(found), backend.bad_records.older)
+
+
 async def command(request: Request, backend: Backend, who: Identity, _renderer: Renderer) -> Response:
     """A button of the operators' page; what it did is said on the page that follows."""
     require_admin(who)
-    given = await request.form()
+    given = await read_form(request)
     name = str(request.path_params["command"])
     if name in ("pause", "resume"):
         await set_paused(backend, who, paused=name == "pause")
@@ -139,11 +174,18 @@ async def command(request: Request, backend: Backend, who: Identity, _renderer: 
         said = done_code("sweep", swept.examined, swept.republished)
     elif name == "redrive":
         upload_id = str(given.get("upload_id", "")) or None
-        done = await redrive_now(backend, who, RedriveBody(upload_id=upload_id, force=upload_id is not None))
+        done = await redrive_now(
+            backend, who, validated(RedriveBody, {"upload_id": upload_id, "force": upload_id is not None})
+        )
         said = done_code("redrive", done.rows, done.calls, len(done.refused))
     elif name == "dismiss":
         upload_id = str(given.get("upload_id", "")) or None
-        said = done_code("dismiss", (await dismiss_now(backend, who, DismissQuery(upload_id=upload_id))).rows)
+        query = validated(DismissQuery, {"upload_id": upload_id})
+        said = done_code("dismiss", (await dismiss_now(backend, who, query)).rows)
+    elif name == "retry-records":
+        chosen = {key: str(given[key]) for key in ("topic", "partition", "offset") if key in given}
+        tried = await retry_now(backend, who, validated(BadRecordsFilter, chosen).wanted())
+        said = done_code("retry-records", tried.retried, tried.matched - tried.retried)
     elif name == "clear":
         dry_run = "dry_run" in given
         uploads = await _clear(backend, who, str(given.get("older_than_days", "30")), dry_run=dry_run)
@@ -154,10 +196,10 @@ async def command(request: Request, backend: Backend, who: Identity, _renderer: 
 
 
 async def _clear(backend: Backend, who: Identity, days: str, *, dry_run: bool) -> int:
-    if not (days.isdigit() and len(days) <= 4):
-        raise ProblemError(400, "wrong-input", "This is not a number of days", "Choose one from the list.")
-    body = ClearBody(older_than_days=int(days), dry_run=dry_run)
-    return (await clear(backend, who, body)).uploads
+    older_than_days = form_number("older_than_days", days)
+    return (
+        await clear(backend, who, validated(ClearBody, {"older_than_days": older_than_days, "dry_run": dry_run}))
+    ).uploads
 
 
 ROUTES = [

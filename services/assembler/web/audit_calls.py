@@ -8,18 +8,19 @@ from starlette.responses import Response
 
 from schemas.base import Message
 from schemas.interface import Page
-from schemas.values import Moment
+from schemas.values import Moment, Owner, UploadId
 from services.assembler.store import reads
 from services.assembler.store.values import to_micros
 from services.assembler.web.backend import Backend
-from services.assembler.web.calls import Ask, Call, Input, Nothing, json_answer
-from services.assembler.web.cursors import decode_cursor, encode_cursor, whole_number
+from services.assembler.web.calls import Ask, Call, json_answer
+from services.assembler.web.cursors import AuditCursor, cursor_numbers, encode_cursor
+from services.assembler.web.inputs import Input, Nothing
 
 
 class AuditQuery(Input):
-    upload_id: str | None = Field(None, description="Only what was done to this upload")
-    by: str | None = Field(None, description="Only what this owner did")
-    cursor: str | None = Field(None, description="`next` of the page before")
+    upload_id: UploadId | None = Field(None, description="Only what was done to this upload")
+    by: Owner | None = Field(None, description="Only what this owner did")
+    cursor: AuditCursor | None = None
     limit: Annotated[int, Field(ge=1, le=1000, description="Most entries on a page")] = 100
 
 
@@ -36,8 +37,8 @@ class AuditItem(Message):
 async def audit_page(backend: Backend, query: AuditQuery) -> tuple[list[AuditItem], str | None]:
     after: tuple[int, int] | None = None
     if query.cursor is not None:
-        micros, last_id = decode_cursor(query.cursor, 2)
-        after = (whole_number(micros), whole_number(last_id))
+        micros, last_id = cursor_numbers(query.cursor)
+        after = (micros, last_id)
     found = await backend.read(
         lambda connection: reads.list_audit(
             connection, upload_id=query.upload_id, by=query.by, after=after, limit=query.limit + 1
@@ -71,6 +72,5 @@ CALLS = (
         {200: ("A page of entries, newest first", Page[AuditItem])},
         query=AuditQuery,
         admin=True,
-        problems=(400, 403),
     ),
 )

@@ -1,31 +1,34 @@
 """Gives the routes what they stand on: SQL read off the event loop, the live hub, commands acknowledged by Kafka."""
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final, TypeVar
-from uuid import UUID
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 from aiokafka.partitioner import DefaultPartitioner
+from pydantic import TypeAdapter, ValidationError
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import OperationalError
 
 from schemas import topics
-from schemas.codec import encode
+from schemas.codec import encode, where_and_what
 from schemas.interface import Upload
 from schemas.settings import Settings
 from schemas.topics import Topic
 from schemas.upload_events import UploadEventBase
 from schemas.uploads import UploadState
+from schemas.values import UploadId
 from services.assembler.eta import Feeding, eta_of, feeding_of
 from services.assembler.store import reads
 from services.assembler.store.fences import Offsets, load_fences
 from services.assembler.store.records import UploadRecord
 from services.assembler.views import upload_view
+from services.assembler.web.bad_records import BadRecords
 from services.assembler.web.live import LiveHub
 from services.assembler.why import why_of
 from services.runtime.identity import Identity
@@ -33,10 +36,12 @@ from services.runtime.kafka import topic_name
 from services.runtime.problems import ProblemError
 
 T = TypeVar("T")
+log = logging.getLogger(__name__)
 JOINED_WAIT_SECONDS: Final = 2.0
 """An upload that was made a moment ago is waited for so long before the client is asked to come again."""
 ACK_SECONDS: Final = 10.0
 FEEDINGS_SECONDS: Final = 1.0
+_UPLOAD_ID: Final[TypeAdapter[str]] = TypeAdapter(UploadId)
 _MOVING: Final[tuple[UploadState, ...]] = ("in_progress",)
 
 
@@ -48,6 +53,7 @@ class Backend:
     engine: Engine
     producer: AIOKafkaProducer
     hub: LiveHub
+    bad_records: BadRecords
     epoch: str
     _feedings: dict[str, Feeding] = field(default_factory=dict)
     _feedings_until: float = 0.0
@@ -79,12 +85,14 @@ class Backend:
         Raises:
             ProblemError: 404 when there is none for this identity, 503 when it is too early to say so.
         """
-        record = await self.read(lambda connection: reads.upload(connection, upload_id))
-        if record is None and _is_uuid(upload_id):
-            record = await self._once_joined(upload_id)
+        record = await self._find(upload_id) if is_upload_id(upload_id) else None
         if record is None or not identity.may_see(record.owner or ""):
             raise ProblemError(404, "no-such-upload", "No such upload", "There is no upload with this id.")
         return record
+
+    async def _find(self, upload_id: str) -> UploadRecord | None:
+        record = await self.read(lambda connection: reads.upload(connection, upload_id))
+        return await self._once_joined(upload_id) if record is None else record
 
     async def wait_for(
         self, upload_id: str, good: Callable[[UploadRecord | None], bool], seconds: float
@@ -131,12 +139,31 @@ class Backend:
         )
 
     async def view(self, record: UploadRecord) -> Upload:
-        """The upload as people see it, with its place in the queue, its time left and why it waits."""
-        return (await self.views([record]))[0]
+        """The upload as people see it, with its place in the queue, its time left and why it waits.
+
+        Raises:
+            ProblemError: 404 when an earlier version stored it with values that no upload has today.
+        """
+        views = await self.views([record])
+        if not views:
+            raise ProblemError(
+                404, "no-such-upload", "No such upload", "An earlier version stored it; upload it again."
+            )
+        return views[0]
 
     async def views(self, records: list[UploadRecord]) -> list[Upload]:
-        feedings = await self._unfed_uploads() if any(record.state in _MOVING for record in records) else {}
-        return [self._view(record, feedings) for record in records]
+        """Those of a list. One that cannot be shown is passed over: it must not hide the others."""
+        feedings = await self._feedings_for(records)
+        views = []
+        for record in records:
+            try:
+                views.append(self._view(record, feedings))
+            except ValidationError as error:
+                log.warning("upload no %d cannot be shown: %s", record.no, where_and_what(error))
+        return views
+
+    async def _feedings_for(self, records: list[UploadRecord]) -> dict[str, Feeding]:
+        return await self._unfed_uploads() if any(record.state in _MOVING for record in records) else {}
 
     def _view(self, record: UploadRecord, feedings: dict[str, Feeding]) -> Upload:
         now = datetime.now(UTC)
@@ -146,7 +173,7 @@ class Backend:
         return upload_view(
             record,
             settings=self.settings,
-            why=why_of(record.id, record.state, record.counts, around, now=now),
+            why=why_of(record.id, record.state, record.counts, around, fed=record.fed_at is not None, now=now),
             position=None if lane is None or not moving else lane.position,
             eta=eta_of(record.id, around.lookup, feedings, now=now) if moving else None,
         )
@@ -184,13 +211,7 @@ class Backend:
                     topic_name(topic, self.settings), value, key=key.encode(), partition=partition
                 )
         except (KafkaError, TimeoutError):
-            raise ProblemError(
-                503,
-                "log-not-available",
-                "The command could not be stored",
-                "The message log does not answer at the moment. Send the command again; repeating it does no harm.",
-                headers={"Retry-After": "5"},
-            ) from None
+            raise log_not_available() from None
 
     async def partition_of(self, topic: Topic, key: str) -> int:
         """The partition that a key belongs to, by the partitioner that all writers of the topic share."""
@@ -198,9 +219,20 @@ class Backend:
         return int(DefaultPartitioner()(key.encode(), partitions, partitions))
 
 
-def _is_uuid(upload_id: str) -> bool:
+def log_not_available() -> ProblemError:
+    return ProblemError(
+        503,
+        "log-not-available",
+        "The command could not be stored",
+        "The message log does not answer at the moment. Send the command again; repeating it does no harm.",
+        headers={"Retry-After": "5"},
+    )
+
+
+def is_upload_id(text: str) -> bool:
+    """Whether an upload can have this id; what cannot be one never reaches the database."""
     try:
-        UUID(upload_id)
-    except ValueError:
+        _UPLOAD_ID.validate_python(text)
+    except ValidationError:
         return False
     return True

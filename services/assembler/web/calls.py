@@ -1,17 +1,18 @@
 """Declares a JSON call once: path, models that validate it, answers; route and OpenAPI entry both come of it."""
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Generic, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import Match, Route
+from starlette.types import Scope
 
 from schemas.codec import encode
-from schemas.interface import ErrorItem
 from services.assembler.web.backend import Backend
+from services.assembler.web.inputs import Nothing, idempotency_key, parse_body, parse_query
 from services.runtime.identity import Identity, identify, require_admin
 from services.runtime.problems import ProblemError
 from services.runtime.web import refuse_foreign_origin
@@ -19,17 +20,6 @@ from services.runtime.web import refuse_foreign_origin
 Q = TypeVar("Q", bound=BaseModel)
 B = TypeVar("B", bound=BaseModel)
 Method = Literal["GET", "POST", "PATCH", "DELETE"]
-MOST_BODY_BYTES = 64 * 1024
-
-
-class Input(BaseModel):
-    """The base of query and body models: a name that is not known is an error, not ignored."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Nothing(Input):
-    """A call without parameters, or without a body."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +31,7 @@ class Ask(Generic[Q, B]):
     request: Request
     query: Q
     body: B
+    idempotency_key: str | None = None
 
     @property
     def upload_id(self) -> str:
@@ -52,7 +43,11 @@ Handler = Callable[[Ask[Any, Any]], Awaitable[Response]]
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One JSON call. `answers`: status → (what it means, model of the body or a media type)."""
+    """One JSON call. `answers`: status → (what it means, model of the body or a media type).
+
+    `idempotent`: repetitions with the same `Idempotency-Key` have one effect. `problems`: statuses of refusals beside
+    those that any call of its method can have.
+    """
 
     method: Method
     path: str
@@ -62,7 +57,8 @@ class Call:
     query: type[BaseModel] = Nothing
     body: type[BaseModel] = Nothing
     admin: bool = False
-    problems: tuple[int, ...] = field(default=())
+    idempotent: bool = False
+    problems: tuple[int, ...] = ()
 
     async def __call__(self, request: Request) -> Response:
         backend: Backend = request.state.backend
@@ -73,7 +69,8 @@ class Call:
             require_admin(identity)
         query = parse_query(self.query, request)
         body = await parse_body(self.body, request) if self.method != "GET" else Nothing()
-        return await self.handler(Ask(backend, identity, request, query, body))
+        key = idempotency_key(request) if self.idempotent else None
+        return await self.handler(Ask(backend, identity, request, query, body, key))
 
 
 ELSEWHERE: Mapping[str, tuple[str, ...]] = {"/v1/uploads": ("POST",)}
@@ -88,8 +85,19 @@ def routes_of(calls: Iterable[Call]) -> list[Route]:
     # A fixed path goes before one with an id in the same place.
     paths = sorted(by_path, key=lambda path: ("{" in path, path))
     return [
-        Route(path, _endpoint_of(by_path[path]), methods=[*by_path[path], *ELSEWHERE.get(path, ())]) for path in paths
+        (Route if "{" in path else _FixedRoute)(
+            path, _endpoint_of(by_path[path]), methods=[*by_path[path], *ELSEWHERE.get(path, ())]
+        )
+        for path in paths
     ]
+
+
+class _FixedRoute(Route):
+    """A path that stays what it is for every method: `/v1/uploads/clear` is no upload for those that it has not."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        match, found = super().matches(scope)
+        return (Match.FULL if match is Match.PARTIAL else match), found
 
 
 def _endpoint_of(methods: Mapping[str, Call]) -> Callable[[Request], Awaitable[Response]]:
@@ -102,66 +110,6 @@ def _endpoint_of(methods: Mapping[str, Call]) -> Callable[[Request], Awaitable[R
         return await call(request)
 
     return endpoint
-
-
-def parse_query(model: type[Q], request: Request) -> Q:
-    """The query parameters. A parameter that is a list may be repeated or comma-separated.
-
-    Raises:
-        ProblemError: 400 with an entry for each wrong one.
-    """
-    values: dict[str, Any] = {}
-    for name in request.query_params:
-        given = request.query_params.getlist(name)
-        wanted = model.model_fields.get(name) or _aliased(model, name)
-        if wanted is not None and "tuple" in str(wanted.annotation):
-            values[name] = [part for text in given for part in text.split(",") if part]
-        elif len(given) > 1:
-            raise _wrong_items((ErrorItem(code="repeated", column=name, detail=f"`{name}` is given twice"),))
-        else:
-            values[name] = given[0]
-    try:
-        return model.model_validate(values)
-    except ValidationError as error:
-        raise _wrong_input(error) from None
-
-
-def _aliased(model: type[BaseModel], name: str) -> Any:
-    return next((one for one in model.model_fields.values() if one.alias == name), None)
-
-
-async def parse_body(model: type[B], request: Request) -> B:
-    """The JSON body; an empty one is as good as `{}`.
-
-    Raises:
-        ProblemError: 400 when it is no JSON object of the model's shape, 413 when it is far too long.
-    """
-    raw = b""
-    async for chunk in request.stream():
-        raw += chunk
-        if len(raw) > MOST_BODY_BYTES:
-            raise ProblemError(413, "body-too-large", "The body is too large", f"Send at most {MOST_BODY_BYTES} bytes.")
-    try:
-        return model.model_validate_json(raw.strip() or b"{}", strict=True)
-    except ValidationError as error:
-        if error.errors(include_url=False)[0]["type"] in ("json_invalid", "model_type"):
-            raise ProblemError(
-                400, "not-json", "The body is not a JSON object", "Send a JSON object, or no body."
-            ) from None
-        raise _wrong_input(error) from None
-
-
-def _wrong_input(error: ValidationError) -> ProblemError:
-    items = tuple(
-        ErrorItem(code=one["type"], column=".".join(str(part) for part in one["loc"]), detail=one["msg"])
-        for one in error.errors(include_url=False, include_context=False, include_input=False)
-    )
-    return _wrong_items(items)
-
-
-def _wrong_items(items: tuple[ErrorItem, ...]) -> ProblemError:
-    sentence = "; ".join(f"{item.column}: {item.detail}" for item in items)
-    return ProblemError(400, "wrong-input", "Something in the request is wrong", sentence, errors=items)
 
 
 def json_answer(message: BaseModel, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:

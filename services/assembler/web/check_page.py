@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from pydantic import ValidationError
 from starlette.datastructures import FormData
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
@@ -16,11 +15,12 @@ from schemas.uploads import ColumnProfile, UploadOptions
 from services.assembler import commands, words
 from services.assembler.web.backend import Backend
 from services.assembler.web.commanding import carry_out, changed_options
+from services.assembler.web.inputs import form_number, read_form, validated
 from services.assembler.web.pages import facts_of, page_endpoint
 from services.assembler.web.queue_view import queue_of
 from services.assembler.web.rendering import Renderer
+from services.assembler.web.upload_commands import StartBody
 from services.runtime.identity import Identity
-from services.runtime.problems import ProblemError
 
 MOST_PROFILES: Final = 24
 """Columns shown as cards; a wider file's other columns can be chosen by the API."""
@@ -198,24 +198,18 @@ def _delimiters(shown: Upload) -> list[tuple[str, str]]:
 
 async def start(request: Request, backend: Backend, who: Identity, _renderer: Renderer) -> Response:
     upload_id = str(request.path_params["upload_id"])
-    form = await request.form()
-    max_calls, sample_rows = _whole(form, "max_calls"), _whole(form, "sample_rows")
+    form = await read_form(request)
+    given = {name: str(form.get(name, "")).strip() for name in ("max_calls", "sample_rows")}
+    limits = validated(StartBody, {name: form_number(name, text) for name, text in given.items() if text})
     await carry_out(
         backend,
         who,
         upload_id,
-        lambda target, by, now: commands.start(target, by=by, now=now, max_calls=max_calls, sample_rows=sample_rows),
+        lambda target, by, now: commands.start(
+            target, by=by, now=now, max_calls=limits.max_calls, sample_rows=limits.sample_rows
+        ),
     )
     return RedirectResponse(f"/uploads/{upload_id}", 303)
-
-
-def _whole(form: FormData, name: str) -> int | None:
-    text = str(form.get(name, "")).strip()
-    if not text:
-        return None
-    if not (text.isascii() and text.isdigit() and len(text) <= 12):
-        raise ProblemError(400, "wrong-input", "This is not a number", "Go back and give a whole number.")
-    return int(text)
 
 
 async def options(request: Request, backend: Backend, who: Identity, _renderer: Renderer) -> Response:
@@ -223,7 +217,7 @@ async def options(request: Request, backend: Backend, who: Identity, _renderer: 
     upload_id = str(request.path_params["upload_id"])
     record = await backend.find(who, upload_id)
     shown = await backend.view(record)
-    changes = chosen_options(shown, await request.form())
+    changes = chosen_options(shown, await read_form(request))
     await carry_out(
         backend,
         who,
@@ -237,11 +231,11 @@ def chosen_options(shown: Upload, form: FormData) -> UploadOptions:
     """The options that a person changed in the form.
 
     Raises:
-        ProblemError: 400 when a value cannot be.
+        ProblemError: 422 when a value cannot be.
     """
     values: dict[str, Any] = {}
     detected = shown.detected
-    columns = tuple(int(text) for text in map(str, form.getlist("phone_column")) if text.isdigit())
+    columns = tuple(form_number("phone_column", str(text)) for text in form.getlist("phone_column") if text)
     if columns and (detected is None or columns != detected.phone_columns):
         values["phone_columns"] = columns
     for name in ("region", "sheet", "encoding"):
@@ -255,22 +249,20 @@ def chosen_options(shown: Upload, form: FormData) -> UploadOptions:
     if "header" in form and detected is not None and (form["header"] == "true") != detected.header:
         values["header"] = form["header"] == "true"
     if "area_column" in form:
-        area = str(form["area_column"])
-        now = None if detected is None else detected.area_column
-        if (int(area) if area.isdigit() else None) != now:
-            values["area_column"] = int(area) if area.isdigit() else None
+        area = _number_if_given(form, "area_column")
+        if area != (None if detected is None else detected.area_column):
+            values["area_column"] = area
     if "max_age_days" in form:
-        days = str(form["max_age_days"])
-        seconds = int(days) * _DAY_SECONDS if days.isdigit() else None
+        days = _number_if_given(form, "max_age_days")
+        seconds = None if days is None else days * _DAY_SECONDS
         if seconds != shown.options.max_age_seconds:
             values["max_age_seconds"] = seconds
-    try:
-        return UploadOptions.model_validate(values)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        raise ProblemError(
-            400, "wrong-input", "One of the choices cannot be", f"{first['loc'][0]}: {first['msg']}."
-        ) from None
+    return validated(UploadOptions, values)
+
+
+def _number_if_given(form: FormData, name: str) -> int | None:
+    text = str(form[name])
+    return form_number(name, text) if text else None
 
 
 ROUTES = [

@@ -12,7 +12,8 @@ from services.assembler.commands import Accepted, Decision, Refused, Target
 from services.assembler.store import reads
 from services.assembler.store.records import UploadCursor, UploadRecord
 from services.assembler.store.values import to_micros
-from services.assembler.web.backend import Backend
+from services.assembler.views import parsed
+from services.assembler.web.backend import Backend, is_upload_id
 from services.runtime.identity import Identity
 from services.runtime.problems import ProblemError
 
@@ -23,7 +24,7 @@ Decide = Callable[[Target, str, datetime], Decision]
 
 
 def target_of(record: UploadRecord) -> Target:
-    options = UploadOptions() if record.options is None else UploadOptions.model_validate_json(record.options)
+    options = parsed(UploadOptions, record.options) or UploadOptions()
     return Target(record.id, record.state, record.round, record.failed, record.wanted_at is not None, options)
 
 
@@ -83,7 +84,7 @@ async def matching_uploads(
     while True:
         query = partial(reads.list_uploads, owner=owner, states=states, after=after, limit=PAGE_UPLOADS)
         records = await backend.read(query)
-        yield records
+        yield [record for record in records if is_upload_id(record.id)]
         if len(records) < PAGE_UPLOADS:
             return
         assert records[-1].created_at is not None
@@ -105,7 +106,8 @@ async def reprocess(
     """
     record = await backend.find(identity, upload_id)
     now = datetime.now(UTC)
-    if record.file is None:
+    file = parsed(FileLocation, record.file)
+    if file is None:
         raise ProblemError(409, "no-file", "There is no file", "Another system sent the rows, only it can do so again.")
     assert record.created_at is not None
     if now >= record.created_at + timedelta(days=backend.settings.keep_days):
@@ -120,7 +122,7 @@ async def reprocess(
         operation="reprocess",
         parent_id=record.id,
         options=changed_options(before.model_copy(update={"start": True}), changes),
-        file=FileLocation.model_validate_json(record.file),
+        file=file,
         bytes=record.file_bytes,
         sha256=record.sha256,
     )

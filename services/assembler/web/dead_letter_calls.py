@@ -1,43 +1,56 @@
 """The JSON calls for dead letters: the list by filter, looking them up again, taking them off the list."""
 
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field
+from pydantic import AwareDatetime, BeforeValidator, Field, TypeAdapter, ValidationError, WithJsonSchema
 from starlette.responses import Response
 
 from schemas.base import Message
 from schemas.interface import Page
 from schemas.lookups import AttemptError
 from schemas.upload_events import DismissFailed, Failures, UploadEvent
-from schemas.values import Moment
+from schemas.values import AnyMoment, Moment, Owner, Token, UploadId
 from services.assembler import commands
 from services.assembler.commands import Refused
 from services.assembler.store import dead_letters, reads
 from services.assembler.store.records import DeadLetterFilter, DeadLetterGroup
-from services.assembler.web.backend import Backend
-from services.assembler.web.calls import Ask, Call, Input, Nothing, json_answer
+from services.assembler.views import parsed
+from services.assembler.web.backend import Backend, is_upload_id
+from services.assembler.web.calls import Ask, Call, json_answer
 from services.assembler.web.commanding import target_of
-from services.assembler.web.cursors import decode_cursor, encode_cursor, whole_number
+from services.assembler.web.cursors import DeadLettersCursor, cursor_numbers, encode_cursor
+from services.assembler.web.inputs import Input, Nothing
 from services.runtime.identity import Identity
+
+_TIME: TypeAdapter[datetime] = TypeAdapter(AwareDatetime)
 
 
 def _written_out(value: object) -> object:
-    """Refuses a bare number, which would be taken for seconds since 1970."""
-    if isinstance(value, str) and "T" not in value.upper():
-        raise ValueError("should be a time in RFC 3339, as 2026-01-05T12:00:00Z")
-    return value
+    """The time in a text. A bare number is refused: it would be taken for seconds since 1970."""
+    if isinstance(value, str) and "T" in value.upper():
+        with suppress(ValidationError):
+            return _TIME.validate_python(value)
+    raise ValueError("should be a time in RFC 3339, as 2026-01-05T12:00:00Z")
 
 
-Time = Annotated[Moment, BeforeValidator(_written_out)]
+_DATE = (
+    "(?:19[7-9][0-9]|20[0-9]{2}|21[0-9]{2})-(?:(?:0[13578]|1[02])-(?:0[1-9]|[12][0-9]|3[01])"
+    "|(?:0[469]|11)-(?:0[1-9]|[12][0-9]|30)|02-(?:0[1-9]|1[0-9]|2[0-8]))"
+)
+_TIME_OF_DAY = "(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\\.[0-9]{1,6})?"
+_WRITTEN_OUT = {"type": "string", "pattern": f"^{_DATE}T{_TIME_OF_DAY}Z$", "examples": ["2026-01-05T12:00:00Z"]}
+"""The bounds of a time for a schema, which knows no years. Other offsets, and leap days, are taken too."""
+Time = Annotated[AnyMoment, BeforeValidator(_written_out), WithJsonSchema(_WRITTEN_OUT)]
 
 
 class DeadLettersFilter(Input):
-    upload_id: str | None = Field(None, description="Only of this upload")
-    owner: str | None = Field(None, description="Only of this owner's uploads")
-    error_code: str | None = Field(None, description="Only those given up for this reason")
+    upload_id: UploadId | None = Field(None, description="Only of this upload")
+    owner: Owner | None = Field(None, description="Only of this owner's uploads")
+    error_code: Token | None = Field(None, description="Only those given up for this reason")
     before: Time | None = Field(None, description="Only those given up before this time")
     after: Time | None = Field(None, description="Only those given up at this time or later")
 
@@ -52,7 +65,7 @@ class DeadLettersFilter(Input):
 
 
 class DeadLettersQuery(DeadLettersFilter):
-    cursor: str | None = Field(None, description="`next` of the page before")
+    cursor: DeadLettersCursor | None = None
     limit: Annotated[int, Field(ge=1, le=1000, description="Most entries on a page")] = 100
 
 
@@ -105,8 +118,8 @@ class Dismissed(Message):
 async def list_dead_letters(ask: Ask[DeadLettersQuery, Nothing]) -> Response:
     after: tuple[int, int] | None = None
     if ask.query.cursor is not None:
-        no, row = decode_cursor(ask.query.cursor, 2)
-        after = (whole_number(no), whole_number(row))
+        no, row = cursor_numbers(ask.query.cursor)
+        after = (no, row)
     wanted = ask.query.resolved(ask.identity)
     found = await ask.backend.read(
         lambda connection: dead_letters.list_dead_letters(connection, wanted, after=after, limit=ask.query.limit + 1)
@@ -120,7 +133,7 @@ async def list_dead_letters(ask: Ask[DeadLettersQuery, Nothing]) -> Response:
             phone=one.phone,
             attempts=one.attempts,
             given_up_at=one.failed_at,
-            error=None if one.error is None else AttemptError.model_validate_json(one.error),
+            error=parsed(AttemptError, one.error),
         )
         for one in shown
     )
@@ -161,7 +174,7 @@ async def redrive_now(backend: Backend, identity: Identity, wanted: RedriveBody)
 async def _retry(backend: Backend, identity: Identity, upload_id: str, wanted: RedriveBody) -> UploadEvent | str:
     """The upload's `RetryFailed` for what the filter covers and is on the list; or why not."""
     record = await backend.read(lambda connection: reads.upload(connection, upload_id))
-    if record is None:
+    if record is None or not is_upload_id(upload_id):
         return "The upload has been deleted."
     decision = commands.retry_failed(
         target_of(record),
@@ -191,7 +204,7 @@ async def dismiss_now(backend: Backend, identity: Identity, wanted: DismissQuery
     """Takes what the filter covers off the list; a phone that fails again later is on it again."""
     where = wanted.resolved(identity)
     groups = await backend.read(partial(dead_letters.group_dead_letters, wanted=where))
-    for upload_id in () if wanted.dry_run else dict.fromkeys(group.upload_id for group in groups):
+    for upload_id in () if wanted.dry_run else dict.fromkeys(filter(is_upload_id, (one.upload_id for one in groups))):
         only = _until_newest(wanted, [group for group in groups if group.upload_id == upload_id])
         event = DismissFailed(upload_id=upload_id, at=datetime.now(UTC), by=identity.owner, only=only)
         await backend.publish_event(event)
@@ -217,7 +230,6 @@ CALLS = (
         "Rows whose phones were given up",
         {200: ("A page of dead letters", Page[DeadLetterItem])},
         query=DeadLettersQuery,
-        problems=(400,),
     ),
     Call(
         "DELETE",
@@ -227,7 +239,6 @@ CALLS = (
         {202: ("What went, or would go", Dismissed)},
         query=DismissQuery,
         admin=True,
-        problems=(400, 403, 503),
     ),
     Call(
         "POST",
@@ -237,6 +248,5 @@ CALLS = (
         {202: ("What it did, or would do", Redriven)},
         body=RedriveBody,
         admin=True,
-        problems=(400, 403, 503),
     ),
 )

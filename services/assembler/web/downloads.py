@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from email.utils import encode_rfc2231
 from functools import partial
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Annotated, Final, Literal, TypeVar
 
 from pydantic import Field
 from sqlalchemy import Connection
@@ -19,11 +19,11 @@ from schemas.uploads import Detected
 from services.assembler.result_files import CsvWriter, Layout, jsonl_chunk, layout_of, result_name
 from services.assembler.store import reads
 from services.assembler.store.records import RowFilter, UploadRecord
-from services.assembler.views import row_view
+from services.assembler.views import parsed, row_view
 from services.assembler.web.backend import Backend
-from services.assembler.web.calls import Ask, Call, Input, Nothing
+from services.assembler.web.calls import Ask, Call
+from services.assembler.web.inputs import Input, Nothing, Some
 from services.assembler.workbooks import Workbook
-from services.runtime.problems import ProblemError
 
 T = TypeVar("T")
 PAGE_ROWS: Final = 2000
@@ -34,22 +34,16 @@ JSONL_TYPE: Final = "application/jsonl"
 
 
 class ResultQuery(Input):
-    rows: tuple[RowState | str, ...] = Field(("all",), description="`all`, or states of rows to include")
-    verdict: tuple[Verdict, ...] = Field((), description="Only rows with these verdicts")
-    line_type: tuple[LineType, ...] = Field((), description="Only rows with these line types")
+    rows: Annotated[tuple[RowState | Literal["all"], ...], Some] = Field(
+        ("all",), description="`all`, or states of rows to include"
+    )
+    verdict: Annotated[tuple[Verdict, ...], Some] = Field((), description="Only rows with these verdicts")
+    line_type: Annotated[tuple[LineType, ...], Some] = Field((), description="Only rows with these line types")
     excel_safe: bool = Field(False, description="Escape cells that a spreadsheet would run as formulas")
 
     def wanted(self) -> RowFilter:
-        """Raises ProblemError 400 for a state that there is not."""
-        if "all" in self.rows:
-            return RowFilter((), self.verdict, self.line_type)
-        known = RowState.__args__  # type: ignore[attr-defined]
-        for name in self.rows:
-            if name not in known:
-                raise ProblemError(
-                    400, "wrong-input", "No such state of rows", f"`rows` is one of all, {', '.join(known)}."
-                )
-        return RowFilter(self.rows, self.verdict, self.line_type)
+        states = tuple(state for state in self.rows if state != "all")
+        return RowFilter(() if "all" in self.rows else states, self.verdict, self.line_type)
 
 
 async def row_chunks(
@@ -154,7 +148,7 @@ def _widest(rows: list[Row]) -> int:
 
 
 def _detected(record: UploadRecord) -> Detected | None:
-    return None if record.detected is None else Detected.model_validate_json(record.detected)
+    return parsed(Detected, record.detected)
 
 
 def file_headers(record: UploadRecord, extension: str) -> dict[str, str]:
@@ -182,7 +176,7 @@ def _call(extension: str, handler: Callable[[Ask[ResultQuery, Nothing]], object]
         f"The enriched file as {extension.upper()}, as far as it is known",
         {200: ("The file; `Scrub-Partial: true` while rows are missing", media_type.partition(";")[0])},
         query=ResultQuery,
-        problems=(400, 404, 503),
+        problems=(404,),
     )
 
 

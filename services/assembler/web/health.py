@@ -18,13 +18,13 @@ async def live(_request: Request) -> Response:
 async def startup(request: Request) -> Response:
     """The parts' present states have been read once."""
     backend: Backend = request.state.backend
-    if backend.hub.caught_up.is_set():
+    if all(follower.caught_up.is_set() for follower in (backend.hub.follower, backend.bad_records.follower)):
         return JSONResponse({"status": "ok"})
     return JSONResponse({"status": "reading the present state from Kafka"}, 503)
 
 
 async def ready(request: Request) -> Response:
-    """Database and Kafka answer now."""
+    """Database and Kafka answer now, and what the parts say is heard."""
     backend: Backend = request.state.backend
     try:
         await backend.read(lambda connection: connection.execute(text("SELECT 1")).scalar())
@@ -33,6 +33,8 @@ async def ready(request: Request) -> Response:
         return JSONResponse({"status": "the database does not answer"}, 503)
     except KafkaError:
         return JSONResponse({"status": "kafka does not answer"}, 503)
+    if not (backend.hub.follower.follows and backend.bad_records.follower.follows):
+        return JSONResponse({"status": "the live news have stopped"}, 503)
     return await startup(request)
 
 

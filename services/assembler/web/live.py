@@ -1,10 +1,10 @@
 """Holds what the parts last said of themselves and wakes whoever watches an upload when there is news of it."""
 
 import asyncio
-import logging
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import NamedTuple
+from datetime import UTC, datetime
+from typing import Final, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
@@ -15,12 +15,14 @@ from schemas.codec import UndecodableRecord, decode
 from schemas.lookups import LookupCommand, LookupStatus
 from schemas.parts import PartStatus
 from schemas.settings import Settings
+from services.assembler.web.following import Follower
 from services.assembler.why import Surroundings
-from services.runtime.kafka import make_consumer, partitions_of, topic_name
+from services.runtime.kafka import partitions_of, topic_name
 
-RECONNECT_SECONDS = 2.0
 LOG_END_SECONDS = 2.0
-log = logging.getLogger(__name__)
+MOST_PARTS: Final = 1_000
+MOST_GATES: Final = 16
+"""Whoever writes more processes or gates than these to the log drives the oldest ones out."""
 
 
 class Watcher:
@@ -62,8 +64,7 @@ class LiveHub:
         self._parts: dict[str, PartStatus] = {}
         self._lookups: dict[bytes, LookupStatus] = {}
         self.command: LookupCommand | None = None
-        self.caught_up = asyncio.Event()
-        self._consumer: AIOKafkaConsumer | None = None
+        self.follower = Follower(settings, begin=self._begin, take=self._take)
         self._names = {
             topic: topic_name(topic, settings)
             for topic in (
@@ -98,32 +99,19 @@ class LiveHub:
 
     async def end_of_events(self, upload_id: str) -> LogEnd | None:
         """The present end of the log that holds all events of an upload; None if Kafka does not say."""
-        if self._consumer is None:
+        consumer = self.follower.consumer
+        if consumer is None:
             return None
         try:
-            partitions = await partitions_of(self._consumer, topic_name(topics.UPLOAD_EVENTS, self._settings))
+            partitions = await partitions_of(consumer, topic_name(topics.UPLOAD_EVENTS, self._settings))
             of_upload = DefaultPartitioner()(upload_id.encode(), partitions, partitions)
-            ends = await asyncio.wait_for(self._consumer.end_offsets([of_upload]), LOG_END_SECONDS)
+            ends = await asyncio.wait_for(consumer.end_offsets([of_upload]), LOG_END_SECONDS)
         except (KafkaError, LookupError, TimeoutError):
             return None
         return LogEnd(of_upload.partition, ends[of_upload])
 
-    async def run(self) -> None:
-        """Follows the topics until cancelled; a broken connection is made anew."""
-        while True:
-            consumer = make_consumer(self._settings)
-            try:
-                await consumer.start()
-                self._consumer = consumer
-                await self._follow(consumer)
-            except (KafkaError, LookupError) as error:
-                log.warning("live news stopped, trying again: %s: %s", type(error).__name__, error)
-            finally:
-                self._consumer = None
-                await consumer.stop()
-            await asyncio.sleep(RECONNECT_SECONDS)
-
-    async def _follow(self, consumer: AIOKafkaConsumer) -> None:
+    async def _begin(self, consumer: AIOKafkaConsumer) -> dict[TopicPartition, int]:
+        """States are read from their beginning, news from now on."""
         states = [topics.LOOKUP_STATUS, topics.LOOKUP_COMMANDS, topics.PART_STATUS]
         news = [topics.UPLOAD_PROGRESS, topics.UPLOAD_COMPLETIONS]
         from_start = [tp for topic in states for tp in await partitions_of(consumer, self._names[topic])]
@@ -131,49 +119,46 @@ class LiveHub:
         consumer.assign(from_start + from_end)
         await consumer.seek_to_beginning(*from_start)
         await consumer.seek_to_end(*from_end)
-        ends = await consumer.end_offsets(from_start)
-        while True:
-            batches = await consumer.getmany(timeout_ms=500)
-            for partition, records in batches.items():
-                for record in records:
-                    self._take(partition, record)
-            await self._note_if_caught_up(consumer, ends)
+        ends: dict[TopicPartition, int] = await consumer.end_offsets(from_start)
+        return ends
 
-    async def _note_if_caught_up(self, consumer: AIOKafkaConsumer, ends: dict[TopicPartition, int]) -> None:
-        if self.caught_up.is_set():
-            return
-        if all([await consumer.position(tp) >= end for tp, end in ends.items()]):
-            self.caught_up.set()
-
-    def _take(self, partition: TopicPartition, record: ConsumerRecord) -> None:
-        try:
-            self._take_state(partition.topic, record)
-        except UndecodableRecord as error:
-            log.warning("skipped %s/%d@%d: %s", partition.topic, partition.partition, record.offset, error)
-
-    def _take_state(self, topic: str, record: ConsumerRecord) -> None:
-        if topic == self._names[topics.PART_STATUS]:
+    def _take(self, record: ConsumerRecord) -> None:
+        if record.topic == self._names[topics.PART_STATUS]:
             self._take_part(record)
-        elif topic == self._names[topics.LOOKUP_STATUS]:
+        elif record.topic == self._names[topics.LOOKUP_STATUS]:
             self._take_lookup_status(record)
-        elif topic == self._names[topics.LOOKUP_COMMANDS]:
-            self.command = None if record.value is None else decode(LookupCommand, record.value)
+        elif record.topic == self._names[topics.LOOKUP_COMMANDS]:
+            self._take_command(record)
         elif record.key is not None:
             self._wake(record.key.decode(errors="replace"))
 
+    def _take_command(self, record: ConsumerRecord) -> None:
+        value = record.value
+        self.command = None if value is None else decode(LookupCommand, value, timestamp_ms=record.timestamp)
+
     def _take_part(self, record: ConsumerRecord) -> None:
+        key = (record.key or b"").decode(errors="replace")
         if record.value is None:
-            self._parts.pop((record.key or b"").decode(errors="replace"), None)
-        else:
-            part = decode(PartStatus, record.value)
-            self._parts[part.key] = part
+            self._parts.pop(key, None)
+            return
+        part = decode(PartStatus, record.value, timestamp_ms=record.timestamp)
+        if part.key != key:
+            raise UndecodableRecord(f"the key is not that of {part.role}")
+        # It was heard of now at the latest: a clock that is ahead would keep a dead part alive.
+        self._parts[key] = part.model_copy(update={"seen_at": min(part.seen_at, datetime.now(UTC))})
+        if len(self._parts) > MOST_PARTS:
+            del self._parts[min(self._parts, key=lambda one: self._parts[one].seen_at)]
 
     def _take_lookup_status(self, record: ConsumerRecord) -> None:
         if record.value is None:
             self._lookups.pop(record.key or b"", None)
             return
+        status = decode(LookupStatus, record.value, timestamp_ms=record.timestamp)
+        status = status.model_copy(update={"at": min(status.at, datetime.now(UTC))})
         before = self.surroundings().lookup
-        self._lookups[record.key or b""] = status = decode(LookupStatus, record.value)
+        self._lookups[record.key or b""] = status
+        if len(self._lookups) > MOST_GATES:
+            del self._lookups[min(self._lookups, key=lambda one: self._lookups[one].at)]
         touched = {lane.upload_id for lane in status.lanes}
         if before is not None:
             touched |= {lane.upload_id for lane in before.lanes}

@@ -1,5 +1,6 @@
 """The figures for monitoring, in Prometheus' format; counts only: no phone, no upload id, no owner."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Final
@@ -13,11 +14,11 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from schemas.lookups import GateState
+from services.assembler.liveness import condition_of, is_alive
 from services.assembler.store import reads
 from services.assembler.store.records import QueueTotals
 from services.assembler.web.backend import Backend
 from services.assembler.web.queue_view import gate_state
-from services.assembler.why import Surroundings, is_alive
 
 _GATE_STATES: Final[tuple[GateState, ...]] = (
     "running",
@@ -32,16 +33,18 @@ _GATE_STATES: Final[tuple[GateState, ...]] = (
 class _Now(Collector):
     """One scrape: what SQL and the parts say at this moment."""
 
-    def __init__(self, totals: QueueTotals, around: Surroundings, watchers: int, now: datetime) -> None:
+    def __init__(self, totals: QueueTotals, backend: Backend, now: datetime) -> None:
         self._totals = totals
-        self._around = around
-        self._watchers = watchers
+        self._around = backend.hub.surroundings()
+        self._watchers = backend.hub.watcher_count
+        self._bad_records = backend.bad_records
         self._now = now
 
     def collect(self) -> Iterator[Metric]:
         yield from self._of_uploads()
         yield from self._of_gate()
         yield from self._of_parts()
+        yield from self._of_bad_records()
 
     def _of_uploads(self) -> Iterable[Metric]:
         uploads = GaugeMetricFamily("scrub_uploads", "Uploads by state", labels=["state"])
@@ -74,19 +77,32 @@ class _Now(Collector):
 
     def _of_parts(self) -> Iterable[Metric]:
         alive = GaugeMetricFamily("scrub_parts_alive", "Processes that told that they live", labels=["role"])
-        counts: dict[str, int] = {}
+        restarting = GaugeMetricFamily("scrub_parts_restarting", "Processes started too often", labels=["role"])
+        living, failing = Counter[str](), Counter[str]()
         for part in self._around.parts:
-            counts[part.role] = counts.get(part.role, 0) + is_alive(part, self._now)
-        for role, count in sorted(counts.items()):
-            alive.add_metric([role], count)
+            living[part.role] += is_alive(part, self._now)
+            failing[part.role] += condition_of(part, self._now) == "restarting"
+        for role in sorted(living):
+            alive.add_metric([role], living[role])
+            restarting.add_metric([role], failing[role])
         yield alive
+        yield restarting
+
+    def _of_bad_records(self) -> Iterable[Metric]:
+        listed = GaugeMetricFamily(
+            "scrub_bad_records", "Records put aside and not tried again", labels=["role", "reason"]
+        )
+        for (role, reason), count in sorted(self._bad_records.listed.counts().items()):
+            listed.add_metric([role, reason], count)
+        yield listed
+        yield GaugeMetricFamily("scrub_bad_records_older", "Notes of bad records not listed", self._bad_records.older)
 
 
 async def metrics(request: Request) -> Response:
     backend: Backend = request.state.backend
     totals = await backend.read(reads.queue_totals)
     registry = CollectorRegistry()
-    registry.register(_Now(totals, backend.hub.surroundings(), backend.hub.watcher_count, datetime.now(UTC)))
+    registry.register(_Now(totals, backend, datetime.now(UTC)))
     return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Any, Final
 
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic.json_schema import models_json_schema
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -13,7 +13,9 @@ from starlette.routing import Route
 
 from schemas.interface import Problem, Upload
 from schemas.uploads import UploadOptions
-from services.assembler.web.calls import Call, Nothing
+from schemas.values import UploadId
+from services.assembler.web.calls import Call
+from services.assembler.web.inputs import IDEMPOTENCY_KEY_PATTERN, Nothing
 from services.assembler.web.own_pages import own_origin
 from services.runtime.identity import COOKIE, identify
 from services.runtime.problems import ProblemError
@@ -21,6 +23,10 @@ from services.runtime.problems import ProblemError
 REF: Final = "#/components/schemas/{model}"
 VERSION: Final = "1"
 _PROBLEM: Final = "application/problem+json"
+_ANY_CALL: Final = (401, 403, 422, 503)
+"""Not signed in, not allowed here, a parameter out of bounds, database or log not available."""
+_WITH_BODY: Final = (400, 413, 415)
+"""The body is no JSON, is too large, says that it is something else."""
 
 
 def document(calls: Iterable[Call]) -> dict[str, Any]:
@@ -76,22 +82,33 @@ def _operation(call: Call, schemas: _Schemas) -> dict[str, Any]:
     answers: dict[str, Any] = {}
     for status, (meaning, model) in call.answers.items():
         answers[str(status)] = _answer(meaning, model, schemas)
-    for status in sorted({401, *call.problems}):
+    for status in sorted({*_ANY_CALL, *(() if call.method == "GET" else _WITH_BODY), *call.problems}):
         answers[str(status)] = _problem(status, schemas)
     operation: dict[str, Any] = {
         "operationId": _operation_id(call),
         "summary": call.summary,
         "tags": ["operators" if call.admin else "uploads" if "/uploads" in call.path else "queue"],
-        "parameters": [*_path_parameters(call.path), *query_parameters(call.query)],
+        "parameters": [
+            *_path_parameters(call.path),
+            *query_parameters(call.query),
+            *([_IDEMPOTENCY_KEY] if call.idempotent else []),
+        ],
         "responses": answers,
     }
     if call.body is not Nothing:
-        required = any(field.is_required() for field in call.body.model_fields.values())
         operation["requestBody"] = {
-            "required": required,
+            "required": not _may_be_empty(call.body),
             "content": {"application/json": {"schema": schemas.read(call.body)}},
         }
     return operation
+
+
+def _may_be_empty(model: type[BaseModel]) -> bool:
+    try:
+        model()
+    except ValidationError:
+        return False
+    return True
 
 
 def _operation_id(call: Call) -> str:
@@ -121,10 +138,13 @@ def _path_parameters(path: str) -> list[dict[str, Any]]:
             "in": "path",
             "required": True,
             "description": "The upload's id",
-            "schema": {"type": "string"},
+            "schema": _UPLOAD_ID,
         }
         for name in re.findall(r"{(\w+)}", path)
     ]
+
+
+_UPLOAD_ID: Final = TypeAdapter(UploadId).json_schema()
 
 
 def query_parameters(model: type[BaseModel]) -> list[dict[str, Any]]:
@@ -165,10 +185,25 @@ def _without_null(shape: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in shape.items() if not (key == "default" and value is None)}
 
 
+_BLANK: Final = {"type": "string", "maxLength": 0}
+"""As good as left out: forms send every field."""
+_IDEMPOTENCY_KEY: Final = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "description": "Repetitions with the same key get the same upload",
+    "schema": {"type": "string", "pattern": IDEMPOTENCY_KEY_PATTERN},
+}
+
+
 def _create(schemas: _Schemas) -> dict[str, Any]:
-    file = {"type": "string", "format": "binary"}
+    file = {"type": "string", "contentMediaType": "text/csv", "minLength": 1}
     options = [
-        parameter | {"name": "phone_column" if parameter["name"] == "phone_columns" else parameter["name"]}
+        parameter
+        | {
+            "name": "phone_column" if parameter["name"] == "phone_columns" else parameter["name"],
+            "schema": {"anyOf": [parameter["schema"], _BLANK]},
+        }
         for parameter in query_parameters(UploadOptions)
     ]
     return {
@@ -177,19 +212,20 @@ def _create(schemas: _Schemas) -> dict[str, Any]:
         "tags": ["uploads"],
         "parameters": [
             *options,
-            {
-                "name": "Idempotency-Key",
-                "in": "header",
-                "required": False,
-                "description": "Repetitions with the same key get the same upload",
-                "schema": {"type": "string", "minLength": 1},
-            },
+            _IDEMPOTENCY_KEY,
         ],
         "requestBody": {
             "required": True,
+            "description": "CSV and anything like it, XLSX, or JSON Lines; plain, gzipped or zipped. "
+            "Options may also be fields of the form, before the file.",
             "content": {
                 "multipart/form-data": {
-                    "schema": {"type": "object", "properties": {"file": file}, "required": ["file"]}
+                    "schema": {
+                        "type": "object",
+                        "properties": {"file": file},
+                        "required": ["file"],
+                        "additionalProperties": False,
+                    }
                 },
                 "application/octet-stream": {"schema": file},
             },
@@ -213,7 +249,7 @@ def routes_for(calls: Iterable[Call]) -> list[Route]:
             who = identify(request, request.state.backend.settings)
         except ProblemError:
             who = None
-        origin = own_origin(request.url.scheme, request.headers.get("host", ""))
+        origin = own_origin(request.scope["scheme"], request.headers.get("host", ""))
         return request.state.renderer.page(  # type: ignore[no-any-return]
             "docs.html", who=who, place="docs", document=described, origin=origin
         )

@@ -5,7 +5,6 @@ from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import quote, urlencode
 
-from pydantic import ValidationError
 from starlette.datastructures import FormData
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
@@ -18,8 +17,8 @@ from services.assembler import commands, words
 from services.assembler.done_words import done_code, done_sentence
 from services.assembler.page_words import SHOWS
 from services.assembler.web.backend import Backend
-from services.assembler.web.calls import parse_query
 from services.assembler.web.commanding import Decide, carry_out, carry_out_on, matching_uploads, reprocess
+from services.assembler.web.inputs import form_number, parse_query, read_form, validated
 from services.assembler.web.own_pages import own_page
 from services.assembler.web.queue_view import queue_of
 from services.assembler.web.rendering import Renderer
@@ -64,7 +63,8 @@ def page_endpoint(
 
 def _own_page(request: Request) -> str:
     """Where to lead a person back to; what was about to be sent is not sent again."""
-    return own_page(f"{request.url.path}?{request.url.query}") if request.method == "GET" else "/"
+    query = request.scope["query_string"].decode("latin-1")
+    return own_page(f"{request.scope['path']}?{query}") if request.method == "GET" else "/"
 
 
 async def uploads(request: Request, backend: Backend, who: Identity, renderer: Renderer) -> Response:
@@ -72,7 +72,8 @@ async def uploads(request: Request, backend: Backend, who: Identity, renderer: R
     if show not in SHOWS:
         show = "all"
     cursor = request.query_params.get("cursor")
-    found, following = await uploads_page(backend, who, ListQuery(state=SHOWS[show][1], cursor=cursor, limit=25))
+    query = validated(ListQuery, {"state": SHOWS[show][1], "cursor": cursor, "limit": 25})
+    found, following = await uploads_page(backend, who, query)
     return renderer.page(
         "uploads.html",
         who=who,
@@ -175,7 +176,7 @@ def rows_link(shown: Upload, **chosen: str | None) -> str:
 
 async def selected(request: Request, backend: Backend, who: Identity, _renderer: Renderer) -> Response:
     """A button below the list: one command for the ticked uploads, or for all that the list's filter matches."""
-    form = await request.form()
+    form = await read_form(request)
     show, name = str(form.get("show", "all")), str(form.get("action", ""))
     if name not in _DECISIONS or show not in SHOWS:
         raise ProblemError(400, "wrong-input", "No such command", "Go back and press one of the buttons.")
@@ -206,20 +207,15 @@ def _other_reading(form: FormData) -> UploadOptions:
     """How the file is to be read this time, as far as the form says.
 
     Raises:
-        ProblemError: 400 for a region that cannot be.
+        ProblemError: 422 for a column or a region that cannot be.
     """
     column, region = (str(form.get(name, "")).strip() for name in ("phone_column", "region"))
     chosen: dict[str, Any] = {"start": False}
     if column:
-        chosen["phone_columns"] = (int(column) if column.isdigit() else column,)
+        chosen["phone_columns"] = (form_number("phone_column", column) if column.isdigit() else column,)
     if region:
         chosen["region"] = region.upper()
-    try:
-        return UploadOptions.model_validate(chosen)
-    except ValidationError:
-        raise ProblemError(
-            400, "wrong-input", "There is no such country", "Go back and give two letters, like US or GB."
-        ) from None
+    return validated(UploadOptions, chosen)
 
 
 async def command(request: Request, backend: Backend, who: Identity, _renderer: Renderer) -> Response:
@@ -227,7 +223,7 @@ async def command(request: Request, backend: Backend, who: Identity, _renderer: 
     name = str(request.path_params["command"])
     upload_id = str(request.path_params["upload_id"])
     if name == "reprocess":
-        fresh = await reprocess(backend, who, upload_id, _other_reading(await request.form()))
+        fresh = await reprocess(backend, who, upload_id, _other_reading(await read_form(request)))
         return RedirectResponse(f"{fresh.links.page}/check", 303)
     if name not in _DECISIONS:
         raise ProblemError(404, "not-found", "There is nothing here", "There is no such command.")

@@ -15,7 +15,8 @@ from schemas.lookups import LookupCommand
 from schemas.upload_events import OperatorActed
 from services.assembler.store import sweeps
 from services.assembler.web.backend import Backend
-from services.assembler.web.calls import Ask, Call, Nothing, json_answer
+from services.assembler.web.calls import Ask, Call, json_answer
+from services.assembler.web.inputs import Nothing
 from services.assembler.web.queue_view import queue_of
 from services.runtime.identity import Identity
 from services.runtime.problems import ProblemError
@@ -93,7 +94,6 @@ CALLS = (
         "Make no calls at all",
         {202: ("The queue", Queue)},
         admin=True,
-        problems=(400, 403, 503),
     ),
     Call(
         "POST",
@@ -102,7 +102,6 @@ CALLS = (
         "Go on making calls",
         {202: ("The queue", Queue)},
         admin=True,
-        problems=(400, 403, 503),
     ),
     Call(
         "POST",
@@ -111,6 +110,5 @@ CALLS = (
         "Find rows that nobody works on and publish them again",
         {202: ("What it did", Sweep)},
         admin=True,
-        problems=(400, 403, 503),
     ),
 )

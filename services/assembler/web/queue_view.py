@@ -5,9 +5,10 @@ from datetime import UTC, datetime
 from schemas.interface import Limit, Queue, QueuedCall, QueuedUpload, Why
 from schemas.lookups import GateState, LaneStatus, LookupStatus
 from schemas.uploads import Counts
+from services.assembler.liveness import is_alive, part_view
 from services.assembler.store import reads
 from services.assembler.web.backend import Backend
-from services.assembler.why import Surroundings, is_alive, why_of
+from services.assembler.why import Surroundings, why_of
 from services.runtime.identity import Identity
 
 
@@ -40,7 +41,7 @@ async def queue_of(backend: Backend, identity: Identity) -> Queue:
             if call.upload_id in visible
         ),
         uploads=tuple(_queued(lane, around, now) for lane in sorted(lanes, key=lambda lane: lane.position)),
-        parts=around.parts,
+        parts=tuple(part_view(part, now) for part in around.parts),
     )
 
 
@@ -57,5 +58,6 @@ def _limit(backend: Backend, lookup: LookupStatus | None) -> Limit:
 
 
 def _queued(lane: LaneStatus, around: Surroundings, now: datetime) -> QueuedUpload:
-    why: Why | None = why_of(lane.upload_id, "in_progress", Counts(waiting=lane.pending), around, now=now)
+    counts = Counts(waiting=lane.pending)
+    why: Why | None = why_of(lane.upload_id, "in_progress", counts, around, fed=True, now=now)
     return QueuedUpload(id=lane.upload_id, pending=lane.pending, position=lane.position, why=why)

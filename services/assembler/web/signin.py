@@ -7,6 +7,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from services.assembler.web.backend import Backend
+from services.assembler.web.inputs import read_form
 from services.assembler.web.own_pages import own_page
 from services.assembler.web.rendering import Renderer
 from services.runtime.identity import COOKIE, identity_of_token, tokens_are_set
@@ -31,13 +32,18 @@ def _draw(request: Request, *, wrong: bool, next_path: str) -> Response:
 async def sign_in(request: Request) -> Response:
     refuse_foreign_origin(request)
     backend: Backend = request.state.backend
-    given = await request.form()
+    given = await read_form(request)
     token, next_path = str(given.get("token", "")).strip(), str(given.get("next", "/"))
     if identity_of_token(token, backend.settings) is None:
         return _draw(request, wrong=True, next_path=next_path)
     answer = RedirectResponse(own_page(next_path), 303)
     answer.set_cookie(
-        COOKIE, token, max_age=COOKIE_SECONDS, httponly=True, samesite="strict", secure=request.url.scheme == "https"
+        COOKIE,
+        token,
+        max_age=COOKIE_SECONDS,
+        httponly=True,
+        samesite="strict",
+        secure=request.scope["scheme"] == "https",
     )
     return answer
 

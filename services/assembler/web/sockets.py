@@ -5,6 +5,7 @@ misses intermediate steps, never the latest one.
 """
 
 import asyncio
+import re
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -31,6 +32,7 @@ LOOK_AGAIN_SECONDS: Final = 2.0
 """Without news the upload is looked at this often: a lost record delays a client, it does not silence it."""
 SEND_SECONDS: Final = 20.0
 """A client that takes nothing for so long is gone."""
+_SEQ: Final = re.compile("[0-9]{1,18}")
 NORMAL, GOING_AWAY, POLICY, TRY_AGAIN = 1000, 1001, 1008, 1013
 
 
@@ -108,7 +110,7 @@ class Conversation:
     def _resumed_from(self, record: UploadRecord) -> int | None:
         """The version that the client has already seen, if this database is still the one that gave it."""
         epoch, _, seq = self._websocket.query_params.get("after", "").rpartition(":")
-        if epoch != self._backend.epoch or not seq.isdigit() or int(seq) > record.version:
+        if epoch != self._backend.epoch or _SEQ.fullmatch(seq) is None or int(seq) > record.version:
             return None
         return int(seq)
 

@@ -9,10 +9,11 @@ from starlette.responses import Response
 
 from schemas.interface import Upload
 from schemas.uploads import UploadOptions, UploadState
+from schemas.values import Count, Priority
 from services.assembler import commands
 from services.assembler.commands import Decision, Target
 from services.assembler.web.backend import Backend
-from services.assembler.web.calls import Ask, Call, Input, Nothing, json_answer
+from services.assembler.web.calls import Ask, Call, json_answer
 from services.assembler.web.commanding import (
     Decide,
     carry_out,
@@ -21,12 +22,13 @@ from services.assembler.web.commanding import (
     matching_uploads,
     reprocess,
 )
+from services.assembler.web.inputs import Input, Nothing, Some
 from services.runtime.identity import Identity
 
 
 class StartBody(Input):
-    max_calls: Annotated[int | None, Field(ge=0, description="Stop after so many calls")] = None
-    sample_rows: Annotated[int | None, Field(ge=1, description="Only so many rows")] = None
+    max_calls: Count | None = Field(None, description="Stop after so many calls")
+    sample_rows: Annotated[Count, Field(ge=1)] | None = Field(None, description="Only so many rows")
 
 
 class RetryBody(Input):
@@ -34,7 +36,7 @@ class RetryBody(Input):
 
 
 class PriorityBody(Input):
-    priority: Annotated[int, Field(ge=1, le=5, description="1 high … 5 low")]
+    priority: Priority = Field(description="1 high … 5 low")
 
 
 class OptionsBody(UploadOptions):
@@ -45,7 +47,9 @@ class OptionsBody(UploadOptions):
 
 class ClearBody(Input):
     older_than_days: Annotated[float, Field(ge=0, le=36_500, description="Created at least so many days ago")] = 0
-    states: tuple[UploadState, ...] = Field(commands.FINISHED, description="Only uploads in these states")
+    states: Annotated[tuple[UploadState, ...], Some] = Field(
+        commands.FINISHED, description="Only uploads in these states"
+    )
     dry_run: bool = Field(False, description="Only say how many")
 
 
@@ -67,7 +71,7 @@ def _command(
         summary,
         {202: ("The upload", Upload)},
         body=body,
-        problems=(400, 403, 404, 409, 503),
+        problems=(404, 409),
     )
 
 
@@ -99,8 +103,7 @@ async def _delete(ask: Ask[Nothing, Nothing]) -> Response:
 
 
 async def _reprocess(ask: Ask[Nothing, OptionsBody]) -> Response:
-    key = ask.request.headers.get("idempotency-key")
-    upload = await reprocess(ask.backend, ask.identity, ask.upload_id, ask.body, key)
+    upload = await reprocess(ask.backend, ask.identity, ask.upload_id, ask.body, ask.idempotency_key)
     return json_answer(upload, 202, {"Location": upload.links.self})
 
 
@@ -149,7 +152,8 @@ CALLS = (
         "Run the stored file again as a new upload, with other options if wanted",
         {202: ("The new upload", Upload)},
         body=OptionsBody,
-        problems=(400, 403, 404, 409, 410, 503),
+        idempotent=True,
+        problems=(404, 409, 410),
     ),
     Call(
         "PATCH",
@@ -158,7 +162,7 @@ CALLS = (
         "Change its priority",
         {202: ("The upload", Upload)},
         body=PriorityBody,
-        problems=(400, 403, 404, 409, 503),
+        problems=(404, 409),
     ),
     Call(
         "DELETE",
@@ -166,7 +170,7 @@ CALLS = (
         _delete,
         "Delete it; if it is unfinished, it is stopped first",
         {202: ("The upload as it was", Upload)},
-        problems=(400, 403, 404, 503),
+        problems=(404,),
     ),
     Call(
         "POST",
@@ -175,6 +179,5 @@ CALLS = (
         "Delete old uploads",
         {202: ("How many", Cleared)},
         body=ClearBody,
-        problems=(400, 403, 503),
     ),
 )

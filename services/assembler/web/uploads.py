@@ -13,14 +13,16 @@ from schemas.interface import Page, Row, Upload
 from schemas.lookups import LineType, Verdict
 from schemas.rows import RowState
 from schemas.uploads import UploadState
+from schemas.values import Owner
 from services.assembler.commands import FINISHED
 from services.assembler.store import reads
 from services.assembler.store.records import RowFilter, UploadCursor
 from services.assembler.store.values import to_micros
 from services.assembler.views import row_view
 from services.assembler.web.backend import Backend
-from services.assembler.web.calls import Ask, Call, Input, Nothing, json_answer
-from services.assembler.web.cursors import decode_cursor, encode_cursor, whole_number
+from services.assembler.web.calls import Ask, Call, json_answer
+from services.assembler.web.cursors import RowsCursor, UploadsCursor, cursor_numbers, encode_cursor, number_and_id
+from services.assembler.web.inputs import Input, Nothing, Some
 from services.runtime.identity import Identity
 
 LONGEST_WAIT_SECONDS = 60
@@ -28,9 +30,11 @@ LOOK_AGAIN_SECONDS = 2.0
 
 
 class ListQuery(Input):
-    state: tuple[UploadState, ...] = Field((), description="Only uploads in these states; repeat or comma-separate")
-    owner: str | None = Field(None, description="Only this owner's uploads; for admins")
-    cursor: str | None = Field(None, description="`next` of the page before")
+    state: Annotated[tuple[UploadState, ...], Some] = Field(
+        (), description="Only uploads in these states; repeat or comma-separate"
+    )
+    owner: Owner | None = Field(None, description="Only this owner's uploads; for admins")
+    cursor: UploadsCursor | None = None
     limit: Annotated[int, Field(ge=1, le=200, description="Most uploads on a page")] = 50
 
 
@@ -39,10 +43,10 @@ class OneQuery(Input):
 
 
 class RowsQuery(Input):
-    state: tuple[RowState, ...] = Field((), description="Only rows in these states")
-    verdict: tuple[Verdict, ...] = Field((), description="Only rows with these verdicts")
-    line_type: tuple[LineType, ...] = Field((), description="Only rows with these line types")
-    cursor: str | None = Field(None, description="`next` of the page before")
+    state: Annotated[tuple[RowState, ...], Some] = Field((), description="Only rows in these states")
+    verdict: Annotated[tuple[Verdict, ...], Some] = Field((), description="Only rows with these verdicts")
+    line_type: Annotated[tuple[LineType, ...], Some] = Field((), description="Only rows with these line types")
+    cursor: RowsCursor | None = None
     limit: Annotated[int, Field(ge=1, le=1000, description="Most rows on a page")] = 200
 
 
@@ -50,8 +54,7 @@ async def uploads_page(backend: Backend, identity: Identity, query: ListQuery) -
     """A page of the uploads that the identity may see, newest first, and the cursor of the next one."""
     after = None
     if query.cursor is not None:
-        micros, last_id = decode_cursor(query.cursor, 2)
-        after = UploadCursor(whole_number(micros), last_id)
+        after = UploadCursor(*number_and_id(query.cursor))
     owner = query.owner if identity.admin else identity.owner
     records = await backend.read(
         lambda connection: reads.list_uploads(
@@ -102,7 +105,7 @@ async def rows_page(
 ) -> tuple[list[Row], str | None]:
     """A page of rows by row number, and the cursor of the next one."""
     record = await backend.find(identity, upload_id)
-    after = 0 if query.cursor is None else whole_number(decode_cursor(query.cursor, 1)[0])
+    after = 0 if query.cursor is None else cursor_numbers(query.cursor)[0]
     wanted = RowFilter(query.state, query.verdict, query.line_type)
     stored = await backend.read(
         lambda connection: reads.rows_page(connection, record, wanted=wanted, after_row=after, limit=query.limit + 1)
@@ -125,7 +128,6 @@ CALLS = (
         "The uploads, newest first",
         {200: ("A page of uploads", Page[Upload])},
         query=ListQuery,
-        problems=(400,),
     ),
     Call(
         "GET",
@@ -134,7 +136,7 @@ CALLS = (
         "One upload; with `wait`, as soon as it is finished",
         {200: ("The upload", Upload), 304: ("Unchanged since the ETag sent", None)},
         query=OneQuery,
-        problems=(400, 404, 503),
+        problems=(404,),
     ),
     Call(
         "GET",
@@ -143,6 +145,6 @@ CALLS = (
         "Its rows, with their results as far as they are known",
         {200: ("A page of rows", Page[Row])},
         query=RowsQuery,
-        problems=(400, 404, 503),
+        problems=(404,),
     ),
 )

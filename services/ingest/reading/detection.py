@@ -4,6 +4,7 @@ from pathlib import Path
 
 from schemas.phones import is_region
 from services.ingest.reading.formats import recognise
+from services.ingest.reading.headers import check_headers
 from services.ingest.reading.model import Detected, Limits, ReadOptions
 from services.ingest.reading.refusals import Refused
 from services.ingest.reading.text_files import detect_text
@@ -20,6 +21,7 @@ def detect(path: Path, options: ReadOptions, limits: Limits) -> Detected:
     content = recognise(path, limits)
     detect_content = detect_workbook if content.kind == "workbook" else detect_text
     detected = detect_content(path, content.container, options, limits)
+    check_headers(detected.columns, limits)
     if not detected.phone_columns:
         raise Refused("no-phone-column", _no_phones(detected))
     return detected

@@ -34,6 +34,8 @@ _MARKS: Final = (
     (b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe\x00\x00", "utf-32"), (b"\x00\x00\xfe\xff", "utf-32"),
     (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"),
 )  # fmt: skip
+_NOT_OF_FILES: Final = frozenset(("idna", "punycode", "raw_unicode_escape", "unicode_escape", "undefined"))
+"""Python calls them text encodings, but no file is written in them."""
 _FIRST_BONUS: Final = 0.1
 _HOME_BONUS: Final = 0.15
 
@@ -58,10 +60,15 @@ def _known(wanted: str) -> str:
     try:
         name = codecs.lookup(wanted).name.replace("-", "_")
         "".encode(name)
-    except LookupError as error:
-        detail = f"{wanted!r} is not an encoding. Choose for example utf-8 or cp1252."
-        raise Refused("unknown-encoding", detail) from error
+    except (LookupError, ValueError) as error:
+        raise _unknown(wanted) from error
+    if name in _NOT_OF_FILES:
+        raise _unknown(wanted)
     return _CANONICAL.get(name, name)
+
+
+def _unknown(wanted: str) -> Refused:
+    return Refused("unknown-encoding", f"{wanted!r} is not an encoding. Choose for example utf-8 or cp1252.")
 
 
 def _likeliest(odd_lines: bytes, region: str) -> str:

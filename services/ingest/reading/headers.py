@@ -4,9 +4,13 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
+import orjson
+
 from schemas.phones import normalise
 from services.ingest.reading.cells import is_data, is_placeholder
 from services.ingest.reading.header_words import hint_of
+from services.ingest.reading.model import Limits
+from services.ingest.reading.refusals import Refused
 
 MOST_TITLES: Final = 20
 LONGEST_HEADER_CHARS: Final = 120
@@ -19,6 +23,37 @@ class Top(NamedTuple):
 
     titles: int
     header: bool
+
+
+class HeaderSize:
+    """Adds up the header texts of a table and refuses them when they are more than the limits allow."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._bytes = 0
+
+    def add(self, header: str, where: str) -> None:
+        """Counts one more. Raises Refused `header-too-long`; `where` begins its sentence."""
+        if len(header) > self._limits.max_header_chars:
+            raise Refused(
+                "header-too-long",
+                f"{where} has a name of {len(header):,} characters; {self._limits.max_header_chars:,} are allowed. "
+                "Shorten it, or say that the file has no header if that is a row.",
+            )
+        self._bytes += len(orjson.dumps(header)) + 1
+        if self._bytes > self._limits.max_header_bytes:
+            raise Refused(
+                "header-too-long",
+                f"The names of the columns have together more than {self._limits.max_header_bytes:,} bytes. Shorten "
+                "them, or upload only the columns that you need.",
+            )
+
+
+def check_headers(columns: Sequence[str], limits: Limits) -> None:
+    """Raises Refused `header-too-long`."""
+    size = HeaderSize(limits)
+    for column, header in enumerate(columns):
+        size.add(header, f"Column {column}")
 
 
 def top_of(records: Sequence[Sequence[str]], region: str, *, wanted: bool | None = None) -> Top:

@@ -2,9 +2,11 @@
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
+from services.ingest.reading.delimited import too_many_columns
+from services.ingest.reading.headers import HeaderSize
 from services.ingest.reading.model import Limits
 from services.ingest.reading.refusals import Refused
 from services.ingest.reading.text import Lines, LineTooLong
@@ -62,13 +64,18 @@ def _is_one_document(lines: Sequence[str]) -> bool:
 
 
 def values(chunks: Iterator[str], limits: Limits) -> Iterator[JsonRecord]:
-    """Each line that is not blank, as a value with all numbers as text. Raises Refused `line-too-long`."""
+    """Each line that is not blank, as a value with all numbers as text.
+
+    Raises Refused: `line-too-long`, `too-many-columns` for a list.
+    """
     number = 0
     try:
         for number, line in enumerate(lines := Lines(chunks, limits), 1):
             lines.records = number
             if text := line.strip():
                 value = _parsed(text)
+                if isinstance(value, list) and len(value) > limits.max_columns:
+                    raise too_many_columns(number, len(value), limits)
                 yield number, Broken(line.rstrip("\r\n")) if value is None and text != "null" else value
     except LineTooLong as problem:
         detail = f"Line {number + 1} is longer than {limits.max_line_chars:,} characters. Put less into an object."
@@ -76,24 +83,50 @@ def values(chunks: Iterator[str], limits: Limits) -> Iterator[JsonRecord]:
 
 
 def keys_of(records: Iterator[JsonRecord], limits: Limits) -> tuple[str, ...]:
-    """The keys of all objects in the order of their first appearance. Raises Refused `too-many-columns`."""
+    """The keys of all objects in the order of their first appearance.
+
+    Raises Refused: `too-many-columns`, `header-too-long`, as soon as it is so.
+    """
     keys: dict[str, None] = {}
+    size = HeaderSize(limits)
     for line, value in records:
-        if isinstance(value, dict):
-            keys.update(dict.fromkeys(value))
+        if isinstance(value, dict) and not value.keys() <= keys.keys():
+            for key in map(_storable, value):
+                if key not in keys:
+                    keys[key] = None
+                    size.add(key, f"An object in line {line}")
             if len(keys) > limits.max_columns:
                 detail = f"Up to line {line} the objects have more than {limits.max_columns:,} keys."
                 raise Refused("too-many-columns", detail)
     return tuple(keys)
 
 
-def cells_of(value: Any, keys: Sequence[str]) -> tuple[str, ...]:
-    """A value as cells: an object's values by key, an array's items, anything else as one cell."""
+def places_of(keys: Sequence[str]) -> Mapping[str, int]:
+    """The column of each key."""
+    return {key: column for column, key in enumerate(keys)}
+
+
+def cells_of(value: Any, places: Mapping[str, int], width: int) -> tuple[str, ...]:
+    """A value as cells: an object's values by key, an array's items, anything else as one cell.
+
+    An object has cells up to its last key's column, and at least `width`.
+    """
     if isinstance(value, dict):
-        return tuple(as_cell(value.get(key)) for key in keys)
+        return _object_cells(value, places, width)
     if isinstance(value, list):
         return tuple(map(as_cell, value))
     return (as_cell(value),)
+
+
+def _object_cells(value: dict[str, Any], places: Mapping[str, int], width: int) -> tuple[str, ...]:
+    placed = [(places.get(key), item) for key, item in value.items()]
+    if any(column is None for column, _ in placed):
+        placed = [(places.get(_storable(key)), item) for key, item in value.items()]
+    found = [(column, item) for column, item in placed if column is not None]
+    cells = [""] * max(width, *(column + 1 for column, _ in found), 0)
+    for column, item in found:
+        cells[column] = as_cell(item)
+    return tuple(cells)
 
 
 def as_cell(value: Any) -> str:

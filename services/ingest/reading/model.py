@@ -36,12 +36,20 @@ class Limits:
 
     max_rows: int = 10_000_000
     max_columns: int = 16_384
+    max_filled_columns: int = 256
+    """Short rows are filled up to the header's width if it has no more columns than this."""
+    max_header_chars: int = 1_000
+    """Of one column."""
+    max_header_bytes: int = 256_000
+    """Of all columns together, as JSON: they go with every event and checkpoint of the upload."""
     max_cell_chars: int = 131_072
     max_line_chars: int = 131_072
     max_unzipped_bytes: int = 1024 * MIB
     max_ratio: int = 200
     ratio_free_bytes: int = 16 * MIB
     """The ratio counts only beyond so many unpacked bytes: small files of blanks compress well and do no harm."""
+    max_text_bytes: int = 1024 * MIB
+    """Of all cells together, as JSON, however few bytes the file has: one text may stand for a thousand cells."""
     max_shared_text_bytes: int = 80 * MIB
     """Texts of a workbook that must be at hand while its sheets are read."""
     max_blank_sheet_bytes: int = 128 * MIB

@@ -13,6 +13,8 @@ TITLES = {
     "bad-delimiter": "This cannot be a delimiter",
     "too-many-rows": "The file has too many rows",
     "too-many-columns": "The file has too many columns",
+    "too-much-text": "The file holds too much text",
+    "header-too-long": "The header is too long",
     "cell-too-long": "A cell is too long",
     "line-too-long": "A line is too long",
     "unzipped-too-big": "The unpacked file is too big",

@@ -1,7 +1,7 @@
 """Decides how a text is to be read: its encoding, whether it is JSON Lines or delimited, its dialect and its table."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
@@ -11,7 +11,13 @@ from services.ingest.reading.delimited import records
 from services.ingest.reading.dialects import dialect_of, separator_line
 from services.ingest.reading.encodings import encoding_of
 from services.ingest.reading.headers import usual_width
-from services.ingest.reading.json_lines import cells_of, keys_of, looks_like_json_lines, values
+from services.ingest.reading.json_lines import (
+    cells_of,
+    keys_of,
+    looks_like_json_lines,
+    places_of,
+    values,
+)
 from services.ingest.reading.model import Container, Detected, Dialect, Limits, ReadOptions
 from services.ingest.reading.refusals import Refused
 from services.ingest.reading.survey import Survey, survey
@@ -20,6 +26,7 @@ from services.ingest.reading.text import decoded, text_chunks
 
 TOP_RECORDS: Final = 500
 RECORDS_OF_PIECE: Final = 30
+MOST_SAMPLE_CELLS: Final = 500_000
 _NO_LINE_ENDS: Final = (
     "Before byte {:,} no line ends within {:,} characters. Perhaps line ends are missing there, or it is no table."
 )
@@ -110,12 +117,24 @@ def _detect_json_lines(
         with open_bytes(path, container, limits) as stream:
             keys = keys_of(values(text_chunks(stream, encoding, limits), limits), limits)
     further = [value for piece in text.pieces(encoding) for value in _json_values(piece, limits, keyed)]
-    sample = Sample(
-        [(line, cells_of(value, keys or ())) for line, value in top if isinstance(value, dict if keyed else list)],
-        [cells_of(value, keys or ()) for value in further],
-    )
-    table = table_of(sample, options, keys=keys)
+    places = places_of(keys or ())
+    wanted = ((line, value) for line, value in top if isinstance(value, dict if keyed else list))
+    rows = _few_cells((line, cells_of(value, places, 0)) for line, value in wanted)
+    rows_further = _few_cells((0, cells_of(value, places, 0)) for value in further)
+    table = table_of(Sample(rows, [cells for _, cells in rows_further]), options, keys=keys)
     return table.within(Layout("jsonl", encoding, container, keyed=keyed), options.region)
+
+
+def _few_cells(rows: Iterable[tuple[int, tuple[str, ...]]]) -> list[tuple[int, tuple[str, ...]]]:
+    """The first rows, as long as they have not too many cells together: a short object may be a very wide row."""
+    taken: list[tuple[int, tuple[str, ...]]] = []
+    cells = 0
+    for row in rows:
+        cells += len(row[1])
+        if cells > MOST_SAMPLE_CELLS and taken:
+            break
+        taken.append(row)
+    return taken
 
 
 def _json_values(piece: str, limits: Limits, keyed: bool) -> list[Any]:

@@ -10,13 +10,14 @@ from schemas.upload_events import UploadOpened
 from schemas.uploads import Counts
 from services.assembler.page_words import headline, outcome_words, queue_words, reason_words, row_words
 from services.ingest.opening import fresh_upload
+from tests.fixtures.ids import upload_id
 from tests.unit.ingest.builders import opened
 
 WAITING = "12 phones waiting"
 
 
 def upload(**fields: Any) -> Upload:
-    event = opened("u")
+    event = opened(upload_id("u"))
     assert isinstance(event, UploadOpened)
     return fresh_upload(event, keep_days=30).model_copy(update=fields)
 

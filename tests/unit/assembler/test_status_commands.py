@@ -20,14 +20,16 @@ from schemas.upload_events import (
 from schemas.uploads import UploadOptions, UploadState
 from services.assembler import commands
 from services.assembler.commands import FINISHED, Accepted, Decision, Refused, Target
+from tests.fixtures.ids import upload_id
 
 NOW = datetime(2026, 1, 5, 12, 0, tzinfo=UTC)
+U = upload_id("u")
 STATES: tuple[UploadState, ...] = get_args(UploadState)
 
 
 def target(state: UploadState, *, round_: int = 0, failed: int = 0, started: bool | None = None) -> Target:
     was_started = state not in ("pending", "checking", "checked") if started is None else started
-    return Target("u", state, round_, failed, was_started, UploadOptions(start=False))
+    return Target(U, state, round_, failed, was_started, UploadOptions(start=False))
 
 
 def events_of(decision: Decision) -> list[type]:
@@ -141,4 +143,11 @@ def test_what_is_accepted_leads_somewhere_and_what_is_refused_says_why(
             assert decision.detail.endswith(".")
         else:
             assert decision.expect
-            assert all(event.upload_id == "u" for event in decision.events)
+            assert all(event.upload_id == U for event in decision.events)
+
+
+def test_rounds_end_where_they_can_no_longer_be_counted() -> None:
+    last = target("completed", round_=2**31 - 1, failed=1)
+    assert isinstance(commands.retry_failed(last, by="a", now=NOW, force=True), Refused)
+    before = target("completed", round_=2**31 - 2, failed=1)
+    assert events_of(commands.retry_failed(before, by="a", now=NOW, force=True)) == [RetryFailed]

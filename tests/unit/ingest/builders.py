@@ -1,5 +1,6 @@
 """Events of made-up uploads, for tests of the feeder's decisions."""
 
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from schemas.upload_events import UploadChecked, UploadOpened
@@ -11,7 +12,9 @@ from schemas.uploads import (
     UploadOptions,
     UploadProgress,
 )
+from tests.fixtures.ids import upload_id as upload_id_of
 
+U = upload_id_of("u")
 START = datetime(2026, 1, 1, tzinfo=UTC)
 LOCATION = FileLocation(partition=0, first_offset=0, last_offset=0, chunks=1, attempt="a")
 
@@ -21,7 +24,7 @@ def at(seconds: float) -> datetime:
 
 
 def opened(
-    upload_id: str = "u", *, seconds: float = 0, file: FileLocation | None = LOCATION, **options: object
+    upload_id: str = U, *, seconds: float = 0, file: FileLocation | None = LOCATION, **options: object
 ) -> UploadOpened:
     return UploadOpened(
         upload_id=upload_id,
@@ -33,7 +36,7 @@ def opened(
     )
 
 
-def checked(check_id: str, upload_id: str = "u", *, rows: int = 10, distinct: int = 5) -> UploadChecked:
+def checked(check_id: str, upload_id: str = U, *, rows: int = 10, distinct: int = 5) -> UploadChecked:
     return UploadChecked(
         upload_id=upload_id,
         at=START,
@@ -44,7 +47,7 @@ def checked(check_id: str, upload_id: str = "u", *, rows: int = 10, distinct: in
     )
 
 
-def progress(upload_id: str = "u", *, known: int | None = None, **counts: int) -> UploadProgress:
+def progress(upload_id: str = U, *, known: int | None = None, **counts: int) -> UploadProgress:
     return UploadProgress(
         upload_id=upload_id,
         epoch="e",
@@ -55,3 +58,15 @@ def progress(upload_id: str = "u", *, known: int | None = None, **counts: int) -
         counts=Counts.model_validate(counts),
         known=known,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A record as a consumer gives it, written a minute after `START`."""
+
+    value: bytes | None
+    key: bytes | None = U.encode()
+    topic: str = "upload-events"
+    partition: int = 0
+    offset: int = 0
+    timestamp: int = int(at(60).timestamp() * 1000)

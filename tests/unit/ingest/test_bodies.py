@@ -64,3 +64,63 @@ async def test_fields_and_file_survive_any_cutting(content: bytes, value: str, s
 async def test_a_broken_form_says_what_is_wrong(body: bytes, reason: str) -> None:
     with pytest.raises(UnreadableBody, match=reason):
         await read(body)
+
+
+HOSTILE_PIECES = st.one_of(
+    st.binary(max_size=40),
+    st.sampled_from(
+        [
+            b"--" + BOUNDARY.encode(),
+            b"\r\n",
+            b"--",
+            b"Content-Disposition: form-data; name=",
+            b'"file"; filename="',
+            b'"; name="start"',
+            b"; filename*=utf-8''%ff",
+            b"Content-Type: x\r\n",
+            b"\r\n\r\n",
+            b"\x00" * 20,
+            b"x" * 20_000,
+        ]
+    ),
+)
+
+
+@given(body=st.lists(HOSTILE_PIECES, max_size=30).map(b"".join), sizes=st.lists(st.integers(1, 50), max_size=5))
+async def test_any_body_is_read_or_refused(body: bytes, sizes: list[int]) -> None:
+    try:
+        fields, name, _ = await read(body, sizes)
+    except UnreadableBody:
+        return
+    assert len(name) <= 200
+    assert all(len(value) <= 10_000 for value in fields.values())
+
+
+@given(st.text(st.characters(max_codepoint=255), max_size=300).map("multipart/form-data{}".format))
+async def test_any_content_type_of_a_form_is_read_or_refused(content_type: str) -> None:
+    async def none() -> AsyncIterator[bytes]:
+        yield b""
+
+    with pytest.raises(UnreadableBody):
+        async for _ in form_events(none(), content_type):
+            pass
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        form((f'name="{"n" * 20_000}"', b"1")),
+        form(('name="n"\r\nX: ' + "x" * 20_000, b"1")),
+        form(('name="n"', b"1" * 20_000)),
+        form(*[(f'name="n{number}"', b"1") for number in range(101)]),
+    ],
+)
+async def test_nothing_of_a_form_but_the_file_is_long(body: bytes) -> None:
+    with pytest.raises(UnreadableBody):
+        await read(body)
+
+
+async def test_a_boundary_is_short() -> None:
+    with pytest.raises(UnreadableBody, match="boundary"):
+        async for _ in form_events(cut(b"", []), "multipart/form-data; boundary=" + "b" * 5_000):
+            pass

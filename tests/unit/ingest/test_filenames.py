@@ -1,12 +1,13 @@
 """Names of files: what browsers and programs send becomes something that can be shown and stored."""
 
+import time
 from urllib.parse import quote
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.ingest.filenames import name_in_disposition, name_in_part, safe_name
+from services.ingest.filenames import LONGEST_DISPOSITION_CHARACTERS, name_in_disposition, name_in_part, safe_name
 
 
 @pytest.mark.parametrize(
@@ -53,3 +54,42 @@ def test_a_safe_name_has_no_path_no_controls_and_is_never_empty(text: str) -> No
 def test_any_name_survives_the_extended_form(text: str) -> None:
     header = f"attachment; filename*=UTF-8''{quote(text, safe='')}"
     assert name_in_disposition(header) == safe_name(text)
+
+
+PIECES = st.sampled_from(
+    [
+        "attachment",
+        ";",
+        " ",
+        "=",
+        '"',
+        "\\",
+        "filename",
+        "filename*",
+        "utf-8''",
+        "idna''",
+        "undefined'en'",
+        "%",
+        "%ff",
+        "x",
+    ]
+)
+
+
+@given(st.one_of(st.text(st.characters(max_codepoint=255), max_size=200), st.lists(PIECES).map("".join)))
+def test_any_content_disposition_gives_a_name(header: str) -> None:
+    assert 1 <= len(name_in_disposition(header)) <= 200
+
+
+@pytest.mark.parametrize("charset", ["idna", "punycode", "undefined", "unicode_escape", "base64", "a\0b", "x" * 900])
+def test_a_charset_that_is_none_is_not_asked_for(charset: str) -> None:
+    assert name_in_disposition(f"attachment; filename=a.csv; filename*={charset}''%80%ff") == "a.csv"
+
+
+@pytest.mark.parametrize("filler", [" ", ";", "=", '"', "\\", '\\"', "a", "; a=", '; a="'])
+def test_a_long_header_takes_no_longer_than_a_short_one(filler: str) -> None:
+    header = f"attachment; filename={filler * LONGEST_DISPOSITION_CHARACTERS}"
+    began = time.process_time()
+    name_in_disposition(header[:LONGEST_DISPOSITION_CHARACTERS])
+    assert time.process_time() - began < 5
+    assert name_in_disposition(header) == "upload"

@@ -10,6 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from services.ingest.cases import Case, Settled, open_case
 from services.ingest.room import left_out_reason, room_rows
 from services.ingest.window import TOTAL_ROWS, TRANSIT_ROWS, TURN_ROWS, WINDOW_ROWS, Pace, Rotation
+from tests.fixtures.ids import upload_id
 from tests.unit.ingest.builders import opened, progress
 
 
@@ -68,7 +69,7 @@ class Feeding(RuleBasedStateMachine):
         self.pace = Pace()
         self.rotation = Rotation()
         self.uploads = {
-            f"u{i}": Fed(open_case(opened(f"u{i}", max_calls=max_calls), offset=i), rows)
+            f"u{i}": Fed(open_case(opened(upload_id(f"u{i}"), max_calls=max_calls), offset=i), rows)
             for i, (rows, max_calls) in enumerate(sizes)
         }
 
@@ -89,7 +90,9 @@ class Feeding(RuleBasedStateMachine):
     def feed(self, turns: int, elapsed: float) -> None:
         self.now += elapsed
         for _ in range(turns):
-            turn = self.rotation.next_turn(self.room(), allowance=self.pace.allowance(self.now))
+            room = self.room()
+            owners = dict.fromkeys(room, "o")
+            turn = self.rotation.next_turn(room, owners=owners, allowance=self.pace.allowance(self.now))
             if turn is None:
                 return
             upload = self.uploads[turn[0]]

@@ -1,5 +1,7 @@
 """Windows, turns and the slow pace, under a virtual clock."""
 
+from collections import defaultdict
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,9 +14,12 @@ from services.ingest.window import (
     WINDOW_ROWS,
     Pace,
     Rotation,
+    shares,
     transit_rows,
     window_rows,
 )
+
+OWNER: defaultdict[str, str] = defaultdict(lambda: "o")
 
 
 @given(active=st.integers(1, 100_000), share=st.floats(0.01, 1))
@@ -72,7 +77,7 @@ def test_every_upload_with_room_is_served_within_one_round(rooms: list[int], all
     room_rows = {f"u{i}": rows for i, rows in enumerate(rooms)}
     ready = {key for key, rows in room_rows.items() if rows > 0}
     rotation = Rotation()
-    served = [rotation.next_turn(room_rows, allowance=allowance) for _ in range(len(ready))]
+    served = [rotation.next_turn(room_rows, owners=OWNER, allowance=allowance) for _ in range(len(ready))]
     assert {turn[0] for turn in served if turn is not None} == ready
     for turn in served:
         assert turn is not None
@@ -85,7 +90,7 @@ def test_no_upload_waits_longer_than_the_others_have_turns(active_by_turn: list[
     rotation = Rotation()
     waiting: dict[str, int] = {}
     for active in active_by_turn:
-        turn = rotation.next_turn(dict.fromkeys(sorted(active), 10), allowance=TURN_ROWS)
+        turn = rotation.next_turn(dict.fromkeys(sorted(active), 10), owners=OWNER, allowance=TURN_ROWS)
         assert turn is not None
         waiting = {key: waiting.get(key, 0) + 1 for key in active if key != turn[0]}
         assert all(turns <= 6 for turns in waiting.values())
@@ -93,13 +98,22 @@ def test_no_upload_waits_longer_than_the_others_have_turns(active_by_turn: list[
 
 def test_nothing_is_served_without_room_or_allowance() -> None:
     rotation = Rotation()
-    assert rotation.next_turn({}, allowance=TURN_ROWS) is None
-    assert rotation.next_turn({"a": 0}, allowance=TURN_ROWS) is None
-    assert rotation.next_turn({"a": 5}, allowance=0) is None
+    assert rotation.next_turn({}, owners=OWNER, allowance=TURN_ROWS) is None
+    assert rotation.next_turn({"a": 0}, owners=OWNER, allowance=TURN_ROWS) is None
+    assert rotation.next_turn({"a": 5}, owners=OWNER, allowance=0) is None
 
 
 def test_a_slow_allowance_is_shared() -> None:
     rotation = Rotation()
     room_rows = {"large": 50_000, "small": 3}
-    assert rotation.next_turn(room_rows, allowance=100) == ("large", 50)
-    assert rotation.next_turn(room_rows, allowance=50) == ("small", 3)
+    assert rotation.next_turn(room_rows, owners=OWNER, allowance=100) == ("large", 50)
+    assert rotation.next_turn(room_rows, owners=OWNER, allowance=50) == ("small", 3)
+
+
+def test_thousands_of_uploads_of_one_owner_delay_no_other_owner() -> None:
+    rotation = Rotation()
+    owners = {f"many{number}": "hostile" for number in range(3_000)} | {"mine": "me"}
+    room_rows = dict.fromkeys(owners, 10)
+    served = [rotation.next_turn(room_rows, owners=owners, allowance=TURN_ROWS) for _ in range(4)]
+    assert [turn and owners[turn[0]] for turn in served] == ["hostile", "me", "hostile", "me"]
+    assert shares(owners) == {"hostile": 6_000, "me": 2}

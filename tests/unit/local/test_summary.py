@@ -7,6 +7,7 @@ from deploy.local.summary import detected_lines, outcome_lines, plan_line, reaso
 from schemas.interface import Links, Plan, Row, Summary, Upload
 from schemas.rows import RowError, RowErrorCode
 from schemas.uploads import Counts, Detected, UploadOptions
+from tests.fixtures.ids import upload_id
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 PHONE = "+14155550100"
@@ -14,7 +15,7 @@ PHONE = "+14155550100"
 
 def upload(*, detected: Detected | None = None, plan: Plan | None = None, counts: Counts | None = None) -> Upload:
     return Upload(
-        id="1", name="a.csv", bytes=1, sha256=None, owner="local", operation="upload", parent_id=None,
+        id=upload_id("1"), name="a.csv", bytes=1, sha256=None, owner="local", operation="upload", parent_id=None,
         state="completed", outcome="partial", round=0, priority=3, why=None, options=UploadOptions(),
         detected=detected, plan=plan, counts=counts or Counts(),
         summary=Summary(verdict={"ok": 3, "do_not_call": 7}, line_type={"toll_free": 2, "mobile": 8}),

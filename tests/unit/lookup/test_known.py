@@ -1,128 +1,134 @@
-"""What a row needs, against what is remembered of its phone."""
+"""What is kept of a phone's results: the same whatever the order they are read in, however often."""
 
-from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.answers import Want, answers
-from schemas.lookups import AttemptError, LookupResult, Outcome, PhoneData
-from schemas.rows import UploadRow
-from services.lookup.known import WantedRow, is_answered, requests_for, worth_remembering
-from services.lookup.sent import SentKeys
+from schemas.codec import UndecodableRecord, decode, encode
+from schemas.values import EARLIEST
+from services.lookup.known import MOST_FAILURES, Erasure, KnownPhone, News, news_of, with_news
+from tests.fixtures.ids import upload_id
+from tests.unit.lookup.requests import phone
+from tests.unit.lookup.worker_parts import NOW, a_result, ms, result_record
 
-START = datetime(2026, 1, 1, tzinfo=UTC)
-PHONES = [f"+1415555{number:04d}" for number in range(100, 106)]
-UPLOADS = ["upload-a", "upload-b"]
+PHONE = phone(1)
 
 
-def a_row(
-    phone: str = PHONES[0], *, upload_id: str = "upload-a", round_: int = 0, again: bool = False, hours: int = 0
-) -> WantedRow:
-    wanted_at = START + timedelta(hours=hours)
-    return WantedRow(
-        upload_id=upload_id,
-        row=1,
-        round=round_,
-        phone=phone,
-        owner="local",
-        wanted_at=wanted_at,
-        accept_since=wanted_at - timedelta(hours=2),
-        again=again,
+def news(outcome: str, hours: int, uploads: list[tuple[str, int]]) -> News | None:
+    result = a_result(
+        PHONE,
+        outcome=outcome,  # type: ignore[arg-type]
+        looked_up_at=NOW + timedelta(hours=hours),
+        answers=uploads,
     )
+    record = result_record(result, partition=0, recorded_at=NOW + timedelta(hours=hours))
+    return news_of(record.key, record.value, timestamp_ms=record.timestamp)[1]
 
 
-rows = st.builds(
-    a_row,
-    st.sampled_from(PHONES),
-    upload_id=st.sampled_from(UPLOADS),
-    round_=st.integers(0, 1),
-    again=st.booleans(),
-    hours=st.integers(0, 5),
+results = st.builds(
+    news,
+    st.sampled_from(["ok", "not_valid", "failed"]),
+    st.integers(0, 50),
+    st.lists(st.tuples(st.integers(0, 40).map(str), st.integers(0, 3)), max_size=4),
 )
-memories = st.dictionaries(st.sampled_from(PHONES), st.integers(-3, 5).map(lambda h: START + timedelta(hours=h)))
 
 
-def test_an_unknown_phone_is_asked_for_once_however_often_it_comes() -> None:
-    requests = requests_for([a_row(), a_row(), a_row()], looked_up_at={}, sent=SentKeys(10))
-    assert [(request.phone, request.upload_id, request.round) for request in requests] == [(PHONES[0], "upload-a", 0)]
+def folded(heard: list[News | None]) -> KnownPhone | None:
+    known = None
+    for each in heard:
+        known = known if each is None else with_news(known, each)
+    return known
 
 
-def test_a_fresh_answer_leaves_nothing_to_ask() -> None:
-    assert requests_for([a_row()], looked_up_at={PHONES[0]: START}, sent=SentKeys(10)) == []
-
-
-def test_an_answer_older_than_the_upload_accepts_is_asked_for_anew() -> None:
-    stale = START - timedelta(hours=2, microseconds=1)
-    assert len(requests_for([a_row()], looked_up_at={PHONES[0]: stale}, sent=SentKeys(10))) == 1
-
-
-def test_a_key_already_sent_is_spared_unless_the_row_says_again() -> None:
-    sent = SentKeys(10)
-    sent.add([a_row().key])
-    assert requests_for([a_row()], looked_up_at={}, sent=sent) == []
-    assert len(requests_for([a_row(again=True)], looked_up_at={}, sent=sent)) == 1
-    assert len(requests_for([a_row(round_=1)], looked_up_at={}, sent=sent)) == 1
-
-
-def test_each_upload_asks_for_itself_so_that_each_can_be_cancelled_and_counted() -> None:
-    requests = requests_for([a_row(upload_id=upload) for upload in UPLOADS], looked_up_at={}, sent=SentKeys(10))
-    assert {request.upload_id for request in requests} == set(UPLOADS)
-
-
-def test_a_request_carries_what_the_gate_orders_by() -> None:
-    row = a_row(hours=3).model_copy(update={"owner": "jane", "priority": 1})
-    (request,) = requests_for([row], looked_up_at={}, sent=SentKeys(10))
-    assert (request.owner, request.priority, request.wanted_at, request.accept_since, request.key) == (
-        "jane",
-        1,
-        row.wanted_at,
-        row.accept_since,
-        f"{row.phone}:upload-a:0",
-    )
-
-
-@given(st.lists(rows, max_size=30), memories)
-def test_asked_are_exactly_the_distinct_keys_that_nothing_answers(
-    read: Sequence[WantedRow], memory: dict[str, datetime]
+@given(st.data(), st.lists(results, max_size=30))
+def test_the_order_of_reading_and_reading_twice_make_no_difference(
+    data: st.DataObject, heard: list[News | None]
 ) -> None:
-    asked = [request.key for request in requests_for(read, looked_up_at=memory, sent=SentKeys(100))]
-    unanswered = {row.key for row in read if not is_answered(row, memory.get(row.phone))}
-    assert sorted(asked) == sorted(unanswered)
+    again = data.draw(st.permutations(heard + data.draw(st.permutations(heard))))
+    assert folded(again) == folded(heard)
 
 
-@given(rows, st.integers(-3, 5), st.sampled_from(["ok", "not_valid", "failed"]))
-def test_what_is_remembered_answers_as_the_rule_of_the_schemas_does(
-    row: WantedRow, hours: int, outcome: Outcome
+@given(st.lists(results, max_size=40))
+def test_what_is_kept_is_bounded_and_comes_back_from_the_changelog_as_it_was(heard: list[News | None]) -> None:
+    known = folded(heard)
+    if known is None:
+        assert all(each is None for each in heard)
+        return
+    assert len(known.failures) <= MOST_FAILURES
+    assert len(encode(known)) < 2_000
+    assert decode(KnownPhone, encode(known)) == known
+    assert known.has_data == any(isinstance(each, KnownPhone) and each.has_data for each in heard)
+
+
+def test_the_newest_failures_stay() -> None:
+    many = folded([news("failed", hour, [(str(hour), 0)]) for hour in range(MOST_FAILURES + 5)])
+    assert many is not None
+    assert [each.upload_id for each in many.failures] == [upload_id(str(hour)) for hour in range(5, MOST_FAILURES + 5)]
+
+
+def test_a_failure_leaves_data_as_they_are_and_data_leave_failures() -> None:
+    known = folded([news("ok", 1, []), news("failed", 2, [("a", 0)]), news("not_valid", 3, [])])
+    assert known is not None
+    assert (known.outcome, known.looked_up_at) == ("not_valid", NOW + timedelta(hours=3))
+    assert [each.upload_id for each in known.failures] == [upload_id("a")]
+
+
+def test_a_value_of_before_failures_were_kept_is_read_and_one_with_failures_alone_is_never_fresh_to_such_a_worker() -> (
+    None
+):
+    old = decode(KnownPhone, b'{"looked_up_at":"2026-01-01T00:00:00Z","outcome":"ok"}')
+    assert old == KnownPhone(looked_up_at=NOW, outcome="ok")
+    alone = folded([news("failed", 2, [("a", 0)])])
+    assert alone is not None
+    assert (alone.looked_up_at, alone.outcome) == (EARLIEST, "failed")
+
+
+def test_a_failure_that_names_nobody_is_not_kept() -> None:
+    assert news("failed", 1, []) is None
+
+
+def test_an_erased_phone_is_gone_and_erased_failures_leave_its_data() -> None:
+    both = folded([news("ok", 1, []), news("failed", 2, [("a", 0)])])
+    assert with_news(both, Erasure.EVERYTHING) is None
+    assert with_news(both, Erasure.FAILURES) == folded([news("ok", 1, [])])
+    assert with_news(folded([news("failed", 2, [("a", 0)])]), Erasure.FAILURES) is None
+    assert with_news(None, Erasure.FAILURES) is None
+
+
+def test_a_null_record_erases_what_its_key_names() -> None:
+    assert news_of(PHONE.encode(), None, timestamp_ms=ms(NOW)) == (PHONE, Erasure.EVERYTHING)
+    assert news_of(f"{PHONE}|failed".encode(), None, timestamp_ms=ms(NOW)) == (PHONE, Erasure.FAILURES)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        None,
+        b"",
+        b"\xff\xfe",
+        b"__faust\0offset__",
+        PHONE.encode() + b"\0",
+        PHONE.encode() + b"\n",
+        PHONE.encode() + b"|failed|failed",
+        b"+" + b"1" * 1_000_000,
+        "+١٤١٥٥٥٥٠١٠٠".encode(),
+        b"|failed",
+    ],
+)
+def test_a_null_record_with_any_other_key_is_undecodable(key: bytes | None) -> None:
+    """`__faust\\0offset__` is where the table itself keeps how far it has come."""
+    with pytest.raises(UndecodableRecord):
+        news_of(key, None, timestamp_ms=ms(NOW))
+
+
+@given(st.binary(max_size=40) | st.none(), st.binary(max_size=200) | st.none(), st.integers(-1, 2**63 - 1))
+def test_whatever_the_bytes_are_the_outcome_is_news_or_an_undecodable_record(
+    key: bytes | None, value: bytes | None, timestamp_ms: int
 ) -> None:
-    result = LookupResult(
-        phone=row.phone,
-        outcome=outcome,
-        data=PhoneData() if outcome == "ok" else None,
-        provider="generic",
-        looked_up_at=START + timedelta(hours=hours),
-        attempts=1,
-        error=AttemptError(error_class="wait", code="timeout", detail="", at=START) if outcome == "failed" else None,
-    )
-    known = worth_remembering(result)
-    want = Want(row.upload_id, row.round, row.accept_since)
-    assert is_answered(row, known.looked_up_at if known else None) == answers(result, want)
-
-
-def test_a_wanted_row_decodes_from_an_upload_row_and_has_only_its_fields() -> None:
-    row = UploadRow(
-        upload_id="upload-a", row=7, phone=PHONES[0], cells=("x",), owner="jane", wanted_at=START, accept_since=START
-    )
-    wanted = WantedRow.model_validate_json(row.model_dump_json())
-    assert wanted.model_dump() == {name: getattr(row, name) for name in WantedRow.model_fields}
-
-
-@given(st.lists(st.sampled_from("abcdefgh"), max_size=60), st.integers(1, 5))
-def test_the_memory_of_sent_keys_holds_the_last_ones_and_stays_bounded(keys: list[str], limit: int) -> None:
-    sent = SentKeys(limit)
-    for key in keys:
-        sent.add([key])
-        assert len(sent) < 2 * limit + 1
-    assert all(key in sent for key in keys[-limit:])
-    assert all((key in sent) <= (key in keys) for key in "abcdefghi")
+    try:
+        of, _ = news_of(key, value, timestamp_ms=timestamp_ms)
+    except UndecodableRecord:
+        return
+    assert of.startswith("+")

@@ -70,3 +70,34 @@ def test_limits(tmp_path: Path, limits: Limits, code: str) -> None:
     with pytest.raises(Refused) as refused:
         detect(stored(tmp_path, text.encode()), ReadOptions(), limits)
     assert refused.value.code == code
+
+
+def test_an_object_of_thousands_of_keys_makes_no_other_row_as_wide_as_itself(tmp_path: Path) -> None:
+    wide = ", ".join(f'"k{n}": 1' for n in range(2_000))
+    text = f'{{"phone": "{phone(1)}", {wide}}}\n' + "".join(f'{{"phone": "{phone(n)}"}}\n' for n in range(50))
+    detected = detected_in(tmp_path, text.encode())
+    assert len(detected.columns) == 2_001
+    assert [len(cells) for cells in cells_in(tmp_path, detected)] == [2_001] + [1] * 50
+
+
+def test_half_a_surrogate_pair_in_a_key_names_a_column(tmp_path: Path) -> None:
+    text = f'{{"phone": "{phone(1)}", "\\ud800": "x"}}\n{{"\\udfff": "y", "phone": "{phone(2)}"}}\n'
+    detected = detected_in(tmp_path, text.encode())
+    assert detected.columns == ("phone", "\\ud800", "\\udfff")
+    assert cells_in(tmp_path, detected) == [(phone(1), "x", ""), (phone(2), "", "y")]
+
+
+@pytest.mark.parametrize("key", ["k" * 1_001, "k" * 900])
+def test_keys_that_no_event_could_carry_are_refused_as_they_are_read(tmp_path: Path, key: str) -> None:
+    text = "".join(f'{{"phone": "{phone(n)}", "{key}{n:03}": 1}}\n' for n in range(400))
+    with pytest.raises(Refused) as refused:
+        detected_in(tmp_path, text.encode())
+    assert refused.value.code == "header-too-long"
+    assert len(refused.value.detail) < 300
+
+
+def test_a_list_has_no_more_items_than_a_row_may_have_columns(tmp_path: Path) -> None:
+    text = f'["{phone(1)}"]\n["{phone(2)}"]\n[' + ",".join("1" * 16_385) + "]\n"
+    with pytest.raises(Refused) as refused:
+        detected_in(tmp_path, text.encode())
+    assert refused.value.code == "too-many-columns"

@@ -192,7 +192,7 @@ def test_stopping_early_leaves_nothing_behind(tmp_path: Path) -> None:
     path = workbook(tmp_path / "upload", {"A": people(99)})
     rows = read_rows(path, detect(path, ReadOptions(), LIMITS), LIMITS)
     assert next(rows).row == 1
-    rows.close()  # type: ignore[attr-defined]
+    rows.close()
     assert list(tmp_path.iterdir()) == [path]
 
 

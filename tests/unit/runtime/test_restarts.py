@@ -34,9 +34,9 @@ def test_the_first_process_has_no_past() -> None:
     assert past_of(None, now=NOW).last_end is None
 
 
-def test_starts_of_the_last_five_minutes_are_remembered() -> None:
-    past = past_of(part(301, 299, 10), now=NOW)
-    assert past.starts == (NOW - timedelta(seconds=299), NOW - timedelta(seconds=10), NOW)
+def test_starts_of_the_last_five_minutes_and_the_one_before_are_remembered() -> None:
+    past = past_of(part(900, 301, 299, 10), now=NOW)
+    assert past.starts == (*(NOW - timedelta(seconds=ago) for ago in (301, 299, 10)), NOW)
 
 
 def test_a_process_of_an_older_version_counts_by_its_own_start() -> None:
@@ -73,4 +73,9 @@ def test_a_process_that_was_killed_said_nothing() -> None:
 def test_more_than_three_restarts_within_five_minutes_are_too_many() -> None:
     assert not keeps_restarting(part(299, 200, 100, 1), NOW)
     assert keeps_restarting(part(299, 200, 100, 50, 1), NOW)
-    assert not keeps_restarting(part(301, 200, 100, 50, 1), NOW)
+    assert not keeps_restarting(part(302, 301, 200, 100, 50), NOW)
+
+
+def test_of_a_part_that_ran_for_long_every_start_of_late_is_a_restart() -> None:
+    assert keeps_restarting(part(90_000, 200, 100, 50, 1), NOW)
+    assert not keeps_restarting(part(90_000, 200, 100, 50), NOW)

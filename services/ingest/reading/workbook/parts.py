@@ -15,6 +15,9 @@ from services.ingest.reading.workbook.xml_events import Handler, local_name
 MOST_SHARED_TEXTS: Final = 10_000_000
 MOST_STYLES: Final = 100_000
 MOST_SHEETS: Final = 1_000
+LONGEST_SHEET_NAME: Final = 200
+MOST_NAME_BYTES: Final = 64_000
+"""Of all sheets: their names go with every event of the upload. Excel allows 31 characters each."""
 _ESCAPED = re.compile("_x([0-9A-Fa-f]{4})_")
 
 
@@ -33,6 +36,7 @@ class SheetList(Handler):
     def __init__(self) -> None:
         self.sheets: list[Sheet] = []
         self.from_1904 = False
+        self._name_bytes = 0
 
     def start(self, name: str, attributes: dict[str, str]) -> None:
         name = local_name(name)
@@ -43,7 +47,13 @@ class SheetList(Handler):
                 raise Refused("bad-workbook", f"The workbook has more than {MOST_SHEETS:,} sheets. Keep one.")
             relation = next((value for key, value in attributes.items() if local_name(key) == "id" and key != "id"), "")
             visible = attributes.get("state", "visible") == "visible"
-            self.sheets.append(Sheet(attributes.get("name", ""), relation, visible))
+            self.sheets.append(Sheet(self._checked(attributes.get("name", "")), relation, visible))
+
+    def _checked(self, name: str) -> str:
+        self._name_bytes += len(name.encode())
+        if len(name) > LONGEST_SHEET_NAME or self._name_bytes > MOST_NAME_BYTES:
+            raise Refused("bad-workbook", "The names of the sheets are too long. Rename the sheet, or keep only one.")
+        return name
 
 
 class Relations(Handler):

@@ -1,0 +1,63 @@
+"""Decides how each part is: alive, silent, or started again and again; and whether an upload waits for one; pure."""
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import Final
+
+from schemas.interface import PartCondition, PartView
+from schemas.parts import PartStatus, Role, keeps_restarting, restarts_lately
+from schemas.uploads import UploadState
+
+SILENT_AFTER: Final = timedelta(seconds=15)
+"""A part that has said nothing for three of its intervals is taken for dead."""
+_DATA_PATH: Final[tuple[Role, ...]] = ("feeder", "worker", "gate", "join")
+"""In the order that rows pass them."""
+_WORKING: Final[frozenset[PartCondition]] = frozenset({"starting", "running", "standby"})
+
+
+def condition_of(part: PartStatus, now: datetime) -> PartCondition:
+    """What the part last said of itself, unless what it did since says something else."""
+    if part.state == "stopping":
+        return "stopping"
+    if keeps_restarting(part, now):
+        return "restarting"
+    if part.state != "stuck" and now - part.seen_at > SILENT_AFTER:
+        return "silent"
+    return part.state
+
+
+def part_view(part: PartStatus, now: datetime) -> PartView:
+    """The part as operators see it. Its error is its last one; while it has none, why the process before it ended."""
+    condition = condition_of(part, now)
+    error = part.error or (part.last_end if condition == "restarting" else None)
+    return PartView(
+        role=part.role,
+        instance=part.instance,
+        pid=part.pid,
+        state=condition,
+        active=part.active and condition in _WORKING,
+        started_at=part.started_at,
+        seen_at=part.seen_at,
+        error=error,
+        restarts_lately=restarts_lately(part, now),
+        last_end=part.last_end,
+    )
+
+
+def is_alive(part: PartStatus, now: datetime) -> bool:
+    """Whether it can be expected to do its work."""
+    return condition_of(part, now) in _WORKING
+
+
+def missing_roles(parts: Iterable[PartStatus], now: datetime) -> list[Role]:
+    """Roles of the data path of which no process lives, in the order that rows pass them."""
+    alive = {part.role for part in parts if is_alive(part, now)}
+    return [role for role in _DATA_PATH if role not in alive]
+
+
+def waits_for_part(state: UploadState, parts: Iterable[PartStatus], *, fed: bool, now: datetime) -> bool:
+    """Whether a part is missing that the upload needs now. `fed`: all of its rows have been published."""
+    missing = missing_roles(parts, now)
+    if state in ("pending", "checking"):
+        return any(role in ("feeder", "join") for role in missing)
+    return state == "in_progress" and any(role != "feeder" or not fed for role in missing)

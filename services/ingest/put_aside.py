@@ -1,0 +1,57 @@
+"""Owns the records that the feeder could not use until they stand on `bad-records`: each is told once by a process."""
+
+import logging
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+
+from aiokafka import ConsumerRecord
+
+from schemas import topics
+from schemas.codec import encode
+from schemas.rows import BadReason, bad_record_of
+from schemas.settings import Settings
+from services.ingest.sending import Sender
+from services.runtime.kafka import topic_name
+
+_MOST_WAITING: Final = 1_000
+_MOST_REMEMBERED: Final = 100_000
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class PutAside:
+    """What was put aside and is not yet written. A fold begins anew at each assignment: it meets the same records."""
+
+    settings: Settings
+    _waiting: list[bytes] = field(default_factory=list)
+    _told: set[tuple[str, int, int]] = field(default_factory=set)
+
+    def add(self, record: ConsumerRecord, *, reason: BadReason, error: str, now: datetime) -> None:
+        """Takes a record of which nothing but its place, its size and its first bytes is kept."""
+        place = (record.topic, record.partition, record.offset)
+        if place in self._told:
+            return
+        log.warning("put aside %s-%d@%d (%s): %s", *place, reason, error)
+        if len(self._waiting) >= _MOST_WAITING:
+            return  # Kafka takes nothing now; at the next assignment the record is met again
+        if len(self._told) >= _MOST_REMEMBERED:
+            self._told.clear()
+        self._told.add(place)
+        told = bad_record_of(
+            record,
+            topic=record.topic,
+            role="feeder",
+            instance=self.settings.instance,
+            reason=reason,
+            error=error,
+            at=now,
+        )
+        self._waiting.append(encode(told))
+
+    async def write(self, sender: Sender) -> None:
+        """Writes what waits. Raises KafkaError: it waits on."""
+        if self._waiting:
+            waiting = list(self._waiting)
+            await sender.send_all(topic_name(topics.BAD_RECORDS, self.settings), waiting, key=None)
+            del self._waiting[: len(waiting)]

@@ -1,0 +1,56 @@
+"""Decides whose file is read next: owners take turns, so that thousands of files of one keep no other waiting."""
+
+import asyncio
+from collections import OrderedDict, deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+
+class Turns:
+    """At most `at_once` turns at a time. Of those who wait, an owner has a turn after all other owners had one."""
+
+    def __init__(self, at_once: int) -> None:
+        self._free = at_once
+        self._waiting: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
+
+    @asynccontextmanager
+    async def turn(self, owner: str) -> AsyncIterator[None]:
+        """A turn of this owner, as long as the block lasts."""
+        await self._wait(owner)
+        try:
+            yield
+        finally:
+            self._pass_on()
+
+    async def _wait(self, owner: str) -> None:
+        if self._free:
+            self._free -= 1
+            return
+        mine: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(owner, deque()).append(mine)
+        try:
+            await mine
+        except asyncio.CancelledError:
+            if mine.done() and not mine.cancelled():
+                self._pass_on()
+            raise
+
+    def _pass_on(self) -> None:
+        while self._waiting:
+            owner, queue = self._waiting.popitem(last=False)
+            given = _next_of(queue)
+            if queue:
+                self._waiting[owner] = queue
+            if given is not None:
+                given.set_result(None)
+                return
+        self._free += 1
+
+
+def _next_of(queue: "deque[asyncio.Future[None]]") -> "asyncio.Future[None] | None":
+    """The first that still waits: those that were cancelled are passed over."""
+    while queue:
+        first = queue.popleft()
+        if not first.done():
+            return first
+    return None

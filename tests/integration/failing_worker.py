@@ -1,0 +1,36 @@
+"""A lookup worker whose work fails on some phones: as a defect would on two, as a full disk would on a third."""
+
+import sys
+from collections.abc import Sequence
+
+from schemas.settings import Settings
+from services.lookup.look_up import LookUp, PlacedRow
+from services.lookup.phones import Heard, Phones, TableError
+from services.lookup.worker import main
+from services.runtime.process import run
+from tests.integration.worker_process import phone
+
+FAILING_ROW = phone(13)
+FAILING_RESULT = phone(17)
+FULL_DISK = phone(19)
+look_up, remember = LookUp._look_up, Phones.remember
+
+
+async def look_up_or_fail(self: LookUp, rows: Sequence[PlacedRow]) -> None:
+    if any(placed.row.phone == FAILING_ROW for placed in rows):
+        raise OverflowError(FAILING_ROW)
+    await look_up(self, rows)
+
+
+async def remember_or_fail(self: Phones, heard: Sequence[Heard]) -> None:
+    if any(each.phone == FAILING_RESULT for each in heard):
+        raise KeyError(FAILING_RESULT)
+    if any(each.phone == FULL_DISK for each in heard):
+        raise TableError("no space left")
+    await remember(self, heard)
+
+
+if __name__ == "__main__":
+    LookUp._look_up = look_up_or_fail  # type: ignore[method-assign]
+    Phones.remember = remember_or_fail  # type: ignore[method-assign]
+    sys.exit(run("worker", main, Settings()))
