@@ -6,7 +6,7 @@ from schemas import topics
 from schemas.codec import encode
 from schemas.lookups import DeadLetter, LookupResult, LookupRetry
 from schemas.rows import BadRecord
-from services.lookup.gate_outbox import Outgoing
+from services.lookup.outgoing import Outgoing
 
 
 def result_record(result: LookupResult) -> Outgoing:

@@ -2,9 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import (
@@ -17,7 +16,7 @@ from aiokafka.errors import (
 from aiokafka.partitioner import DefaultPartitioner
 
 from schemas.settings import Settings
-from schemas.topics import Topic
+from services.lookup.outgoing import LARGE_BYTES, Outcome, Outgoing, Refused
 from services.runtime.kafka import make_producer, topic_name
 
 FIRST_PAUSE_SECONDS = 0.2
@@ -27,39 +26,9 @@ LONGEST_PAUSE_SECONDS = 5.0
 SEND_TIMEOUT_SECONDS = 60.0
 # At 250 calls a second a few results go together; a request each took an eighth of the gate's time.
 LINGER_MS = 10
-LARGE_BYTES = 32 * 1024
-"""A record over this size goes by a producer of its own, in a batch of its own. When a broker refuses a batch for its
-size, an idempotent producer has used up sequence numbers, and each later batch fails until the producer is replaced."""
 _TOO_LARGE = (MessageSizeTooLargeError, RecordListTooLargeError)
 log = logging.getLogger(__name__)
 _partition_of = DefaultPartitioner()
-
-
-@dataclass(frozen=True, slots=True)
-class Outgoing:
-    """A record to be written. `partition_key` decides its partition where that is not the key."""
-
-    topic: Topic
-    key: str
-    value: bytes | None
-    partition_key: str | None = None
-    headers: tuple[tuple[str, bytes], ...] = ()
-
-    @property
-    def is_large(self) -> bool:
-        return len(self.value or b"") + sum(len(text) for _, text in self.headers) > LARGE_BYTES
-
-
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """Why a record can never be written: Kafka's limit on sizes, or an error that is not Kafka's."""
-
-    error: str
-    is_too_large: bool
-
-
-Outcome = int | Refused
-"""A record's timestamp, milliseconds since the epoch, or why there is none."""
 
 
 class Outbox:
@@ -237,8 +206,3 @@ def _outcome_of(sent: "int | BaseException") -> Outcome | KafkaError:
     if isinstance(sent, Exception):
         return Refused(type(sent).__name__, is_too_large=False)
     raise sent
-
-
-def newest(outcomes: Iterable[Outcome]) -> int:
-    """The last timestamp among the records that were acknowledged; 0: there is none."""
-    return max((outcome for outcome in outcomes if isinstance(outcome, int)), default=0)

@@ -20,7 +20,7 @@ from services.lookup.gate_messages import (
     retry_record,
     tombstones,
 )
-from services.lookup.gate_outbox import Outcome, Outgoing, Refused
+from services.lookup.outgoing import Outcome, Outgoing, Refused
 from services.lookup.records import Records, shorter, shorter_results
 
 _GRAVES_PER_BATCH = 50

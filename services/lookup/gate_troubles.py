@@ -1,4 +1,4 @@
-"""Decides what an exchange that raised is called: each kind of trouble is a `Wait` with a code of its own. Pure."""
+"""Decides what an exchange that raised is called: each kind of trouble is a `Wait` with a code of its own."""
 
 import ssl
 from collections.abc import Iterator

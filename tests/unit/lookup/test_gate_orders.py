@@ -13,11 +13,11 @@ from services.lookup.gate_calls import Dispatcher
 from services.lookup.gate_http import _STARTED, _WRITTEN, _Attempt
 from services.lookup.gate_leader import Leader
 from services.lookup.gate_lease import renew
-from services.lookup.gate_outbox import Outcome, Outgoing, Refused
 from services.lookup.gate_pacer import Pacer, Verdict, Withdrawn
 from services.lookup.gate_records import Recorder
 from services.lookup.lease import LEASE_SECONDS, Lease
 from services.lookup.limiter import Limiter
+from services.lookup.outgoing import Outcome, Outgoing, Refused
 from services.lookup.providers.protocol import Reply
 from tests.unit.lookup.bench import BROKEN, OK, Bench
 from tests.unit.lookup.requests import phone, request
