@@ -28,6 +28,8 @@ _WATCHED_GROUPS: Final[Mapping[str, str]] = {"feeder": "lookup", "join": "lookup
 """Role → a group whose committed offsets it asks for."""
 _MEASURED_TOPICS: Final = {"feeder": ("upload-rows",), "join": ("lookup-requests",)}
 """Role → topics of which it asks where they end."""
+_CONFIGURED_TOPICS: Final = {"http": ("upload-files",)}
+"""Role → topics whose settings it asks for: how large a record may be there."""
 PRODUCER: Final = "producer"
 LISTENER: Final = "listener"
 LISTENER_GROUPS: Final = "listener-"
@@ -62,6 +64,8 @@ def _of_roles(settings: Settings) -> Iterator[Right]:
                 yield Right(role, "Write", "topic", prefix + topic.name)
         for name in _MEASURED_TOPICS.get(role, ()):
             yield Right(role, "Describe", "topic", prefix + name)
+        for name in _CONFIGURED_TOPICS.get(role, ()):
+            yield Right(role, "DescribeConfigs", "topic", prefix + name)
         if role in GROUPS:
             yield Right(role, "Read", "group", prefix + GROUPS[role])
         if role in _WATCHED_GROUPS:

@@ -30,6 +30,7 @@ kafka-acls.sh --add --allow-principal User:gate --operation Write --topic 'looku
 kafka-acls.sh --add --allow-principal User:gate --operation Write --topic 'lookup-retries' "$@"
 kafka-acls.sh --add --allow-principal User:gate --operation Write --topic 'lookup-status' "$@"
 kafka-acls.sh --add --allow-principal User:gate --operation Write --topic 'part-status' "$@"
+kafka-acls.sh --add --allow-principal User:http --operation DescribeConfigs --topic 'upload-files' "$@"
 kafka-acls.sh --add --allow-principal User:http --operation Read --topic 'part-status' "$@"
 kafka-acls.sh --add --allow-principal User:http --operation Read --topic 'upload-events' "$@"
 kafka-acls.sh --add --allow-principal User:http --operation Read --topic 'upload-progress' "$@"
