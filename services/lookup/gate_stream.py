@@ -16,8 +16,9 @@ import httpcore
 
 MAX_EXCHANGE_BYTES = 160 * 1024
 """A body of 64 kB, its chunks' frames and a head of 64 kB; interim responses count as well."""
-_READ_BYTES = 16 * 1024
-"""h11 works on one read at a stretch: 16 kB of one-byte chunks cost it 20 ms, in which nothing else has its turn."""
+_READ_BYTES = 4 * 1024
+"""h11 works on one read at a stretch. Measured: 16 kB of one-byte chunks take it 49 ms, in which nothing else has its
+turn; 16 kB in one chunk take 0.04 ms."""
 _HELD_BYTES = 64 * 1024
 _ONE_ADDRESS_SECONDS = 1.0
 """How long an address of several is tried before the next: a host's IPv6 may lead nowhere."""
@@ -70,7 +71,8 @@ class _Receiver(asyncio.Protocol):
         self._may_write.set()
 
     async def take(self, most_bytes: int) -> bytes:
-        """The next bytes; none when the other side has ended."""
+        """The next bytes; none when the other side has ended. Lets others have their turn, even if bytes are there."""
+        await asyncio.sleep(0)
         while not self.held and not self.ended:
             self._came.clear()
             await self._came.wait()
