@@ -115,6 +115,8 @@ class Assignment:
             for records in batches.values():
                 for record in records:
                     self._fold(record)
+            # Offsets need not hold records: the end of a transaction takes one, and the consumer passes over it.
+            self._positions = {tp: await self._reader.position(tp) for tp in self._positions}
             if batches:
                 self._news.set()
             with suppress(KafkaError):

@@ -9,16 +9,19 @@ from pathlib import Path
 
 import orjson
 import pytest
+from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.partitioner import murmur2
 from openpyxl import Workbook
 
 from schemas import topics as registry
+from schemas.codec import encode
 from schemas.rows import RejectedRow, UploadRow
 from schemas.settings import Settings
 from schemas.upload_events import (
     CancelUpload,
     DeleteUpload,
+    PauseUpload,
     SetOptions,
     StartUpload,
     UploadChecked,
@@ -247,15 +250,35 @@ async def test_many_phones_are_asked_about_in_numbered_batches(world: World, set
 
 
 async def test_operators_see_no_lag_of_an_idle_feeder(world: World, settings: Settings) -> None:
-    async with running(main, settings), started(make_consumer(settings)) as asker:
+    async with running(main, settings):
         await world.fed(await world.open(numbers_file(3)))
+        await no_lag(settings)
+
+
+async def test_the_end_of_a_transaction_is_no_unread_event(world: World, settings: Settings) -> None:
+    """The watchdog would end the feeder each minute, until the next event of that partition."""
+    async with running(main, settings):
+        upload = await world.fed(await world.open(numbers_file(3)))
+        producer = AIOKafkaProducer(
+            bootstrap_servers=settings.kafka, transactional_id=f"{settings.topic_prefix}another-system"
+        )
+        async with started(producer), producer.transaction():
+            for partition in range(PARTITIONS):
+                event = encode(PauseUpload(upload_id=upload.upload_id, at=now()))
+                name = topic_name(registry.UPLOAD_EVENTS, settings)
+                await producer.send_and_wait(name, event, partition=partition)
+        await no_lag(settings)
+
+
+async def no_lag(settings: Settings) -> None:
+    """Waits until the feeder has committed the end of each partition of `upload-events`."""
+    async with started(make_consumer(settings)) as asker, admin_of(settings) as admin, asyncio.timeout(30):
         events = await partitions_of(asker, topic_name(registry.UPLOAD_EVENTS, settings))
-        async with admin_of(settings) as admin, asyncio.timeout(30):
-            while True:
-                found = await admin.list_consumer_group_offsets(group_name(FEEDER_GROUP, settings), partitions=events)
-                if {tp: offset.offset for tp, offset in found.items()} == await asker.end_offsets(events):
-                    return
-                await asyncio.sleep(0.1)
+        while True:
+            found = await admin.list_consumer_group_offsets(group_name(FEEDER_GROUP, settings), partitions=events)
+            if {tp: offset.offset for tp, offset in found.items()} == await asker.end_offsets(events):
+                return
+            await asyncio.sleep(0.1)
 
 
 async def test_the_workers_lag_is_what_it_has_not_committed(world: World, settings: Settings) -> None:
