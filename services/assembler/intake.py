@@ -186,16 +186,16 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
             self._stall.check(positions, ends, now=now)
 
     async def gaps(self) -> list[PartitionBatch]:
-        """For when nothing came: steps over ends whose last records are gone, by compaction or by age.
+        """For when nothing came: steps over offsets that hold no record, the ends of transactions for example.
 
         They are to be joined as any others, so that SQL says how far everything was read: other joins, and the sweep,
         wait for that.
         """
         generation, ends = self._generation, {number: fence._asdict() for number, fence in self.fences.items()}
-        for (topic, number), end in self.goals.ends.items():
-            if number in ends and ends[number][topic] < end:
+        for number, offsets in ends.items():
+            for topic, offset in offsets.items():
                 position = await self.consumer.position(self._partition((topic, number)))
-                ends[number][topic] = max(position, ends[number][topic])
+                offsets[topic] = max(position, offset)
         if not self.is_current(generation):
             return []
         moved = {number: Offsets(**offsets) for number, offsets in ends.items()}

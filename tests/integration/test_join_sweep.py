@@ -7,13 +7,14 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from aiokafka import TopicPartition
+from aiokafka import AIOKafkaProducer, TopicPartition
 
 from schemas import topics as registry
 from schemas.codec import decode
 from schemas.interface import Sweep, Upload
 from schemas.lookups import LookupRequest
 from schemas.rows import UploadRow
+from schemas.topics import Topic
 from schemas.upload_events import OperatorActed
 from services.assembler.store.dialect import connect
 from services.assembler.store.records import SweepRecord
@@ -69,6 +70,17 @@ def figures(record: SweepRecord) -> Sweep:
     return Sweep.model_validate(record, from_attributes=True)
 
 
+async def end_a_transaction(stage: Stage, topic: Topic) -> None:
+    """Writes, to each partition, a record that nobody can read, in a transaction; Kafka ends it with a marker."""
+    name = topic_name(topic, stage.settings)
+    producer = AIOKafkaProducer(bootstrap_servers=stage.settings.kafka, transactional_id=f"{name}-{uuid4()}")
+    async with started(producer):
+        partitions = await producer.partitions_for(name)
+        async with producer.transaction():
+            for partition in partitions:
+                await producer.send_and_wait(name, b"", partition=partition)
+
+
 async def published_again(stage: Stage) -> list[tuple[str, int]]:
     rows = [decode(UploadRow, record.value) for record in await stage.read(registry.UPLOAD_ROWS)]
     return sorted((row.upload_id, row.row) for row in rows if row.again)
@@ -96,6 +108,19 @@ async def test_rows_that_nobody_looks_up_are_published_again(broker: str, topics
         record = await ask_for_sweep(stage)
         assert figures(record) == Sweep(examined=3, republished=2, completed=0, failed=0)
         assert await published_again(stage) == [(stuck, 1), (stuck, 2)]
+
+
+async def test_a_sweep_does_not_wait_for_the_ends_of_transactions(broker: str, topics: str, tmp_path: Path) -> None:
+    """Another system's producer may use them; each takes an offset that brings no record."""
+    async with swept_stage(broker, topics, tmp_path) as (stage, others):
+        stuck = await stage.open()
+        await stage.rows(stuck, {1: phone(1)})
+        await stage.until_state(stuck, "in_progress")
+        await end_a_transaction(stage, registry.UPLOAD_EVENTS)
+        await others.worker_read_all_rows()
+        await others.gate_holds()
+        record = await ask_for_sweep(stage)
+        assert figures(record) == Sweep(examined=1, republished=1, completed=0, failed=0)
 
 
 async def test_a_sweep_waits_for_the_gate_to_take_up_all_requests(broker: str, topics: str, tmp_path: Path) -> None:

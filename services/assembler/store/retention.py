@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, and_, delete, func, or_, select, update
 
+from schemas.values import MAX_INT32
 from services.assembler.store.dialect import take_turn
 from services.assembler.store.tables import (
     dismissals,
@@ -46,7 +47,9 @@ def drop_rows(connection: Connection) -> bool:
         return False
     first = connection.execute(select(func.min(rows.c.row)).where(rows.c.upload_no == upload_no)).scalar()
     if first is not None:
-        chunk = and_(rows.c.upload_no == upload_no, rows.c.row < first + CHUNK_ROWS)
+        # A row's number may be the largest that the column holds; PostgreSQL refuses to compare it with a larger one.
+        last = min(first + CHUNK_ROWS - 1, MAX_INT32)
+        chunk = and_(rows.c.upload_no == upload_no, rows.c.row <= last)
         connection.execute(delete(rows).where(chunk))
         return True
     for table in (tallies, row_changes, plan_answers, dismissals):

@@ -1,5 +1,6 @@
 """What is deleted or expired leaves the database, in small pieces, and does not come back with late records."""
 
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -9,10 +10,12 @@ from schemas.codec import encode
 from schemas.rows import UploadRow
 from schemas.upload_events import DeleteUpload, UploadFed, UploadOpened
 from schemas.uploads import UploadOptions
+from schemas.values import MAX_INT32
 from services.assembler.store import retention
-from services.assembler.store.dialect import for_writing
+from services.assembler.store.dialect import connect, for_writing
 from services.assembler.store.tables import outbox, rows, tallies
 from tests.fixtures.ids import upload_id
+from tests.fixtures.postgres import DATABASES, fresh_schema
 from tests.unit.assembler.join_log import PHONES, START, Log, Reader, lookup_result
 
 KEPT, GONE = upload_id("kept"), upload_id("gone")
@@ -94,3 +97,19 @@ def test_rows_of_an_upload_that_is_never_opened_are_dropped_when_they_are_old(re
     reader.log.append("upload_rows", PHONES[0], encode(_row(never, 2)), at=START)
     reader.read_all()
     assert reader.rows(never) == {}
+
+
+@pytest.mark.parametrize("database", DATABASES)
+def test_an_upload_with_the_largest_row_number_is_dropped_too(database: str) -> None:
+    """Row numbers come from producers; one more than the largest is no integer that PostgreSQL compares with."""
+    with fresh_schema() if database == "postgresql" else nullcontext("sqlite://") as url:
+        log = Log()
+        for number in (1, MAX_INT32):
+            log.append("upload_rows", PHONES[0], encode(_row(GONE, number)), at=START)
+        log.append("upload_events", GONE, DeleteUpload(upload_id=GONE, at=START), at=START)
+        engine = connect(url)
+        reader = Reader(log, engine)
+        reader.read_all()
+        drop_all(reader)
+        assert left(reader)[0] == 0
+        engine.dispose()
