@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
@@ -11,8 +12,10 @@ from schemas.codec import UndecodableRecord, decode
 from schemas.lookups import LookupStatus
 from schemas.settings import Settings
 from schemas.topics import Topic
+from schemas.values import EARLIEST
 from services.runtime.kafka import group_name, make_consumer, partitions_of, read_to_end, started, topic_name
 
+_MILLISECOND = timedelta(milliseconds=1)
 WORKER_GROUP = "lookup"
 """The lookup worker's consumer group, which is its Faust app's id."""
 
@@ -52,6 +55,10 @@ class Surroundings:
             status = decode(LookupStatus, record.value, timestamp_ms=record.timestamp)
         except UndecodableRecord:
             return
+        # A clock that was ahead would outdo all statuses until its time has come.
+        now_ms = (datetime.now(UTC) - EARLIEST) // _MILLISECOND
+        written_at = EARLIEST + max(0, min(record.timestamp, now_ms)) * _MILLISECOND
+        status = status.model_copy(update={"at": min(status.at, written_at)})
         if self._status is None or status.at >= self._status.at:
             self._status = status
 

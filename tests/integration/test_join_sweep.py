@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import uuid4
 
@@ -117,6 +117,21 @@ async def test_a_sweep_does_not_wait_for_the_ends_of_transactions(broker: str, t
         await stage.rows(stuck, {1: phone(1)})
         await stage.until_state(stuck, "in_progress")
         await end_a_transaction(stage, registry.UPLOAD_EVENTS)
+        await others.worker_read_all_rows()
+        await others.gate_holds()
+        record = await ask_for_sweep(stage)
+        assert figures(record) == Sweep(examined=1, republished=1, completed=0, failed=0)
+
+
+async def test_a_status_of_a_clock_that_was_ahead_is_outdone_by_the_next(
+    broker: str, topics: str, tmp_path: Path
+) -> None:
+    async with swept_stage(broker, topics, tmp_path) as (stage, others):
+        stuck = await stage.open()
+        await stage.rows(stuck, {1: phone(1)})
+        await stage.until_state(stuck, "in_progress")
+        ahead = gate_status((stuck, 1, 0, 0), at=datetime.now(UTC) + timedelta(hours=20), folded_offset=0)
+        await stage.write(registry.LOOKUP_STATUS, "1", ahead)
         await others.worker_read_all_rows()
         await others.gate_holds()
         record = await ask_for_sweep(stage)
