@@ -1,6 +1,6 @@
 """Decides whose turn it is: deficit round robin with weights, where nobody with work waits for more than one round."""
 
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
@@ -14,37 +14,33 @@ class Wheel(Generic[K]):
     """Those that have work, in the order of their turns (Shreedhar & Varghese 1995, with calls of size 1).
 
     Whoever comes to the head is granted its weight once, and stays there while a whole call is left of it. `add` puts
-    at the end; `discard` forfeits what was left, so an idle time earns nothing.
+    at the end; `discard` forfeits what was left, so an idle time earns nothing. Each is O(1), wherever in the order.
     """
 
-    __slots__ = ("_credit", "_granted", "_ring", "_weight")
+    __slots__ = ("_credit", "_granted", "_weight")
 
     def __init__(self, weight: Callable[[K], float]) -> None:
-        self._ring: deque[K] = deque()
-        self._credit: dict[K, float] = {}
+        self._credit: OrderedDict[K, float] = OrderedDict()
         self._weight = weight
         self._granted = False
 
     def __len__(self) -> int:
-        return len(self._ring)
+        return len(self._credit)
 
     def __contains__(self, key: K) -> bool:
         return key in self._credit
 
     def members(self) -> tuple[K, ...]:
-        return tuple(self._ring)
+        return tuple(self._credit)
 
     def add(self, key: K) -> None:
-        if key not in self._credit:
-            self._ring.append(key)
-            self._credit[key] = 0.0
+        self._credit.setdefault(key, 0.0)
 
     def discard(self, key: K) -> None:
         if key not in self._credit:
             return
-        if self._ring[0] == key:
+        if next(iter(self._credit)) == key:
             self._granted = False
-        self._ring.remove(key)
         del self._credit[key]
 
     def weight_changed(self, key: K) -> None:
@@ -54,12 +50,12 @@ class Wheel(Generic[K]):
 
     def head(self) -> K | None:
         """Whose turn it is; None if nobody has work. Asking again without `charge` gives the same."""
-        while self._ring:
-            key = self._ring[0]
+        while self._credit:
+            key = next(iter(self._credit))
             if self._credit[key] >= 1.0:
                 return key
             if self._granted:
-                self._ring.rotate(-1)
+                self._credit.move_to_end(key)
                 self._granted = False
             else:
                 self._credit[key] += self._weight(key)
@@ -73,7 +69,6 @@ class Wheel(Generic[K]):
     def copy(self) -> "Wheel[K]":
         """A wheel to look ahead on."""
         twin: Wheel[K] = Wheel(self._weight)
-        twin._ring = self._ring.copy()
         twin._credit = self._credit.copy()
         twin._granted = self._granted
         return twin

@@ -5,24 +5,23 @@ import gc
 import logging
 import random
 from contextlib import suppress
-from datetime import UTC, datetime
 from time import monotonic_ns
 
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError, RecordListTooLargeError
 
 from schemas import topics
 from schemas.codec import encode
 from schemas.lookups import LookupStatus
-from schemas.rows import BadRecord
 from schemas.settings import Settings
 from services.lookup.core import GateCore
 from services.lookup.gate_calls import Dispatcher
 from services.lookup.gate_fold import FoldReader, NoSuchTopic
 from services.lookup.gate_http import HttpCaller
-from services.lookup.gate_lease import LeaseKeeper, boot_time
-from services.lookup.gate_outbox import Outbox, bad_record
+from services.lookup.gate_leader import Leader
+from services.lookup.gate_lease import LeaseKeeper
+from services.lookup.gate_outbox import Outbox
 from services.lookup.gate_records import Recorder
-from services.lookup.gate_status import compose_status
+from services.lookup.gate_status import compose_status, shorter_status
 from services.lookup.lease import Lease
 from services.lookup.limiter import Limiter
 from services.lookup.providers import UnusableUrl, make_provider
@@ -39,7 +38,7 @@ DRAIN_SECONDS = 10.0
 LAST_WORD_SECONDS = 2.0
 LEAVE_SECONDS = 5.0
 GC_THRESHOLDS = (10_000, 50, 1_000)
-"""Young objects are collected as usual, the whole heap practically never: see `Gate._take_over`."""
+"""Young objects are collected as usual, the whole heap practically never: see `Leader`."""
 log = logging.getLogger(__name__)
 
 
@@ -48,80 +47,34 @@ class Stuck(Exception):
 
 
 class Gate:
-    """One candidate. Folds all the time; calls while it leads.
-
-    It leads when the partition is its own, the previous owner's time and window have passed, and it has then read the
-    log to its end. It stops leading with the next rebalance. Each single write needs a valid lease besides.
-    """
+    """One candidate. Folds all the time; calls while it leads: see `Leader`."""
 
     def __init__(self, settings: Settings, outbox: Outbox, caller: HttpCaller, limiter: Limiter) -> None:
-        provider = settings.provider
-        self.core = GateCore(provider=provider, max_attempts=settings.max_attempts, random=random.random)
+        self.core = GateCore(
+            provider=settings.provider,
+            max_attempts=settings.max_attempts,
+            random=random.random,
+            keep_days=settings.keep_days,
+        )
         self.lease = Lease(window_seconds=settings.window_seconds)
         self.limiter = limiter
-        self.leads = False
         self._settings = settings
         self._outbox = outbox
-        self._changed = asyncio.Event()
-        self._background: set[asyncio.Task[int]] = set()
         self.recorder = Recorder(outbox, self.core, may_record=self.may_write)
         self.dispatcher = Dispatcher(
             self.core, limiter, caller, self.recorder, rate=settings.rate, may_write=self.may_write
         )
+        self.leader = Leader(self.core, self.lease, put_aside=self.recorder.put_aside, on_change=self.dispatcher.wake)
         self.reader = FoldReader(
-            settings, self.core.fold, on_change=self.dispatcher.wake, on_bad_record=self._report_bad_record
+            settings, self.core.fold, on_change=self.dispatcher.wake, on_bad_record=self.leader.found_bad_record
         )
         self.keeper = LeaseKeeper(
-            settings, self.lease, offset=lambda: self.core.fold.folded_offset, on_change=self._lease_changed
+            settings, self.lease, offset=lambda: self.core.fold.folded_offset, on_change=self.leader.lease_changed
         )
 
     def may_write(self) -> bool:
         """Whether a call, or anything but a paid answer, may be written now."""
-        return self.leads and self.lease.may_write(boot_time())
-
-    async def lead_for_ever(self) -> None:
-        """Takes over whenever this process has become the partition's owner."""
-        while True:
-            self._changed.clear()
-            ready_at = self.lease.ready_at()
-            if self.leads or ready_at is None:
-                await self._changed.wait()
-            elif (left := ready_at - boot_time()) > 0 or not self.lease.may_write(boot_time()):
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(self._changed.wait(), max(left, 0.01))
-            else:
-                await self._take_over()
-
-    async def _take_over(self) -> None:
-        assignment = self.lease.assignment
-        try:
-            await self.reader.catch_up()
-        except KafkaError as error:
-            log.warning("could not read to the end of the log: %s", type(error).__name__)
-            await asyncio.sleep(0.2)
-            return
-        if self.lease.assignment == assignment:
-            # A full collection takes as long as the backlog is large: 0.25 s at 300,000 phones, in which no call can
-            # be written. What is folded by now stays, and is no garbage.
-            gc.freeze()
-            self.core.take_over()
-            self.leads = True
-            self.dispatcher.wake()
-            log.info("this gate is active")
-
-    def _lease_changed(self) -> None:
-        if self.leads and not self.lease.is_owner():
-            self.leads = False
-            self.core.fold.stand_by()
-            log.info("this gate stands by")
-        self._changed.set()
-        self.dispatcher.wake()
-
-    def _report_bad_record(self, record: BadRecord) -> None:
-        if self.leads:
-            task = asyncio.create_task(self._outbox.send(bad_record(record)))
-            self._background.add(task)
-            task.add_done_callback(self._background.discard)
+        return self.leader.may_write()
 
     async def watch_for_ever(self) -> None:
         """Raises Stuck when the log goes on and the fold does not: a consumer can live on and read nothing."""
@@ -142,17 +95,19 @@ class Gate:
 
     @property
     def error(self) -> str | None:
-        return self._outbox.error or self.reader.error or self.keeper.error
+        return self._outbox.error or self.recorder.error or self.reader.error or self.keeper.error
 
     def health(self) -> PartHealth:
-        return PartHealth("running" if self.leads else "standby", self.leads, self.error or self.core.health.error)
+        return PartHealth(
+            "running" if self.leader.leads else "standby", self.leader.leads, self.error or self.core.health.error
+        )
 
     def status(self) -> LookupStatus:
         return compose_status(
             self.core,
             self.limiter,
             instance=self._settings.instance,
-            now=datetime.now(UTC),
+            now=self.core.clock.now(),
             now_ns=monotonic_ns(),
             error=self.error,
         )
@@ -162,7 +117,7 @@ class Gate:
         last: LookupStatus | None = None
         while True:
             await asyncio.sleep(STATUS_SECONDS)
-            if not self.leads:
+            if not self.leader.leads:
                 continue
             status = self.status()
             if last is not None and not _is_news(last, status):
@@ -175,7 +130,13 @@ class Gate:
 
     async def publish(self, status: LookupStatus) -> None:
         topic = topic_name(topics.LOOKUP_STATUS, self._settings)
-        await self._outbox.send_and_wait(topic, encode(status), key=b"0")
+        try:
+            await self._outbox.send_and_wait(topic, encode(status), key=b"0")
+        except (MessageSizeTooLargeError, RecordListTooLargeError):
+            shorter = shorter_status(status)
+            if shorter is None:
+                raise
+            await self.publish(shorter)
 
 
 def _is_news(last: LookupStatus, status: LookupStatus) -> bool:
@@ -218,9 +179,10 @@ async def _run(gate: Gate, stop: asyncio.Event) -> None:
         for part in (
             gate.reader.run(),
             gate.keeper.run(),
-            gate.lead_for_ever(),
+            gate.leader.run(gate.reader),
             gate.dispatcher.run(),
             gate.recorder.run(),
+            gate.recorder.refuse_for_ever(),
             gate.publish_status_for_ever(),
             gate.watch_for_ever(),
         )
@@ -229,7 +191,7 @@ async def _run(gate: Gate, stop: asyncio.Event) -> None:
         done, _ = await asyncio.wait([stopping, *parts], return_when=asyncio.FIRST_COMPLETED)
         await gate.dispatcher.drain(DRAIN_SECONDS)
         await gate.recorder.drain(DRAIN_SECONDS)
-        if gate.leads:
+        if gate.leader.leads:
             with suppress(KafkaError, TimeoutError):
                 async with asyncio.timeout(LAST_WORD_SECONDS):
                     await gate.publish(gate.status().model_copy(update={"state": "no_gate", "next": ()}))

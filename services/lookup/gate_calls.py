@@ -5,16 +5,14 @@ import logging
 import math
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from datetime import UTC, datetime
 from time import monotonic_ns
+from typing import Protocol
 
 from services.lookup.core import Call, GateCore
-from services.lookup.gate_http import HttpCaller, Withdrawn
-from services.lookup.gate_pacer import Verdict
+from services.lookup.gate_pacer import Verdict, Withdrawn
 from services.lookup.gate_records import Recorder
 from services.lookup.limiter import Limiter
-from services.lookup.providers.protocol import Wait
-from services.lookup.retries import LONGEST_RETRY_AFTER_SECONDS
+from services.lookup.providers.protocol import LONGEST_RETRY_AFTER_SECONDS, Reply, Wait
 
 LEAD_SECONDS = 0.25
 """How long before its permit a call is decided on: time to connect. Later commands still withdraw it at the socket."""
@@ -25,6 +23,13 @@ _LONGEST_WAIT_SECONDS = 1.0
 log = logging.getLogger(__name__)
 
 
+class Caller(Protocol):
+    """What makes a call; see `HttpCaller.call`."""
+
+    async def call(self, call: Call, judge: Callable[[], Verdict], *, on_written: Callable[[], None]) -> Reply:
+        """The reply, after `judge` let the request be written."""
+
+
 class Dispatcher:
     """Every call is a task: connects, waits for its permit at the socket, and sees its reply into Kafka."""
 
@@ -32,7 +37,7 @@ class Dispatcher:
         self,
         core: GateCore,
         limiter: Limiter,
-        caller: HttpCaller,
+        caller: Caller,
         recorder: Recorder,
         *,
         rate: int,
@@ -76,13 +81,11 @@ class Dispatcher:
 
     def _start_calls(self) -> None:
         while self._has_room() and self._permit_is_near():
-            call = self._core.next_call(datetime.now(UTC))
-            while (refused := self._core.next_refused()) is not None:
-                self._begin(self._recorder.write(refused))
+            call = self._core.next_call(self._core.clock.now())
             if call is None:
+                self._recorder.look_for_refused()
                 return
-            self._unwritten += 1
-            self._begin(self._make(call))
+            self._begin(self._make(call, _Waiting(self)))
 
     def _begin(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.create_task(work)
@@ -109,7 +112,7 @@ class Dispatcher:
         pauses = [_LONGEST_WAIT_SECONDS]
         change_at = self._core.next_change_at()
         if change_at is not None:
-            pauses.append(change_at - datetime.now(UTC).timestamp())
+            pauses.append(change_at - self._core.clock.now().timestamp())
         if not self._permit_is_near():
             now = monotonic_ns()
             free_at = self._limiter.next_free_at(now)
@@ -122,19 +125,20 @@ class Dispatcher:
             return Verdict.DROP
         return Verdict.GO if self._unacknowledged < self._most_unacknowledged else Verdict.HOLD
 
-    async def _make(self, call: Call) -> None:
+    async def _make(self, call: Call, waiting: "_Waiting") -> None:
         try:
-            reply = await self._caller.call(call, lambda: self._judge(call), on_written=self._written)
+            reply = await self._caller.call(call, lambda: self._judge(call), on_written=waiting.ends)
         except Withdrawn:
-            self._unwritten -= 1
+            waiting.ends()
             self._core.withdrawn(call)
             return
-        self._unwritten -= not call.written
+        waiting.ends()
         if isinstance(reply, Wait) and reply.throttled:
             self._slow_down(call, reply)
         self._unacknowledged += 1
         try:
-            await self._recorder.write(self._core.replied(call, reply, datetime.now(UTC), may_fail=self._may_write()))
+            records = self._core.replied(call, reply, self._core.clock.now(), may_fail=self._may_write())
+            await self._recorder.write(records)
         finally:
             self._unacknowledged -= 1
 
@@ -145,13 +149,34 @@ class Dispatcher:
             seconds = min(reply.retry_after_seconds, LONGEST_RETRY_AFTER_SECONDS)
         self._limiter.throttled(monotonic_ns(), closed_for_ns=round(seconds * 1e9))
 
-    def _written(self) -> None:
-        self._unwritten -= 1
-        self.wake()
-
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
-        error = None if task.cancelled() else task.exception()
+        if task.cancelled():
+            # Nobody here cancels a call: a library's own cancellation got out, and the call has no outcome.
+            error: BaseException | None = RuntimeError("a call was cancelled")
+        else:
+            error = task.exception()
         if error is not None and not self._crash.done():
             self._crash.set_exception(error)
         self.wake()
+
+    def begin_waiting(self) -> None:
+        self._unwritten += 1
+
+    def end_waiting(self) -> None:
+        self._unwritten -= 1
+        self.wake()
+
+
+class _Waiting:
+    """A call's place among those that wait for their permits. It is left once, whoever says so first."""
+
+    def __init__(self, dispatcher: Dispatcher) -> None:
+        self._dispatcher = dispatcher
+        self._lasts = True
+        dispatcher.begin_waiting()
+
+    def ends(self) -> None:
+        if self._lasts:
+            self._lasts = False
+            self._dispatcher.end_waiting()

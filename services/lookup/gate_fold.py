@@ -11,7 +11,7 @@ from aiokafka.errors import KafkaError
 
 from schemas import topics
 from schemas.codec import UndecodableRecord
-from schemas.rows import BadRecord
+from schemas.rows import BadReason, BadRecord, bad_record_of
 from schemas.settings import Settings
 from services.lookup.fold import FOLDED, Fold, LogRecord
 from services.lookup.recent import KEPT_MS
@@ -30,7 +30,10 @@ class NoSuchTopic(Exception):
 
 
 class FoldReader:
-    """Keeps `fold` up to date. A consumer that fails is replaced by one that goes on at the same positions."""
+    """Keeps `fold` up to date. A consumer that fails is replaced by one that goes on at the same positions.
+
+    A record that cannot be read, or whose work fails, is told to `on_bad_record` with its timestamp; the next is read.
+    """
 
     def __init__(
         self,
@@ -38,7 +41,7 @@ class FoldReader:
         fold: Fold,
         *,
         on_change: Callable[[], None],
-        on_bad_record: Callable[[BadRecord], None],
+        on_bad_record: Callable[[BadRecord, int], None],
     ) -> None:
         self._settings = settings
         self._fold = fold
@@ -134,25 +137,28 @@ class FoldReader:
                 for _ in self._fold.steps(LogRecord(topic, key, record.value, record.offset, record.timestamp)):
                     await asyncio.sleep(0)
             except UndecodableRecord as error:
-                self._refuse(record, error)
+                self._refuse(record, "undecodable", str(error))
+            except Exception as error:
+                # The error's own text may hold what is in the record.
+                self._refuse(record, "failed", type(error).__name__)
             self._positions[tp] = record.offset + 1
             self.records_read += 1
             if number % _RECORDS_PER_TURN == 0:
                 await asyncio.sleep(0)
 
-    def _refuse(self, record: ConsumerRecord, error: UndecodableRecord) -> None:
-        log.error("cannot read %s-%d@%d: %s", record.topic, record.partition, record.offset, error)
+    def _refuse(self, record: ConsumerRecord, reason: BadReason, error: str) -> None:
+        log.error("put aside (%s) %s-%d@%d: %s", reason, record.topic, record.partition, record.offset, error)
         self._on_bad_record(
-            BadRecord(
+            bad_record_of(
+                record,
                 topic=record.topic,
-                partition=record.partition,
-                offset=record.offset,
-                error=str(error),
-                key=record.key,
-                value=record.value,
-                seen_by="gate",
+                role="gate",
+                instance=self._settings.instance,
+                reason=reason,
+                error=error,
                 at=datetime.now(UTC),
-            )
+            ),
+            record.timestamp,
         )
 
     async def _compare(self, consumer: AIOKafkaConsumer, ends: Mapping[TopicPartition, int]) -> None:

@@ -2,8 +2,7 @@
 
 import asyncio
 import logging
-import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, OffsetAndMetadata, TopicPartition
@@ -12,6 +11,7 @@ from aiokafka.errors import KafkaError
 
 from schemas import topics
 from schemas.settings import Settings
+from services.lookup.clock import boot_time
 from services.lookup.lease import LEASE_SECONDS, RENEW_SECONDS, Lease
 from services.runtime.kafka import make_consumer, topic_name
 
@@ -20,14 +20,7 @@ SESSION_MS = 6_000
 HEARTBEAT_MS = 500
 _NEVER_MS = 10**10
 _RESTART_SECONDS = 1.0
-_CLOCK: int = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
-"""Only Linux has CLOCK_BOOTTIME; on macOS CLOCK_MONOTONIC goes on during sleep."""
 log = logging.getLogger(__name__)
-
-
-def boot_time() -> float:
-    """Seconds since boot, those in which the machine or this process slept included."""
-    return time.clock_gettime(_CLOCK)
 
 
 class LeaseKeeper(ConsumerRebalanceListener):  # type: ignore[misc]
@@ -78,17 +71,12 @@ class LeaseKeeper(ConsumerRebalanceListener):  # type: ignore[misc]
         began_at = boot_time()
         # Nothing is read here: this surfaces errors of the group's background tasks, which wait to be heard.
         await consumer.getmany(timeout_ms=0)
-        renewal = self._lease.begin_renewal(boot_time())
-        if renewal is not None:
-            try:
-                commit = consumer.commit({self._partition: OffsetAndMetadata(self._offset(), "")})
-                await asyncio.wait_for(commit, LEASE_SECONDS)
-            except (KafkaError, TimeoutError) as error:
-                self._lease.failed(renewal)
-                log.warning("the lease was not renewed: %s", type(error).__name__)
-            else:
-                self._lease.succeeded(renewal)
-            self._on_change()
+
+        async def commit() -> None:
+            await consumer.commit({self._partition: OffsetAndMetadata(self._offset(), "")})
+
+        await renew(self._lease, commit)
+        self._on_change()
         await asyncio.sleep(max(0.05, began_at + RENEW_SECONDS - boot_time()))
 
     def _make_consumer(self) -> AIOKafkaConsumer:
@@ -102,3 +90,17 @@ class LeaseKeeper(ConsumerRebalanceListener):  # type: ignore[misc]
             max_poll_interval_ms=_NEVER_MS,
             rebalance_timeout_ms=SESSION_MS,
         )
+
+
+async def renew(lease: Lease, commit: Callable[[], Awaitable[None]], *, clock: Callable[[], float] = boot_time) -> None:
+    """Proves by a commit that the partition is ours, if it is. The lease counts from before the commit."""
+    renewal = lease.begin_renewal(clock())
+    if renewal is None:
+        return
+    try:
+        await asyncio.wait_for(commit(), LEASE_SECONDS)
+    except (KafkaError, TimeoutError) as error:
+        lease.failed(renewal)
+        log.warning("the lease was not renewed: %s", type(error).__name__)
+    else:
+        lease.succeeded(renewal)

@@ -24,14 +24,18 @@ class Verdict(Enum):
 
 
 class Withdrawn(Exception):
-    """The call is not to be made after all; nothing was written."""
+    """The call is not to be made after all, or not on this connection; nothing was written."""
 
 
 class Pacer:
-    """The limiter on the real clock. Permits are given one after the other, first come, first served."""
+    """The limiter on the real clock. Permits are given one after the other, first come, first served.
 
-    def __init__(self, limiter: Limiter) -> None:
+    Whoever waits longer than `patience_seconds` holds a connection that its server may have closed by now.
+    """
+
+    def __init__(self, limiter: Limiter, *, patience_seconds: float) -> None:
         self._limiter = limiter
+        self._patience_ns = round(patience_seconds * 1e9)
         self._spin_ns = min(_LONGEST_SPIN_NS, int(_SPIN_SHARE * limiter.window_ns / limiter.rate))
         self._turn = asyncio.Lock()
 
@@ -39,14 +43,16 @@ class Pacer:
         """Waits until a request may be written. The caller writes at once and tells the limiter.
 
         Raises:
-            Withdrawn: `judge` says so, at the latest in the instant in which the permit would have been given.
+            Withdrawn: `judge` says so, at the latest in the instant in which the permit would have been given; or the
+                caller has waited so long that its connection may have ended.
         """
+        asked_at = monotonic_ns()
         async with self._turn:
             while True:
                 verdict = judge()
-                if verdict is Verdict.DROP:
-                    raise Withdrawn
                 now = monotonic_ns()
+                if verdict is Verdict.DROP or now - asked_at > self._patience_ns:
+                    raise Withdrawn
                 free_at = self._limiter.next_free_at(now)
                 if verdict is Verdict.HOLD or free_at is None:
                     await asyncio.sleep(0.002)

@@ -1,10 +1,11 @@
 """The parts of the queue: what an upload asks (`Ask`), a phone somebody waits for (`Entry`), an upload's `Lane`."""
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Collection, Container, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import IntEnum
+from itertools import chain
 
 from schemas.answers import Want
 from schemas.lookups import LookupRequest, request_key
@@ -63,23 +64,80 @@ class Ask:
         )
 
 
+_MOST_SHARED = 1_000
+"""An upload's requests are alike but for a few of its rounds. Others need not be."""
+_FEW_ASKS = 8
+"""So many asks of a phone are looked through one by one. More, as when thousands wait for one phone, have an index."""
+
+
 class Entry:
     """A phone that somebody waits for. `offset` is that of its first request, `due_at` the end of its last backoff."""
 
-    __slots__ = ("asks", "due_at", "offset", "phone", "stage")
+    __slots__ = ("_asks", "due_at", "offset", "phone", "stage")
 
     def __init__(self, phone: str, asks: tuple[Ask, ...], offset: int) -> None:
         self.phone = phone
-        self.asks = asks
         self.offset = offset
         self.stage = Stage.WAITING
         self.due_at = 0.0
+        self._asks: tuple[Ask, ...] | dict[Lane, tuple[Ask, ...]] = asks
 
-    def lanes(self) -> "set[Lane]":
-        return {ask.lane for ask in self.asks}
+    @property
+    def asks(self) -> tuple[Ask, ...]:
+        if isinstance(self._asks, tuple):
+            return self._asks
+        return tuple(ask for asks in self._asks.values() for ask in asks)
+
+    @property
+    def is_wanted(self) -> bool:
+        return bool(self._asks)
+
+    def of(self, lane: "Lane") -> tuple[Ask, ...]:
+        """What one lane asks."""
+        if isinstance(self._asks, dict):
+            return self._asks.get(lane, ())
+        return tuple(ask for ask in self._asks if ask.lane is lane)
 
     def has(self, lane: "Lane") -> bool:
-        return any(ask.lane is lane for ask in self.asks)
+        if isinstance(self._asks, dict):
+            return lane in self._asks
+        return any(ask.lane is lane for ask in self._asks)
+
+    def has_only(self, lane: "Lane") -> bool:
+        if isinstance(self._asks, dict):
+            return len(self._asks) == 1 and lane in self._asks
+        return all(ask.lane is lane for ask in self._asks)
+
+    def lanes(self) -> "Collection[Lane]":
+        if isinstance(self._asks, dict):
+            return self._asks.keys()
+        return {ask.lane for ask in self._asks}
+
+    def add(self, ask: Ask) -> None:
+        if isinstance(self._asks, dict):
+            self._asks[ask.lane] = (*self._asks.get(ask.lane, ()), ask)
+        elif len(self._asks) < _FEW_ASKS:
+            self._asks = (*self._asks, ask)
+        else:
+            few, self._asks = self._asks, {}
+            for each in (*few, ask):
+                self.add(each)
+
+    def remove(self, asks: "Iterable[Ask]") -> "list[Lane]":
+        """Takes asks out; returns the lanes that want the phone no more."""
+        gone = set(asks)
+        left: list[Lane] = []
+        for lane in {ask.lane for ask in gone if self.has(ask.lane)}:
+            mine = tuple(ask for ask in self.of(lane) if ask not in gone)
+            if isinstance(self._asks, dict):
+                self._asks[lane] = mine
+                if not mine:
+                    del self._asks[lane]
+            if not mine:
+                left.append(lane)
+        if isinstance(self._asks, tuple):
+            self._asks = tuple(ask for ask in self._asks if ask not in gone)
+        return left
 
 
 class Lane:
@@ -88,32 +146,51 @@ class Lane:
     `line` and `overdue` may hold entries that were served elsewhere: `Entry.stage` says what is true. `count` is
     exact: the lane's phones, indexed by stage (a list, for an enum's hash costs more than all else here).
     `last_due_at` is the latest end of a backoff that one of its phones was ever given.
+
+    Three things keep a lane from having a turn: `paused` by people; not `opened`, for the log does not say (any more)
+    that there is such an upload; `spent`, for it has paid for as many calls as it may.
     """
 
-    __slots__ = ("asks", "count", "last_due_at", "line", "overdue", "owner", "paused", "priority", "upload_id")
+    __slots__ = (
+        "asks",
+        "count",
+        "last_due_at",
+        "line",
+        "oldest_wanted_at",
+        "opened",
+        "overdue",
+        "owner",
+        "paused",
+        "priority",
+        "spent",
+        "upload_id",
+    )
 
-    def __init__(self, upload_id: str, owner: str, *, priority: int, paused: bool) -> None:
+    def __init__(self, upload_id: str, owner: str, *, priority: int, paused: bool, opened: bool) -> None:
         self.upload_id = upload_id
         self.owner = owner
         self.priority = priority
         self.paused = paused
+        self.opened = opened
+        self.spent = False
         self.asks: dict[tuple[int, int, datetime, datetime], Ask] = {}
         self.line: deque[Entry] = deque()
         self.overdue: deque[Entry] = deque()
         self.last_due_at = 0.0
+        self.oldest_wanted_at: datetime | None = None
         self.count = [0, 0, 0]
 
     @property
     def is_callable(self) -> bool:
-        return not self.paused and self.count[Stage.WAITING] > 0
+        return self.may_have_turns and not self.spent and self.count[Stage.WAITING] > 0
+
+    @property
+    def may_have_turns(self) -> bool:
+        return self.opened and not self.paused
 
     @property
     def is_empty(self) -> bool:
         return not any(self.count)
-
-    @property
-    def oldest_wanted_at(self) -> datetime | None:
-        return min((ask.wanted_at for ask in self.asks.values()), default=None)
 
     def ask_for(self, request: LookupRequest) -> Ask:
         """The shared ask of the request's round."""
@@ -121,7 +198,10 @@ class Lane:
         ask = self.asks.get(about)
         if ask is None:
             round_, priority, wanted_at, accept_since = about
-            ask = self.asks[about] = Ask(self, round_, priority, wanted_at, accept_since)
+            ask = Ask(self, round_, priority, wanted_at, accept_since)
+            if len(self.asks) < _MOST_SHARED:
+                self.asks[about] = ask
+            self.oldest_wanted_at = min(self.oldest_wanted_at or wanted_at, wanted_at)
         return ask
 
     def pop(self) -> Entry:
@@ -133,12 +213,29 @@ class Lane:
 
     def waiting(self) -> Iterator[Entry]:
         """The lane's waiting phones in the order in which they will be called."""
-        seen: set[int] = set()
+        self._trim()
+        return self._distinct(chain(self.overdue, self.line))
+
+    def last_waiting(self, but_not: Container[str]) -> Entry | None:
+        """The phone that would be called last of all that wait and are none of `but_not`."""
+        self._trim()
+        backwards = self._distinct(chain(reversed(self.line), reversed(self.overdue)))
+        return next((entry for entry in backwards if entry.phone not in but_not), None)
+
+    def _trim(self) -> None:
+        """Takes off the ends what was served on other lanes' turns, or a million of them would be gone through."""
         for hints in (self.overdue, self.line):
-            for entry in hints:
-                if self._waits(entry) and id(entry) not in seen:
-                    seen.add(id(entry))
-                    yield entry
+            while hints and not self._waits(hints[0]):
+                hints.popleft()
+            while hints and not self._waits(hints[-1]):
+                hints.pop()
+
+    def _distinct(self, hints: Iterable[Entry]) -> Iterator[Entry]:
+        seen: set[int] = set()
+        for entry in hints:
+            if self._waits(entry) and id(entry) not in seen:
+                seen.add(id(entry))
+                yield entry
 
     def _waits(self, entry: Entry) -> bool:
         return entry.stage is Stage.WAITING and entry.has(self)

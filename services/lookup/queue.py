@@ -1,13 +1,14 @@
 """Decides which phone is called next and who pays: fair by owner, then by upload, once per phone. Pure."""
 
 import heapq
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping
 from datetime import datetime
 from itertools import count
 
 from schemas.lookups import LookupRequest
-from services.lookup.fairness import WEIGHTS, Wheel
 from services.lookup.lanes import Ask, Entry, Lane, Stage
+from services.lookup.turns import Turns
 
 DROPPED_AT_ONCE = 200
 """Under a millisecond's work: a call that is due meanwhile is not late."""
@@ -17,17 +18,18 @@ class Queue:
     """All phones that somebody waits for.
 
     A phone has one entry however many uploads want it; its entry stands in the line of each, and the first lane whose
-    turn reaches it pays. Every operation is O(1) or O(log n) in the number of phones, except `turns` and the first step
-    of `drop_lane` (linear in the backoffs and the calls in progress).
+    turn reaches it pays. Every operation is O(1) or O(log n) in the number of phones, and linear in the lanes of the
+    phone that it moves; except looking ahead, `take_witness` (linear in the lanes) and the first step of `drop_lane`
+    (linear in the backoffs and the calls in progress).
     """
 
     def __init__(self) -> None:
         self._entries: dict[str, Entry] = {}
         self._lanes: dict[str, Lane] = {}
-        self._owners: Wheel[str] = Wheel(lambda _owner: 1.0)
-        self._wheels: dict[str, Wheel[Lane]] = {}
+        self.turns = Turns()
         self._backoffs: list[tuple[float, int, Entry]] = []
         self._called: set[Entry] = set()
+        self._refusable: dict[Lane, None] = {}
         self._tick = count()
         self._totals = [0, 0, 0]
 
@@ -43,24 +45,28 @@ class Queue:
     def lanes(self) -> Iterable[Lane]:
         return self._lanes.values()
 
+    @property
+    def lane_count(self) -> int:
+        return len(self._lanes)
+
     def total(self, stage: Stage) -> int:
         """Phones at a stage, each counted once."""
         return self._totals[stage]
 
     @property
     def has_callable(self) -> bool:
-        return self._owners.head() is not None
+        return self.turns.head() is not None
 
     # -- requests come and go
 
-    def want(self, request: LookupRequest, *, offset: int, priority: int, paused: bool) -> Entry:
+    def want(self, request: LookupRequest, *, offset: int, priority: int, paused: bool, opened: bool = True) -> Entry:
         """Puts the phone in its upload's line, or adds the upload to those that await it anyhow.
 
-        `priority` and `paused` are the upload's own, used if this is its first phone here.
+        `priority`, `paused` and `opened` are the upload's own, used if this is its first phone here.
         """
         lane = self._lanes.get(request.upload_id)
         if lane is None:
-            lane = Lane(request.upload_id, request.owner, priority=priority, paused=paused)
+            lane = Lane(request.upload_id, request.owner, priority=priority, paused=paused, opened=opened)
             self._lanes[request.upload_id] = lane
         ask = lane.ask_for(request)
         entry = self._entries.get(request.phone)
@@ -68,22 +74,19 @@ class Queue:
             entry = self._entries[request.phone] = Entry(request.phone, ask.alone, offset)
             self._totals[Stage.WAITING] += 1
             self._join(entry, lane)
-        elif all(have.lane is not lane or have.round != ask.round for have in entry.asks):
+        elif all(have.round != ask.round for have in entry.of(lane)):
             is_new_here = not entry.has(lane)
-            entry.asks = (*entry.asks, ask)
+            entry.add(ask)
             if is_new_here:
                 self._join(entry, lane)
         return entry
 
     def withdraw(self, entry: Entry, asks: Iterable[Ask]) -> None:
         """These asks need the phone no more. With the last one the entry is settled."""
-        gone = set(asks)
-        before = entry.lanes()
-        entry.asks = tuple(ask for ask in entry.asks if ask not in gone)
-        for lane in before - entry.lanes():
+        for lane in entry.remove(asks):
             lane.count[entry.stage] -= 1
             self._lane_changed(lane)
-        if not entry.asks and entry.stage is not Stage.CALLED:
+        if not entry.is_wanted and entry.stage is not Stage.CALLED:
             self._forget(entry)
 
     def drop_lane(self, upload_id: str) -> Iterator[list[tuple[Entry, Ask]]]:
@@ -95,47 +98,87 @@ class Queue:
         if lane is None:
             return
         lane.paused = True
-        elsewhere = [entry for _, _, entry in self._backoffs if entry.has(lane)]
-        elsewhere += [entry for entry in self._called if entry.has(lane)]
-        yield self._drop(lane, elsewhere)
-        for line in (lane.overdue, lane.line):
+        self._lane_changed(lane)
+        elsewhere = deque(entry for _, _, entry in self._backoffs if entry.has(lane))
+        elsewhere.extend(entry for entry in self._called if entry.has(lane))
+        for line in (elsewhere, lane.overdue, lane.line):
             while line:
                 yield self._drop(lane, [line.popleft() for _ in range(min(len(line), DROPPED_AT_ONCE))])
 
     def _drop(self, lane: Lane, entries: Iterable[Entry]) -> list[tuple[Entry, Ask]]:
         dropped: list[tuple[Entry, Ask]] = []
         for entry in entries:
-            mine = [ask for ask in entry.asks if ask.lane is lane]
+            mine = entry.of(lane)
             if mine and entry.stage is not Stage.SETTLED:
                 dropped.extend((entry, ask) for ask in mine)
-                entry.asks = tuple(ask for ask in entry.asks if ask.lane is not lane)
+                entry.remove(mine)
                 lane.count[entry.stage] -= 1
-                if not entry.asks and entry.stage is not Stage.CALLED:
+                if not entry.is_wanted and entry.stage is not Stage.CALLED:
                     self._forget(entry)
         self._lane_changed(lane)
         return dropped
 
     # -- calls
 
-    def take(self) -> tuple[Entry, Lane] | None:
-        """The next phone to call and the lane that pays for it; None if none may be called."""
-        owner = self._owners.head()
-        if owner is None:
+    def take(self, may_pay: Callable[[Lane], bool] = lambda _lane: True) -> tuple[Entry, Lane] | None:
+        """The next phone to call and the lane that pays for it; None if none may be called.
+
+        A lane whose turn it is and that may not pay has no turn from then on: it is `spent`.
+        """
+        while (lane := self.turns.head()) is not None:
+            if may_pay(lane):
+                entry = lane.pop()
+                self.turns.charge(lane)
+                return self._call(entry), lane
+            self.set_spent(lane, True)
+        return None
+
+    def take_witness(
+        self,
+        tried: Collection[str],
+        blamed: Container[str],
+        asked: Mapping[str, int],
+        may_pay: Callable[[Lane], bool] = lambda _lane: True,
+    ) -> tuple[Entry, Lane] | None:
+        """The phone whose call tells most of a provider that answers nobody; None if none may be called.
+
+        One that was not `tried`, of an upload that is not `blamed`, of the upload that was `asked` longest ago; from
+        the end of its line, for those that failed stood at its beginning. If all were tried, the first of `tried`.
+        """
+        lanes = sorted(self.turns.lanes(), key=lambda lane: (lane.upload_id in blamed, asked.get(lane.upload_id, 0)))
+        for lane in lanes:
+            entry = lane.last_waiting(tried)
+            if entry is not None and may_pay(lane):
+                return self._call(entry), lane
+        for phone in tried:
+            entry = self._entries.get(phone)
+            if entry is not None and entry.stage is Stage.WAITING:
+                payer = next((lane for lane in entry.lanes() if lane.is_callable and may_pay(lane)), None)
+                if payer is not None:
+                    return self._call(entry), payer
+        return None
+
+    def take_spent(self, most: int) -> tuple[Lane, list[Entry]] | None:
+        """Phones that wait in a lane which may pay for no call, to be refused; at most so many."""
+        lane = next(iter(self._refusable), None)
+        if lane is None:
             return None
-        wheel = self._wheels[owner]
-        lane = wheel.head()
-        assert lane is not None, "an owner has a turn only while one of its lanes has a phone"
-        entry = lane.pop()
-        self._owners.charge(owner)
-        wheel.charge(lane)
+        entries = [self._call(lane.pop()) for _ in range(min(most, lane.count[Stage.WAITING]))]
+        return lane, entries
+
+    def next_spent(self) -> Lane | None:
+        """The lane that `take_spent` would take from."""
+        return next(iter(self._refusable), None)
+
+    def _call(self, entry: Entry) -> Entry:
         self._move(entry, Stage.CALLED)
         self._called.add(entry)
-        return entry, lane
+        return entry
 
     def release(self, entry: Entry) -> None:
         """The call was not made, or yielded nothing: the phone waits again, before its lane's others."""
         self._called.discard(entry)
-        if not entry.asks:
+        if not entry.is_wanted:
             self._forget(entry)
             return
         self._move(entry, Stage.WAITING)
@@ -146,7 +189,7 @@ class Queue:
     def back_off(self, entry: Entry, until: datetime) -> None:
         """The phone is not called before `until`. Others go ahead."""
         self._called.discard(entry)
-        if not entry.asks:
+        if not entry.is_wanted:
             self._forget(entry)
             return
         self._move(entry, Stage.BACKOFF)
@@ -178,8 +221,7 @@ class Queue:
         lane = self._lanes.get(upload_id)
         if lane is not None:
             lane.priority = priority
-            if lane.owner in self._wheels:
-                self._wheels[lane.owner].weight_changed(lane)
+            self.turns.weight_changed(lane)
 
     def set_paused(self, upload_id: str, paused: bool) -> None:
         """A paused lane gets no turn; its phones may still be called on another lane's."""
@@ -188,31 +230,27 @@ class Queue:
             lane.paused = paused
             self._lane_changed(lane)
 
+    def set_opened(self, upload_id: str) -> None:
+        """There is such an upload: its lane may have turns."""
+        lane = self._lanes.get(upload_id)
+        if lane is not None:
+            lane.opened = True
+            self._lane_changed(lane)
+
+    def set_spent(self, lane: Lane, spent: bool) -> None:
+        """A spent lane gets no turn; its phones are to be refused, or called on another lane's."""
+        lane.spent = spent
+        self._lane_changed(lane)
+
     # -- looking ahead
 
-    def turns(self) -> Iterator[Lane]:
-        """The lanes in the order of their next calls, as if nothing more came in. A lane comes once per call."""
-        owners = self._owners.copy()
-        wheels = {owner: wheel.copy() for owner, wheel in self._wheels.items()}
-        left = {lane: lane.count[Stage.WAITING] for wheel in wheels.values() for lane in wheel.members()}
-        while (owner := owners.head()) is not None:
-            lane = wheels[owner].head()
-            assert lane is not None
-            yield lane
-            owners.charge(owner)
-            wheels[owner].charge(lane)
-            left[lane] -= 1
-            if left[lane] == 0:
-                wheels[owner].discard(lane)
-            if not wheels[owner]:
-                owners.discard(owner)
+    def has_other(self, upload_ids: Container[str]) -> bool:
+        """Whether an upload that is none of these has a phone that may be called."""
+        return any(lane.upload_id not in upload_ids for lane in self.turns.lanes())
 
-    def share(self, lane: Lane) -> float:
-        """The part of all calls that goes to the lane now: owners alike, an owner's lanes by weight."""
-        wheel = self._wheels.get(lane.owner)
-        if wheel is None or lane not in wheel:
-            return 0.0
-        return WEIGHTS[lane.priority] / sum(WEIGHTS[each.priority] for each in wheel.members()) / len(self._owners)
+    def has_untried(self, phones: Container[str]) -> bool:
+        """Whether a phone may be called that is none of these."""
+        return any(lane.last_waiting(phones) is not None for lane in self.turns.lanes())
 
     # -- inside
 
@@ -225,13 +263,12 @@ class Queue:
         self._lane_changed(lane)
 
     def _move(self, entry: Entry, stage: Stage) -> None:
-        self._totals[entry.stage] -= 1
+        before, entry.stage = entry.stage, stage
+        self._totals[before] -= 1
         self._totals[stage] += 1
         for lane in entry.lanes():
-            lane.count[entry.stage] -= 1
+            lane.count[before] -= 1
             lane.count[stage] += 1
-        entry.stage = stage
-        for lane in entry.lanes():
             self._lane_changed(lane)
 
     def _forget(self, entry: Entry) -> None:
@@ -241,17 +278,11 @@ class Queue:
             del self._entries[entry.phone]
 
     def _lane_changed(self, lane: Lane) -> None:
-        """Lets the lane take part in the turns exactly while it has a callable phone."""
-        wheel = self._wheels.get(lane.owner)
-        if lane.is_callable:
-            if wheel is None:
-                wheel = self._wheels[lane.owner] = Wheel(lambda lane: WEIGHTS[lane.priority])
-            wheel.add(lane)
-            self._owners.add(lane.owner)
-        elif wheel is not None:
-            wheel.discard(lane)
-            if not wheel:
-                del self._wheels[lane.owner]
-                self._owners.discard(lane.owner)
+        """Lets the lane take part in the turns exactly while it has a callable phone, or in being refused."""
+        if lane.spent and lane.may_have_turns and lane.count[Stage.WAITING] > 0:
+            self._refusable[lane] = None
+        else:
+            self._refusable.pop(lane, None)
+        self.turns.update(lane)
         if lane.is_empty:
             self._lanes.pop(lane.upload_id, None)

@@ -1,9 +1,10 @@
 """Owns the results of the last hour, by which a repeated request is known to be answered already. Pure."""
 
 from collections import deque
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
+from typing import NamedTuple
 
 from schemas.answers import Want, answers
 from schemas.lookups import Answered, LookupResult, Outcome
@@ -14,11 +15,36 @@ KEPT_MS = 3_600_000
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """The fields of a result that the answer rule reads."""
+    """The fields of a result that the answer rule reads. A result can name thousands of uploads."""
 
     outcome: Outcome
     looked_up_at: datetime
     answers: tuple[Answered, ...]
+    _rounds: Mapping[str, int] = field(compare=False)
+
+    @staticmethod
+    def of(result: LookupResult) -> "Known":
+        rounds: dict[str, int] = {}
+        for named in result.answers:
+            rounds[named.upload_id] = max(named.round, rounds.get(named.upload_id, 0))
+        return Known(result.outcome, result.looked_up_at, result.answers, rounds)
+
+    def answer(self, want: Want) -> bool:
+        """The answer rule, told only of what this result says of that one upload."""
+        round_ = self._rounds.get(want.upload_id)
+        named = () if round_ is None else (_Named(want.upload_id, round_),)
+        return answers(_Narrowed(self.outcome, self.looked_up_at, named), want)
+
+
+class _Named(NamedTuple):
+    upload_id: str
+    round: int
+
+
+class _Narrowed(NamedTuple):
+    outcome: Outcome
+    looked_up_at: datetime
+    answers: tuple[_Named, ...]
 
 
 class RecentResults:
@@ -27,13 +53,14 @@ class RecentResults:
     def __init__(self) -> None:
         self._by_phone: dict[str, tuple[Known, ...]] = {}
         self._arrivals: deque[tuple[int, str, Known]] = deque()
+        self._erased: dict[str, int] = {}
 
     def __len__(self) -> int:
         return len(self._by_phone)
 
     def remember(self, result: LookupResult, timestamp_ms: int) -> Known:
         """Reading one result again, as the gate does with its own, changes nothing."""
-        known = Known(result.outcome, result.looked_up_at, result.answers)
+        known = Known.of(result)
         have = self._by_phone.get(result.phone, ())
         if known not in have:
             self._by_phone[result.phone] = (*have, known)
@@ -41,13 +68,20 @@ class RecentResults:
         self._forget_before(timestamp_ms - KEPT_MS)
         return known
 
-    def erase(self, phone: str, *, failures: bool) -> None:
+    def erase(self, phone: str, *, failures: bool, at_ms: int) -> None:
         """The phone's result was erased from the log: all of them, or only its failures."""
+        if not failures:
+            self._erased.pop(phone, None)
+            self._erased[phone] = at_ms
         left = tuple(known for known in self._by_phone.get(phone, ()) if failures and known.outcome != "failed")
         self._keep(phone, left)
 
     def answers(self, phone: str, want: Want) -> bool:
-        return any(answers(known, want) for known in self._by_phone.get(phone, ()))
+        return any(known.answer(want) for known in self._by_phone.get(phone, ()))
+
+    def was_erased(self, phone: str, *, since_ms: int) -> bool:
+        """Whether all that was known of the phone was erased at this time or later."""
+        return self._erased.get(phone, -1) >= since_ms
 
     def of(self, phone: str) -> Iterable[Known]:
         return self._by_phone.get(phone, ())
@@ -56,6 +90,9 @@ class RecentResults:
         while self._arrivals and self._arrivals[0][0] < timestamp_ms:
             _, phone, gone = self._arrivals.popleft()
             self._keep(phone, tuple(known for known in self._by_phone.get(phone, ()) if known != gone))
+
+        while self._erased and (oldest := next(iter(self._erased))) and self._erased[oldest] < timestamp_ms:
+            del self._erased[oldest]
 
     def _keep(self, phone: str, left: tuple[Known, ...]) -> None:
         if left:

@@ -4,12 +4,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from schemas.lookups import AttemptError, LookupRetry, PaidCalls
+from services.lookup.providers.protocol import LONGEST_RETRY_AFTER_SECONDS
 
 FIRST_DELAY_SECONDS = 1.0
 LONGEST_DELAY_SECONDS = 60.0
-LONGEST_RETRY_AFTER_SECONDS = 3600.0
-"""A provider may ask for more patience than our own backoff, but not for more than an hour."""
 KEPT_ERRORS = 20
+MOST_PAYERS = 100
+"""Uploads that paid for a phone's attempts: more of them are accounted for before it has its result."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,14 @@ class History:
         return replace(self, attempts=max(0, self.attempts - attempts))
 
     @property
+    def has_many_payers(self) -> bool:
+        return len(self.calls) > MOST_PAYERS
+
+    def accounted(self) -> "History":
+        """Its calls are written down elsewhere."""
+        return replace(self, calls=())
+
+    @property
     def last_error_at(self) -> datetime | None:
         return self.errors[-1].at if self.errors else None
 
@@ -76,12 +85,18 @@ NEW = History()
 
 
 def decide(
-    history: History, *, now: datetime, max_attempts: int, jitter: float, retry_after_seconds: float | None
+    history: History,
+    *,
+    now: datetime,
+    max_attempts: int,
+    jitter: float,
+    retry_after_seconds: float | None,
+    at_least_seconds: float = 0.0,
 ) -> Decision:
     """What comes after the last failure in `history`. `jitter` is a random number in [0, 1)."""
     if history.attempts >= max_attempts:
         return GiveUp()
-    delay = backoff_seconds(history.attempts, jitter)
+    delay = max(at_least_seconds, backoff_seconds(history.attempts, jitter))
     if retry_after_seconds is not None:
         delay = max(delay, min(retry_after_seconds, LONGEST_RETRY_AFTER_SECONDS))
     return RetryAt(now + timedelta(seconds=delay))

@@ -25,12 +25,12 @@ def group_name(name: str, settings: Settings) -> str:
 
 
 def make_producer(
-    settings: Settings, *, linger_ms: int = 5, max_batch_bytes: int = MAX_BATCH_BYTES
+    settings: Settings, *, linger_ms: int = 5, idempotent: bool = True, max_batch_bytes: int = MAX_BATCH_BYTES
 ) -> AIOKafkaProducer:
-    """An idempotent producer with `acks=all`; keys go to partitions by murmur2, as in Kafka's own clients."""
+    """A producer with `acks=all`; keys go to partitions by murmur2, as in Kafka's own clients."""
     return AIOKafkaProducer(
         bootstrap_servers=settings.kafka,
-        enable_idempotence=True,
+        enable_idempotence=idempotent,
         acks="all",
         linger_ms=linger_ms,
         max_batch_size=max_batch_bytes,

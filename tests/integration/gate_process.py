@@ -21,7 +21,10 @@ from schemas.codec import decode, encode
 from schemas.lookups import LookupRequest, LookupResult, LookupStatus
 from schemas.settings import Settings
 from schemas.topics import Topic
+from schemas.upload_events import UploadOpened
+from schemas.uploads import UploadOptions
 from services.runtime.kafka import make_consumer, make_producer, partitions_of, read_to_end, started, topic_name
+from tests.fixtures.ids import upload_id
 
 CHECKOUT = Path(__file__).parents[2]
 WAIT_SECONDS = 60.0
@@ -33,10 +36,10 @@ def phone(number: int) -> str:
     return f"+1{200 + number // 100:03d}5550{100 + number % 100}"
 
 
-def request(of: str, upload_id: str = "u1", *, owner: str = "owner-1", round_: int = 0) -> LookupRequest:
+def request(of: str, upload: str = "u1", *, owner: str = "owner-1", round_: int = 0) -> LookupRequest:
     return LookupRequest(
         phone=of,
-        upload_id=upload_id,
+        upload_id=upload_id(upload),
         round=round_,
         owner=owner,
         priority=3,
@@ -130,6 +133,7 @@ class GateStand:
     api: Simulator
     folder: Path
     gates: list[GateProcess] = field(default_factory=list)
+    opened: set[str] = field(default_factory=set)
 
     def start_gate(self, **settings: object) -> GateProcess:
         """Starts one more candidate; `settings` are `SCRUB_*` without the prefix, in lower case."""
@@ -151,9 +155,18 @@ class GateStand:
         self.gates.append(gate)
         return gate
 
-    async def want(self, phones: Iterable[str], upload_id: str = "u1", *, owner: str = "owner-1") -> None:
-        messages = [request(of, upload_id, owner=owner) for of in phones]
+    async def want(self, phones: Iterable[str], upload: str = "u1", *, owner: str = "owner-1") -> None:
+        """Requests of an upload, which is opened with the first."""
+        if upload not in self.opened:
+            await self.open(upload)
+        messages = [request(of, upload, owner=owner) for of in phones]
         await self.send(topics.LOOKUP_REQUESTS, [(message.key, message) for message in messages])
+
+    async def open(self, upload: str, *, max_calls: int | None = None) -> None:
+        self.opened.add(upload)
+        options = UploadOptions(max_calls=max_calls)
+        message = UploadOpened(upload_id=upload_id(upload), at=NOW, name="a.csv", owner="owner-1", options=options)
+        await self.send(topics.UPLOAD_EVENTS, [(message.upload_id, message)])
 
     async def send(self, topic: Topic, records: Iterable[tuple[str, Message]]) -> None:
         name = topic_name(topic, self.settings)

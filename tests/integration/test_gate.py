@@ -8,8 +8,8 @@ from aiokafka.partitioner import DefaultPartitioner
 from schemas import topics as registry
 from schemas.codec import decode
 from schemas.lookups import DeadLetter, LookupCommand
-from schemas.upload_events import CancelUpload, PauseUpload, ResumeUpload, UploadOpened
-from schemas.uploads import UploadOptions
+from schemas.upload_events import CancelUpload, PauseUpload, ResumeUpload
+from tests.fixtures.ids import upload_id
 from tests.integration.gate_process import NOW, GateStand, on_stand, phone, wait_until
 
 FAILS_TWICE = "+19415550102"
@@ -42,7 +42,7 @@ async def test_every_phone_is_called_once_within_the_limit_and_answers_all_who_a
         assert {each.status for each in arrivals} == {200}
         assert stand.api.most_in_any_second() <= 10
         named = {each.phone: {answer.upload_id for answer in each.answers} for each in await stand.results()}
-        assert all(named[phone(number)] == {"u1", "u2"} for number in range(20, 40))
+        assert all(named[phone(number)] == {upload_id("u1"), upload_id("u2")} for number in range(20, 40))
         assert (await paid_calls(stand)).total() == 60
 
 
@@ -53,7 +53,11 @@ async def test_the_status_follows_the_queue_until_it_is_empty(broker: str, topic
 
         async def tells_the_lane() -> bool:
             told = await stand.status()
-            return told is not None and [lane.upload_id for lane in told.lanes] == ["u1"] and len(told.next) == 10
+            return (
+                told is not None
+                and [lane.upload_id for lane in told.lanes] == [upload_id("u1")]
+                and len(told.next) == 10
+            )
 
         async def tells_that_it_is_done() -> bool:
             told = await stand.status()
@@ -96,7 +100,7 @@ async def test_a_dead_letter_has_its_history_and_a_failure_lies_on_its_phones_pa
         headers = {name: value.decode() for name, value in record.headers}
         assert record.key.decode() == ALWAYS_500
         assert (letter.attempts, [each.code for each in letter.errors]) == (2, ["http_500", "http_500"])
-        assert [each.upload_id for each in letter.requests] == ["u1"]
+        assert [each.upload_id for each in letter.requests] == [upload_id("u1")]
         assert headers["original-topic"] == "lookup-requests"
         assert (headers["original-partition"], headers["original-offset"]) == ("0", "1")
         assert (headers["attempts"], headers["first-error"][:8], headers["last-error"][:8]) == ("2", *["http_500"] * 2)
@@ -140,10 +144,10 @@ async def test_cancel_pause_and_resume_act_on_the_backlog(broker: str, topics: s
     async with on_stand(broker, topics, tmp_path, "--latency-ms", "10") as stand:
         await stand.want([phone(number) for number in range(200)], "u1")
         await stand.want([phone(number) for number in range(190, 230)], "u2", owner="owner-2")
-        await stand.send(registry.UPLOAD_EVENTS, [("u2", PauseUpload(upload_id="u2", at=NOW))])
+        await stand.send(registry.UPLOAD_EVENTS, [(upload_id("u2"), PauseUpload(upload_id=upload_id("u2"), at=NOW))])
         stand.start_gate()
         await stand.wait_for_calls(5)
-        await stand.send(registry.UPLOAD_EVENTS, [("u1", CancelUpload(upload_id="u1", at=NOW))])
+        await stand.send(registry.UPLOAD_EVENTS, [(upload_id("u1"), CancelUpload(upload_id=upload_id("u1"), at=NOW))])
 
         async def only_u2_is_left() -> bool:
             return len(await stand.live_keys(registry.LOOKUP_REQUESTS)) == 40
@@ -151,21 +155,19 @@ async def test_cancel_pause_and_resume_act_on_the_backlog(broker: str, topics: s
         await wait_until(only_u2_is_left, what="the cancelled upload's requests to be buried")
         assert len(stand.api.arrivals()) < 100
         assert not {each.phone for each in stand.api.arrivals()} & {phone(number) for number in range(200, 230)}
-        await stand.send(registry.UPLOAD_EVENTS, [("u2", ResumeUpload(upload_id="u2", at=NOW))])
+        await stand.send(registry.UPLOAD_EVENTS, [(upload_id("u2"), ResumeUpload(upload_id=upload_id("u2"), at=NOW))])
         await stand.wait_for_no_requests()
         assert {phone(number) for number in range(190, 230)} <= {each.phone for each in stand.api.arrivals()}
 
 
 async def test_a_cap_on_calls_holds_in_the_apis_log(broker: str, topics: str, tmp_path: Path) -> None:
     async with on_stand(broker, topics, tmp_path, "--latency-ms", "10") as stand:
-        options = UploadOptions(max_calls=6)
-        opened = UploadOpened(upload_id="u1", at=NOW, name="a.csv", owner="owner-1", options=options)
-        await stand.send(registry.UPLOAD_EVENTS, [("u1", opened)])
+        await stand.open("u1", max_calls=6)
         await stand.want([ALWAYS_500, FAILS_TWICE, *(phone(number) for number in range(4))], "u1")
         stand.start_gate()
         await stand.wait_for_no_requests()
         assert len(stand.api.arrivals()) == 6
-        assert await paid_calls(stand) == {"u1": 6}
+        assert await paid_calls(stand) == {upload_id("u1"): 6}
         failed = {each.phone: each.error.code for each in await stand.results() if each.error is not None}
         assert failed == {ALWAYS_500: "max_calls", FAILS_TWICE: "max_calls"}
 

@@ -1,12 +1,19 @@
 """What was paid for reaches Kafka even when the producer has failed."""
 
 import asyncio
+import os
 import uuid
+from dataclasses import replace
+
+import pytest
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from deploy.topics import create_topics
 from schemas import topics as registry
 from schemas.settings import Settings
-from services.lookup.gate_outbox import Outbox, Outgoing
+from schemas.topics import Topic
+from services.lookup.gate_outbox import Outbox
+from services.lookup.outgoing import Outgoing, Refused
 from services.runtime.kafka import make_consumer, partitions_of, read_to_end, started, topic_name
 
 
@@ -34,3 +41,87 @@ async def test_a_producer_that_has_ended_is_replaced_and_the_records_sent_again(
         keys = [record.key async for record in read_to_end(reader, partitions)]
     assert sorted(keys) == [b"key-0", b"key-1", b"key-2"]
     assert outbox.error is None
+
+
+NARROW = replace(registry.LOOKUP_RETRIES, name="narrow")
+
+
+async def make_narrow_topic(settings: Settings, limit_bytes: int) -> None:
+    """A topic whose broker takes less than ours do."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka)
+    await admin.start()
+    try:
+        topic = NewTopic(topic_name(NARROW, settings), 1, 1, topic_configs={"max.message.bytes": str(limit_bytes)})
+        await admin.create_topics([topic])
+    finally:
+        await admin.close()
+
+
+async def keys_on(settings: Settings, topic: Topic) -> list[bytes]:
+    async with started(make_consumer(settings)) as reader:
+        partitions = await partitions_of(reader, topic_name(topic, settings))
+        reader.assign(partitions)
+        await reader.seek_to_beginning(*partitions)
+        return sorted([record.key async for record in read_to_end(reader, partitions)])
+
+
+async def test_a_record_that_is_too_large_is_its_own_outcome_and_costs_nobody_anything(
+    broker: str, topics: str
+) -> None:
+    settings = Settings(kafka=broker, topic_prefix=topics, partitions=4)
+    outbox = Outbox(settings)
+    await outbox.start()
+    before = (outbox._small.current, outbox._large.current)
+    async with asyncio.timeout(30):
+        outcomes = await outbox.send(
+            Outgoing(registry.LOOKUP_RETRIES, "first", b"{}"),
+            Outgoing(registry.LOOKUP_RETRIES, "huge", os.urandom(3_000_000)),
+            Outgoing(registry.LOOKUP_RETRIES, "last", b"{}"),
+        )
+    assert outcomes[1] == Refused("MessageSizeTooLargeError", is_too_large=True)
+    assert isinstance(outcomes[0], int)
+    assert isinstance(outcomes[2], int)
+    assert (outbox._small.current, outbox._large.current) == before
+    assert outbox.error is None
+    await outbox.stop()
+    assert await keys_on(settings, registry.LOOKUP_RETRIES) == [b"first", b"last"]
+
+
+@pytest.mark.parametrize("size", [200_000, 30_000])
+async def test_a_broker_that_takes_less_refuses_one_record_and_takes_its_neighbours(
+    broker: str, topics: str, size: int
+) -> None:
+    settings = Settings(kafka=broker, topic_prefix=topics, partitions=4)
+    await make_narrow_topic(settings, 20_000)
+    outbox = Outbox(settings)
+    await outbox.start()
+    async with asyncio.timeout(60):
+        outcomes = await outbox.send(
+            Outgoing(NARROW, "first", b"{}"),
+            Outgoing(NARROW, "large", os.urandom(size)),
+            Outgoing(NARROW, "last", b"{}"),
+        )
+        later = await outbox.send(*(Outgoing(NARROW, f"later-{number}", b"{}") for number in range(3)))
+    assert outcomes[1] == Refused("MessageSizeTooLargeError", is_too_large=True)
+    assert all(isinstance(each, int) for each in [outcomes[0], outcomes[2], *later])
+    assert outbox.error is None
+    await outbox.stop()
+    assert await keys_on(settings, NARROW) == [b"first", b"last", b"later-0", b"later-1", b"later-2"]
+
+
+async def test_an_error_that_is_not_kafkas_is_the_outcome_of_its_record(broker: str, topics: str) -> None:
+    settings = Settings(kafka=broker, topic_prefix=topics, partitions=4)
+    outbox = Outbox(settings)
+    await outbox.start()
+    before = outbox._small.current
+    async with asyncio.timeout(30):
+        outcomes = await outbox.send(
+            Outgoing(registry.LOOKUP_RETRIES, "good", b"{}"),
+            Outgoing(registry.LOOKUP_RETRIES, "\ud800", b"{}"),
+            Outgoing(registry.LOOKUP_RETRIES, "value", "no bytes"),  # type: ignore[arg-type]
+        )
+    assert isinstance(outcomes[0], int)
+    assert outcomes[1] == Refused("UnicodeEncodeError", is_too_large=False)
+    assert isinstance(outcomes[2], Refused)
+    assert outbox._small.current is before
+    await outbox.stop()

@@ -1,11 +1,13 @@
 """Speaks the generic lookup API: `GET {url}?phone=...`, answered with one flat JSON object."""
 
-import json
 from typing import Any
 from urllib.parse import quote
 
+import phonenumbers
+
 from schemas.lookups import LineType, PhoneData, Tristate
 from services.lookup.providers.protocol import Found, HttpRequest, HttpResponse, NotValid, Reply, Wait, reply_to_status
+from services.lookup.providers.strict_json import NotStrictJson, parse_object
 
 _LINE_TYPES: dict[str, LineType] = {
     "mobile": "mobile",
@@ -58,15 +60,17 @@ class GenericProvider:
             url = f"{self._url}{'&' if '?' in self._url else '?'}phone={escaped}"
         return HttpRequest(method="GET", url=url, headers=self._headers)
 
-    def read_response(self, response: HttpResponse) -> Reply:
+    def read_response(self, phone: str, response: HttpResponse) -> Reply:
         refusal = reply_to_status(response)
         if refusal is not None:
             return refusal
         try:
-            body = json.loads(response.body)
-        except (ValueError, RecursionError):
-            return Wait("garbage", "the provider's answer is not JSON")
-        if not isinstance(body, dict) or not isinstance(body.get("valid"), bool):
+            body = parse_object(response.body)
+        except NotStrictJson as error:
+            return Wait(error.code, f"the provider's answer {error}")
+        if not is_about(phone, body.get("phone")):
+            return Wait("wrong_phone", "the provider's answer is about another phone")
+        if not isinstance(body.get("valid"), bool):
             return Wait("garbage", "the provider's answer has no true or false `valid`")
         if not body["valid"]:
             return NotValid()
@@ -79,6 +83,25 @@ class GenericProvider:
                 do_not_call=_tristate(body.get("do_not_call")),
             )
         )
+
+
+def is_about(phone: str, named: Any) -> bool:
+    """Whether a reply that names `named` is about `phone` (E.164). One that names none is taken to be.
+
+    A provider may repeat the phone in another notation, its own country's too.
+    """
+    if named is None:
+        return True
+    if not isinstance(named, str) or len(named) > _LONGEST_TEXT:
+        return False
+    if named == phone:
+        return True
+    try:
+        region = phonenumbers.region_code_for_country_code(phonenumbers.parse(phone).country_code or 0)
+        parsed = phonenumbers.parse(named, region)
+    except phonenumbers.NumberParseException:
+        return False
+    return bool(phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164) == phone)
 
 
 def _line_type(value: Any) -> LineType:

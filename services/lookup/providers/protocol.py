@@ -9,6 +9,9 @@ from typing import Protocol
 from schemas.lookups import PhoneData
 
 MAX_BODY_BYTES = 64 * 1024
+LONGEST_RETRY_AFTER_SECONDS = 3600.0
+"""A provider may ask for more patience than our own backoff, but not for more than an hour."""
+_LONGEST_DATE = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,18 +77,23 @@ class Provider(Protocol):
     def build_request(self, phone: str) -> HttpRequest:
         """The one request that looks up `phone` (E.164)."""
 
-    def read_response(self, response: HttpResponse) -> Reply:
-        """What the response says. Anything that is not of the provider's shape is a `Wait`; never raises."""
+    def read_response(self, phone: str, response: HttpResponse) -> Reply:
+        """What the response says of `phone`. Never raises.
+
+        Anything that is not of the provider's shape is a `Wait`, and so is an answer that names another phone
+        (`wrong_phone`).
+        """
 
 
 def reply_to_status(response: HttpResponse) -> Wait | AccountProblem | None:
     """What a status alone says, alike for all HTTP APIs; None: read the body.
 
-    401, 402 and 403 are about the account; 429 asks to slow down; all else but 200 may pass.
+    401, 402 and 403 are about the account; 429 asks to slow down; all else but 200 may pass. A body that is encoded
+    although it was asked for as it is may unpack into anything, and is not read.
     """
     status = response.status
     if status == 200:
-        return None
+        return Wait("encoded", "the provider's answer is compressed") if _is_encoded(response) else None
     if status in (401, 402, 403):
         return AccountProblem(f"http_{status}", f"the provider refused our account with status {status}")
     retry_after = retry_after_seconds(response)
@@ -94,15 +102,24 @@ def reply_to_status(response: HttpResponse) -> Wait | AccountProblem | None:
     return Wait(f"http_{status}", f"the provider answered with status {status}", False, retry_after)
 
 
+def _is_encoded(response: HttpResponse) -> bool:
+    encodings = response.headers.get("content-encoding", "").lower().split(",")
+    return any(encoding.strip() not in ("", "identity") for encoding in encodings)
+
+
 def retry_after_seconds(response: HttpResponse) -> float | None:
-    """`Retry-After` in seconds or as a date (RFC 9110, section 10.2.3); None if there is none that can be read."""
+    """`Retry-After` in seconds or as a date (RFC 9110, section 10.2.3), at most an hour; None: none can be read."""
     text = response.headers.get("retry-after", "").strip()
     if text.isascii() and text.isdigit():
-        return float(text[:9])
+        return min(float(text[:9]), LONGEST_RETRY_AFTER_SECONDS)
+    if not text.isascii() or len(text) > _LONGEST_DATE:
+        return None
     try:
         until = parsedate_to_datetime(text)
-    except ValueError:
+        if until.tzinfo is None:
+            until = until.replace(tzinfo=UTC)
+        seconds = (until - response.received_at).total_seconds()
+    except (ValueError, TypeError, OverflowError, IndexError):
+        # The standard library's parser lets each of these out for some text.
         return None
-    if until.tzinfo is None:
-        until = until.replace(tzinfo=UTC)
-    return max(0.0, (until - response.received_at).total_seconds())
+    return max(0.0, min(seconds, LONGEST_RETRY_AFTER_SECONDS))

@@ -1,6 +1,5 @@
 """What the gate does with replies: answers, retries, dead letters, pauses, and an account of every call."""
 
-from collections import Counter
 from datetime import datetime, timedelta
 
 import pytest
@@ -8,82 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas import topics
-from schemas.codec import encode
-from schemas.lookups import LookupRequest, PhoneData
-from schemas.upload_events import CancelUpload, PauseUpload, StartUpload, UploadEventBase, UploadOpened
-from schemas.uploads import UploadOptions
-from services.lookup.core import Call, GateCore, Records
-from services.lookup.fold import LogRecord
-from services.lookup.providers.protocol import AccountProblem, Found, NotValid, Reply, Wait
-from tests.unit.lookup.requests import NOW, phone, request
-
-OK = Found(PhoneData(line_type="mobile"))
-BROKEN = Wait("http_500", "status 500")
-REFUSED = AccountProblem("http_401", "status 401")
-
-
-class Bench:
-    """A core with a virtual clock, a log that acknowledges at once, and a count of every call that was paid."""
-
-    def __init__(self, *, max_attempts: int = 6) -> None:
-        self.core = GateCore(provider="generic", max_attempts=max_attempts, random=lambda: 0.0)
-        self.now = NOW
-        self.offset = 0
-        self.made: list[str] = []
-        self.written: list[Records] = []
-
-    def want(self, *messages: LookupRequest) -> None:
-        for message in messages:
-            self.apply(LogRecord(topics.LOOKUP_REQUESTS, message.key, encode(message), self.offset, 0))
-
-    def event(self, message: UploadEventBase) -> None:
-        self.apply(LogRecord(topics.UPLOAD_EVENTS, message.upload_id, encode(message), self.offset, 0))
-
-    def apply(self, record: LogRecord) -> None:
-        self.core.fold.apply(record)
-        self.offset += 1
-
-    def begin(self) -> Call:
-        call = self.core.next_call(self.now)
-        assert call is not None
-        call.written = True
-        self.made.append(call.phone)
-        return call
-
-    def end(self, call: Call, reply: Reply, *, may_fail: bool = True) -> Records:
-        records = self.core.replied(call, reply, self.now, may_fail=may_fail)
-        self.written.append(records)
-        self.core.recorded(records, 0)
-        return records
-
-    def call(self, reply: Reply) -> Records:
-        return self.end(self.begin(), reply)
-
-    def wait(self, seconds: float) -> None:
-        self.now += timedelta(seconds=seconds)
-
-    @property
-    def accounted(self) -> Counter[str]:
-        """Calls by payer over all results, as the assembler adds them up."""
-        paid: Counter[str] = Counter()
-        for records in self.written:
-            for each in records.result.calls if records.result else ():
-                paid[each.upload_id] += each.calls
-        return paid
-
-    def run_dry(self, reply: Reply = OK) -> None:
-        """Answers everything that is left, however long its backoff."""
-        for _ in range(1_000):
-            if not list(self.core.fold.queue.lanes):
-                return
-            call = self.core.next_call(self.now)
-            if call is None:
-                self.wait(10)
-                continue
-            call.written = True
-            self.made.append(call.phone)
-            self.end(call, reply)
-        raise AssertionError("the queue never ran dry")
+from schemas.upload_events import CancelUpload, PauseUpload
+from services.lookup.core import REFUSED_AT_ONCE, Call
+from services.lookup.providers.protocol import NotValid, Reply, Wait
+from services.lookup.records import Records
+from tests.unit.lookup.bench import BROKEN, OK, REFUSED, Bench
+from tests.unit.lookup.requests import NOW, id_of, name_of, phone, request
 
 
 def test_an_answer_names_and_settles_all_who_wait() -> None:
@@ -91,8 +20,8 @@ def test_an_answer_names_and_settles_all_who_wait() -> None:
     bench.want(request(1, "u1"), request(1, "u2", round_=1))
     result = bench.call(OK).result
     assert result is not None
-    assert [(each.upload_id, each.round) for each in result.answers] == [("u1", 0), ("u2", 1)]
-    assert [(each.upload_id, each.calls) for each in result.calls] == [("u1", 1)]
+    assert [(name_of(each.upload_id), each.round) for each in result.answers] == [("u1", 0), ("u2", 1)]
+    assert [(name_of(each.upload_id), each.calls) for each in result.calls] == [("u1", 1)]
     assert (result.outcome, result.attempts, result.looked_up_at) == ("ok", 1, NOW)
     assert set(bench.core.fold.graves) == {request(1, "u1").key, request(1, "u2", round_=1).key}
     assert bench.core.next_call(bench.now) is None
@@ -106,7 +35,7 @@ def test_who_asks_while_the_call_is_made_is_answered_by_it() -> None:
     bench.want(later)
     result = bench.end(call, OK).result
     assert result is not None
-    assert [each.upload_id for each in result.answers] == ["u1", "u2"]
+    assert [name_of(each.upload_id) for each in result.answers] == ["u1", "u2"]
     assert result.looked_up_at == later.wanted_at
     assert bench.core.next_call(bench.now) is None
 
@@ -119,9 +48,9 @@ def test_who_asks_anew_while_the_result_is_written_gets_a_call_of_its_own() -> N
         request(1, "fresh enough"),
         request(1, "anew", wanted_at=NOW + timedelta(seconds=1), max_age=timedelta(0)),
     )
-    bench.core.recorded(records, 0)
+    bench.acknowledge(records)
     call = bench.begin()
-    assert [ask.upload_id for ask in call.entry.asks] == ["anew"]
+    assert [name_of(ask.upload_id) for ask in call.entry.asks] == ["anew"]
 
 
 def test_not_valid_is_a_result_like_any_other() -> None:
@@ -148,7 +77,7 @@ def test_a_failure_is_tried_again_ever_later_then_given_up_with_its_history() ->
     assert letter is not None
     assert result is not None
     assert (letter.attempts, len(letter.errors), letter.original_offset) == (6, 6, 0)
-    assert [each.upload_id for each in letter.requests] == ["u1", "u2"]
+    assert [name_of(each.upload_id) for each in letter.requests] == ["u1", "u2"]
     assert (result.outcome, result.attempts, result.key) == ("failed", 6, f"{phone(1)}|failed")
     assert result.error is not None
     assert result.error.code == "http_500"
@@ -178,7 +107,7 @@ def test_a_refused_account_stops_everything_and_burns_no_row() -> None:
     bench.want(*(request(number) for number in range(10)))
     (retry,) = bench.call(REFUSED).retries
     assert retry.attempts == 0
-    assert not bench.core.health.may_call(bench.now)
+    assert not bench.core.health.may_call(bench.now, bench.core.fold.queue)
     for _ in range(5):
         assert bench.core.next_call(bench.now + timedelta(seconds=59)) is None
         bench.wait(60)
@@ -186,7 +115,7 @@ def test_a_refused_account_stops_everything_and_burns_no_row() -> None:
         assert bench.core.next_call(bench.now) is None, "one probe a minute"
     bench.wait(60)
     bench.call(OK)
-    assert bench.core.health.may_call(bench.now)
+    assert bench.core.health.may_call(bench.now, bench.core.fold.queue)
     bench.run_dry()
     assert bench.accounted.total() == len(bench.made)
     assert all(records.dead_letter is None for records in bench.written)
@@ -251,7 +180,7 @@ def test_a_pause_withdraws_a_call_that_waits_at_the_socket_unless_others_await_i
     alone, shared = bench.begin(), bench.begin()
     if alone.phone != phone(1):
         alone, shared = shared, alone
-    bench.event(PauseUpload(upload_id="u1", at=NOW))
+    bench.event(PauseUpload(upload_id=id_of("u1"), at=NOW))
     assert not bench.core.still_wanted(alone)
     assert bench.core.still_wanted(shared)
 
@@ -260,7 +189,7 @@ def test_a_cancel_in_the_middle_of_a_call_keeps_what_was_paid() -> None:
     bench = Bench()
     bench.want(request(1, "u1"))
     call = bench.begin()
-    bench.event(CancelUpload(upload_id="u1", at=NOW))
+    bench.event(CancelUpload(upload_id=id_of("u1"), at=NOW))
     assert not bench.core.still_wanted(call)
     result = bench.end(call, OK).result
     assert result is not None
@@ -274,7 +203,7 @@ def test_a_failure_that_nobody_awaits_any_more_is_only_accounted_for() -> None:
     bench.call(BROKEN)
     bench.wait(60)
     call = bench.begin()
-    bench.event(CancelUpload(upload_id="u1", at=NOW))
+    bench.event(CancelUpload(upload_id=id_of("u1"), at=NOW))
     records = bench.end(call, BROKEN)
     assert records.result is not None
     assert (records.result.outcome, records.result.answers) == ("failed", ())
@@ -287,7 +216,7 @@ def test_calls_for_a_phone_in_backoff_are_accounted_for_when_its_upload_is_cance
     bench = Bench()
     bench.want(request(1, "u1"))
     bench.call(BROKEN)
-    bench.event(CancelUpload(upload_id="u1", at=NOW))
+    bench.event(CancelUpload(upload_id=id_of("u1"), at=NOW))
     records = bench.core.next_orphan(bench.now)
     assert records is not None
     bench.written.append(records)
@@ -317,48 +246,69 @@ def test_a_call_that_never_reached_the_socket_is_not_paid() -> None:
 
 def test_a_cap_on_calls_is_kept_exactly_retries_and_calls_in_progress_included() -> None:
     bench = Bench()
-    options = UploadOptions(max_calls=3)
-    bench.event(UploadOpened(upload_id="u1", at=NOW, name="a.csv", owner="owner-1", options=options))
+    bench.open("u1", max_calls=3)
     bench.want(*(request(number, "u1") for number in range(3)))
     bench.call(BROKEN)
     begun = [bench.begin(), bench.begin()]
     bench.wait(60)
     assert bench.core.next_call(bench.now) is None, "the phone that failed has no third call to spend"
-    refused = bench.core.next_refused()
-    assert refused is not None
+    (refused,) = bench.refuse()
     assert refused.result is not None
     assert refused.result.error is not None
     assert (refused.phone, refused.result.error.code, refused.forget_retry) == (phone(0), "max_calls", True)
-    bench.written.append(refused)
-    bench.core.recorded(refused, 0)
     for call in begun:
         bench.end(call, OK)
-    assert bench.core.next_refused() is None
+    assert bench.refuse() == []
     assert bench.accounted == {"u1": 3}
     assert list(bench.core.fold.queue.lanes) == []
 
 
 def test_a_call_that_was_not_made_is_not_spent() -> None:
     bench = Bench()
-    bench.event(StartUpload(upload_id="u1", at=NOW, max_calls=1))
-    bench.want(request(1, "u1"))
-    bench.core.withdrawn(bench.begin())
+    bench.open("u1", max_calls=1)
+    bench.want(request(1, "u1"), request(2, "u1"))
+    call = bench.begin()
+    assert bench.core.next_call(bench.now) is None
+    bench.core.withdrawn(call)
+    assert bench.refuse() == []
     assert bench.call(OK).result is not None
+    assert bench.core.next_call(bench.now) is None
+    assert [each.phone for each in bench.refuse()] == [phone(2)]
 
 
 def test_a_spent_cap_does_not_keep_others_from_a_shared_phone() -> None:
     bench = Bench()
-    bench.event(UploadOpened(upload_id="u1", at=NOW, name="a", owner="o", options=UploadOptions(max_calls=0)))
-    bench.want(request(1, "u1"), request(1, "u2"))
-    call = bench.core.next_call(bench.now)
-    refused = bench.core.next_refused()
-    if refused is not None:
-        assert refused.result is not None
-        assert [answered.upload_id for answered in refused.result.answers] == ["u1"]
-        bench.core.recorded(refused, 0)
-        call = bench.core.next_call(bench.now)
-    assert call is not None
-    assert call.payer == "u2"
+    bench.open("u1", max_calls=0)
+    bench.want(request(1, "u1"), request(2, "u1"), request(1, "u2"))
+    call = bench.begin()
+    assert (call.phone, name_of(call.payer)) == (phone(1), "u2")
+    bench.core.withdrawn(call)
+    assert sorted(each.phone for each in bench.refuse()) == [phone(1), phone(2)]
+    assert [name_of(each.upload_id) for records in bench.written for each in records.results[0].answers] == ["u1"] * 2
+    call = bench.begin()
+    assert (call.phone, name_of(call.payer)) == (phone(1), "u2")
+
+
+@settings(deadline=None, max_examples=20)
+@given(phones=st.integers(1, 400), cap=st.integers(0, 5), others=st.integers(1, 5))
+def test_a_cap_that_leaves_out_many_phones_is_work_in_small_steps(phones: int, cap: int, others: int) -> None:
+    bench = Bench()
+    bench.open("u1", max_calls=cap)
+    bench.want(*(request(number, "u1") for number in range(phones)))
+    bench.want(*(request(5_000 + number, "u2", owner="owner-2") for number in range(others)))
+    made = 0
+    while (call := bench.core.next_call(bench.now)) is not None:
+        call.written = True
+        bench.end(call, OK)
+        made += 1
+        # Another owner's phones have their turns whether anything was refused yet or not.
+    assert made == min(phones, cap) + others
+    refused = 0
+    while step := bench.refuse():
+        assert len(step) <= REFUSED_AT_ONCE
+        refused += len(step)
+    assert refused == max(0, phones - cap)
+    assert list(bench.core.fold.queue.lanes) == []
 
 
 replies = st.sampled_from([OK, NotValid(), BROKEN, BROKEN, REFUSED])
@@ -385,7 +335,7 @@ def test_every_call_is_accounted_for_and_every_request_is_settled(
         if move == "want":
             bench.want(request(number, upload_id))
         elif move == "cancel":
-            bench.event(CancelUpload(upload_id=upload_id, at=bench.now))
+            bench.event(CancelUpload(upload_id=id_of(upload_id), at=bench.now))
         elif move == "wait":
             bench.wait(20 * number)
         elif move == "end" and open_calls:
@@ -416,9 +366,9 @@ def test_a_second_gate_that_folds_the_same_log_goes_on_where_the_first_stopped(r
         bench.want(request(1, "u1"), request(2, "u2"))
     records = first.call(reply)
     for retry in records.retries:
-        second.apply(LogRecord(topics.LOOKUP_RETRIES, retry.phone, encode(retry), 0, 0))
-    if records.result is not None:
-        second.apply(LogRecord(topics.LOOKUP_RESULTS, records.result.key, encode(records.result), 0, 0))
+        second.record(topics.LOOKUP_RETRIES, retry.phone, retry)
+    for result in records.results:
+        second.record(topics.LOOKUP_RESULTS, result.key, result)
     second.core.fold.take_over()
     assert second.begin().phone == phone(2)
     assert set(second.core.fold.graves) == set(first.core.fold.graves)

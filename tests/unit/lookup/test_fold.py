@@ -1,7 +1,7 @@
 """The gate's state is a fold of the log: the same records, in any order between topics, give the same backlog."""
 
 from datetime import datetime, timedelta
-from itertools import count
+from itertools import count, pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -34,8 +34,9 @@ from schemas.upload_events import (
 from schemas.uploads import UploadOptions
 from services.lookup.fold import Fold, LogRecord
 from services.lookup.lanes import Stage
+from services.lookup.queue import DROPPED_AT_ONCE
 from services.lookup.recent import KEPT_MS
-from tests.unit.lookup.requests import NOW, phone, request
+from tests.unit.lookup.requests import NOW, id_of, phone, request
 
 NOW_MS = int(NOW.timestamp() * 1000)
 _offsets = count()
@@ -45,21 +46,22 @@ def record(topic: Topic, key: str, message: Message | None, *, at_ms: int = NOW_
     return LogRecord(topic, key, None if message is None else encode(message), next(_offsets), at_ms)
 
 
-def wanted(message: LookupRequest) -> LogRecord:
-    return record(topics.LOOKUP_REQUESTS, message.key, message)
+def wanted(message: LookupRequest, *, at_ms: int = NOW_MS) -> LogRecord:
+    return record(topics.LOOKUP_REQUESTS, message.key, message, at_ms=at_ms)
 
 
 def buried(number: int, upload_id: str, round_: int = 0) -> LogRecord:
-    return record(topics.LOOKUP_REQUESTS, request_key(phone(number), upload_id, round_), None)
+    return record(topics.LOOKUP_REQUESTS, request_key(phone(number), id_of(upload_id), round_), None)
 
 
 def event(message: UploadEventBase) -> LogRecord:
     return record(topics.UPLOAD_EVENTS, message.upload_id, message)
 
 
-def opened(upload_id: str, priority: int) -> LogRecord:
+def opened(upload: str, priority: int = 3, *, at: datetime = NOW) -> LogRecord:
     options = UploadOptions(priority=priority)
-    return event(UploadOpened(upload_id=upload_id, at=NOW, name="x.csv", owner="owner-1", options=options))
+    message = UploadOpened(upload_id=id_of(upload), at=at, name="x.csv", owner="owner-1", options=options)
+    return record(topics.UPLOAD_EVENTS, message.upload_id, message, at_ms=int(at.timestamp() * 1000))
 
 
 def result(
@@ -75,7 +77,7 @@ def result(
         provider="generic",
         looked_up_at=looked_up_at,
         attempts=1,
-        answers=tuple(Answered(upload_id=upload_id, round=round_) for upload_id, round_ in answers),
+        answers=tuple(Answered(upload_id=id_of(upload_id), round=round_) for upload_id, round_ in answers),
     )
     return record(topics.LOOKUP_RESULTS, message.key, message, at_ms=at_ms)
 
@@ -87,13 +89,18 @@ def retry(number: int, *, attempts: int = 1, seconds: float = 30) -> LogRecord:
         attempts=attempts,
         retry_at=NOW + timedelta(seconds=seconds),
         errors=(error,),
-        calls=(PaidCalls(upload_id="u1", calls=attempts),),
+        calls=(PaidCalls(upload_id=id_of("u1"), calls=attempts),),
     )
     return record(topics.LOOKUP_RETRIES, message.phone, message)
 
 
 def fold_of(*records: LogRecord) -> Fold:
+    """What is folded when the uploads that tests speak of are opened, unless `records` open them later."""
     fold = Fold()
+    own = {each.key for each in records if each.topic is topics.UPLOAD_EVENTS}
+    for upload in ("u1", "u2", "u3", "u4"):
+        if id_of(upload) not in own:
+            fold.apply(opened(upload))
     for each in records:
         fold.apply(each)
     return fold
@@ -121,7 +128,10 @@ SOME_LOG: dict[str, list[LogRecord]] = {
         result(3, ("u2", 0), outcome="failed"),
         result(7, looked_up_at=NOW + timedelta(hours=1)),
     ],
-    "events": [opened("u1", 3), opened("u3", 3), event(CancelUpload(upload_id="u3", at=NOW))],
+    "events": [
+        *(opened(upload) for upload in ("u1", "u2", "u3", "u4")),
+        event(CancelUpload(upload_id=id_of("u3"), at=NOW)),
+    ],
     "retries": [retry(4)],
 }
 
@@ -157,13 +167,13 @@ def test_reading_records_again_changes_nothing(data: st.DataObject) -> None:
 def test_a_request_that_a_remembered_result_answers_is_only_buried() -> None:
     fold = fold_of(result(1, ("u1", 0)), wanted(request(1, "u2")))
     assert backlog(fold) == set()
-    assert list(fold.graves) == [request_key(phone(1), "u2", 0)]
+    assert list(fold.graves) == [request_key(phone(1), id_of("u2"), 0)]
 
 
 def test_a_failure_is_no_answer_to_another_upload_or_a_later_round() -> None:
     failure = result(1, ("u1", 0), outcome="failed")
     fold = fold_of(failure, wanted(request(1, "u1")), wanted(request(1, "u2")), wanted(request(1, "u1", round_=1)))
-    assert backlog(fold) == {request_key(phone(1), "u2", 0), request_key(phone(1), "u1", 1)}
+    assert backlog(fold) == {request_key(phone(1), id_of("u2"), 0), request_key(phone(1), id_of("u1"), 1)}
 
 
 def test_asking_anew_is_not_answered_by_what_is_older() -> None:
@@ -175,13 +185,13 @@ def test_asking_anew_is_not_answered_by_what_is_older() -> None:
 def test_results_are_forgotten_an_hour_of_log_time_later() -> None:
     later = result(2, ("u1", 0), at_ms=NOW_MS + KEPT_MS + 1)
     fold = fold_of(result(1, ("u1", 0)), later, wanted(request(1, "u2")))
-    assert backlog(fold) == {request_key(phone(1), "u2", 0)}
+    assert backlog(fold) == {request_key(phone(1), id_of("u2"), 0)}
 
 
 def test_an_erased_result_answers_nobody() -> None:
     erased = record(topics.LOOKUP_RESULTS, phone(1), None)
-    fold = fold_of(result(1, ("u1", 0)), erased, wanted(request(1, "u2")))
-    assert backlog(fold) == {request_key(phone(1), "u2", 0)}
+    fold = fold_of(result(1, ("u1", 0)), erased, wanted(request(1, "u2"), at_ms=NOW_MS + 1))
+    assert backlog(fold) == {request_key(phone(1), id_of("u2"), 0)}
 
 
 def test_a_tombstone_ends_a_grave_and_a_request() -> None:
@@ -192,26 +202,26 @@ def test_a_tombstone_ends_a_grave_and_a_request() -> None:
 
 @pytest.mark.parametrize("command", [CancelUpload, DeleteUpload])
 def test_requests_of_a_withdrawn_upload_are_buried_before_and_after(command: type[CancelUpload]) -> None:
-    fold = fold_of(wanted(request(1, "u1")), event(command(upload_id="u1", at=NOW)), wanted(request(2, "u1")))
+    fold = fold_of(wanted(request(1, "u1")), event(command(upload_id=id_of("u1"), at=NOW)), wanted(request(2, "u1")))
     assert backlog(fold) == set()
-    assert set(fold.graves) == {request_key(phone(1), "u1", 0), request_key(phone(2), "u1", 0)}
+    assert set(fold.graves) == {request_key(phone(1), id_of("u1"), 0), request_key(phone(2), id_of("u1"), 0)}
 
 
 def test_an_uploads_own_priority_outranks_that_of_its_requests() -> None:
     fold = fold_of(opened("u1", 2), wanted(request(1, "u1", priority=3)))
-    lane = fold.queue.lane("u1")
+    lane = fold.queue.lane(id_of("u1"))
     assert lane is not None
     assert lane.priority == 2
-    fold.apply(event(SetPriority(upload_id="u1", at=NOW, priority=5)))
+    fold.apply(event(SetPriority(upload_id=id_of("u1"), at=NOW, priority=5)))
     assert lane.priority == 5
     fold.apply(opened("u1", 1))  # only the first opening counts
     assert lane.priority == 5
 
 
 def test_pause_and_resume_before_and_after_the_first_request() -> None:
-    fold = fold_of(event(PauseUpload(upload_id="u1", at=NOW)), wanted(request(1, "u1")))
+    fold = fold_of(opened("u1"), event(PauseUpload(upload_id=id_of("u1"), at=NOW)), wanted(request(1, "u1")))
     assert not fold.queue.has_callable
-    fold.apply(event(ResumeUpload(upload_id="u1", at=NOW)))
+    fold.apply(event(ResumeUpload(upload_id=id_of("u1"), at=NOW)))
     assert fold.queue.has_callable
 
 
@@ -252,4 +262,143 @@ def test_what_cannot_be_read_is_refused_and_changes_nothing(broken: LogRecord) -
     fold = fold_of(wanted(request(1, "u1")))
     with pytest.raises(UndecodableRecord):
         fold.apply(broken)
-    assert backlog(fold) == {request_key(phone(1), "u1", 0)}
+    assert backlog(fold) == {request_key(phone(1), id_of("u1"), 0)}
+
+
+DAY = timedelta(days=1)
+
+
+def ms(moment: datetime) -> int:
+    return int(moment.timestamp() * 1000)
+
+
+def end_all(fold: Fold, now: datetime) -> set[str]:
+    """Ends all uploads that are over."""
+    ended: set[str] = set()
+    while step := set(fold.end_next(ms(now))):
+        ended |= step
+    return ended
+
+
+HOSTILE_KEYS = ["", "::", "no-colons", f"{phone(1)}:{id_of('u1')}", f"{phone(1)}:{id_of('u1')}:x", "a:b:c", "\x00" * 9]
+
+
+@pytest.mark.parametrize("key", [*HOSTILE_KEYS, f"{phone(1)}:{id_of('u1')}:{10**30}", f"{phone(1)}:{id_of('u1')}:00"])
+def test_a_tombstone_with_a_key_that_was_never_made_is_refused(key: str) -> None:
+    fold = fold_of(wanted(request(1, "u1")))
+    with pytest.raises(UndecodableRecord):
+        fold.apply(LogRecord(topics.LOOKUP_REQUESTS, key, None, 0, NOW_MS))
+    assert backlog(fold) == {request(1, "u1").key}
+
+
+def test_a_request_under_another_key_is_refused_for_no_tombstone_would_ever_end_it() -> None:
+    fold = fold_of()
+    with pytest.raises(UndecodableRecord):
+        fold.apply(LogRecord(topics.LOOKUP_REQUESTS, request(2, "u1").key, encode(request(1, "u1")), 0, NOW_MS))
+    with pytest.raises(UndecodableRecord):
+        fold.apply(LogRecord(topics.LOOKUP_RETRIES, phone(2), retry(1).value, 0, NOW_MS))
+    assert backlog(fold) == set()
+    assert not fold.histories
+
+
+@pytest.mark.parametrize("key", ["", "x", "|failed", f"{phone(1)}|", f"{phone(1)}|failed|failed", f"{phone(1)}\n"])
+def test_an_erasure_under_a_strange_key_is_refused(key: str) -> None:
+    fold = fold_of(wanted(request(1, "u1")))
+    with pytest.raises(UndecodableRecord):
+        fold.apply(LogRecord(topics.LOOKUP_RESULTS, key, None, 0, NOW_MS))
+    assert backlog(fold) == {request(1, "u1").key}
+
+
+def test_a_time_that_has_not_come_is_refused() -> None:
+    late = request(1, "u1", wanted_at=NOW + timedelta(days=400))
+    with pytest.raises(UndecodableRecord):
+        fold_of(wanted(late))
+
+
+def forgetting(number: int, *, at_ms: int = NOW_MS) -> LogRecord:
+    return record(topics.LOOKUP_RESULTS, phone(number), None, at_ms=at_ms)
+
+
+def test_a_forgotten_phone_is_taken_out_of_the_queue_for_everybody() -> None:
+    fold = fold_of(wanted(request(1, "u1")), wanted(request(1, "u2")), wanted(request(2, "u1")), retry(1))
+    fold.apply(forgetting(1))
+    assert backlog(fold) == {request(2, "u1").key}
+    assert set(fold.graves) == {request(1, "u1").key, request(1, "u2").key}
+    assert phone(1) not in fold.histories
+    assert list(fold.erased) == [phone(1)]
+
+
+def test_a_forgotten_failure_leaves_the_queue_as_it_is() -> None:
+    fold = fold_of(wanted(request(1, "u1")), retry(1))
+    fold.apply(record(topics.LOOKUP_RESULTS, f"{phone(1)}|failed", None))
+    assert backlog(fold) == {request(1, "u1").key}
+    assert phone(1) in fold.histories
+
+
+@pytest.mark.parametrize("forgotten_first", [True, False])
+def test_who_asks_after_the_forgetting_means_it(forgotten_first: bool) -> None:
+    later = request(1, "u2", wanted_at=NOW + timedelta(minutes=1))
+    records = [forgetting(1), wanted(later, at_ms=NOW_MS + 60_000)]
+    fold = fold_of(wanted(request(1, "u1")), *(records if forgotten_first else reversed(records)))
+    assert backlog(fold) == {later.key}
+
+
+def test_a_request_from_before_the_forgetting_that_is_read_after_it_is_settled() -> None:
+    fold = fold_of(forgetting(1, at_ms=NOW_MS + 5), wanted(request(1, "u1")))
+    assert backlog(fold) == set()
+    assert list(fold.graves) == [request(1, "u1").key]
+
+
+def test_an_upload_that_nobody_opened_has_no_turn() -> None:
+    fold = Fold()
+    fold.apply(wanted(request(1, "never")))
+    assert not fold.queue.has_callable
+    fold.apply(opened("never"))
+    assert fold.queue.has_callable
+
+
+def test_requests_whose_upload_is_not_in_the_log_any_more_are_settled_and_never_called() -> None:
+    """A pause that expired: the requests are compacted and stay, the events are gone."""
+    fold = Fold(keep_days=30)
+    fold.apply(wanted(request(1, "gone")))
+    fold.apply(opened("here", at=NOW + 31 * DAY))
+    assert not fold.queue.has_callable
+    assert end_all(fold, NOW + 31 * DAY) == {id_of("gone")}
+    assert backlog(fold) == set()
+    assert list(fold.graves) == [request(1, "gone").key]
+
+
+@pytest.mark.parametrize("command", [PauseUpload, ResumeUpload, CancelUpload])
+def test_an_upload_is_over_when_its_opening_expires_whatever_came_later(command: type[PauseUpload]) -> None:
+    fold = fold_of(opened("u1"), opened("u2", at=NOW + 10 * DAY), wanted(request(1, "u1")), wanted(request(1, "u2")))
+    later = NOW + 20 * DAY
+    fold.apply(record(topics.UPLOAD_EVENTS, id_of("u1"), command(upload_id=id_of("u1"), at=later), at_ms=ms(later)))
+    assert end_all(fold, NOW + 29 * DAY) == set()
+    fold.apply(opened("newer", at=NOW + 30 * DAY))
+    assert id_of("u1") in end_all(fold, NOW + 30 * DAY)
+    assert backlog(fold) == {request(1, "u2").key}
+    assert request(1, "u1").key in fold.graves
+    assert fold.queue.has_callable
+
+
+def test_a_clock_that_is_wrong_against_the_log_ends_no_upload() -> None:
+    fold = fold_of(wanted(request(1, "u1")))
+    assert end_all(fold, NOW + 4_000 * DAY) == set()
+    assert backlog(fold) == {request(1, "u1").key}
+
+
+def test_an_upload_that_is_over_is_ended_in_steps() -> None:
+    fold = fold_of(*(wanted(request(number, "u1")) for number in range(1_000)))
+    fold.apply(opened("newer", at=NOW + 30 * DAY))
+    graves = [0]
+    while step := [len(fold.graves) for _ in fold.end_next(ms(NOW + 30 * DAY))]:
+        graves += step
+    longest = max(later - earlier for earlier, later in pairwise(graves))
+    assert graves[-1] == 1_000
+    assert longest <= DROPPED_AT_ONCE
+
+
+def test_a_backoff_ends_an_hour_after_it_was_written_at_the_latest() -> None:
+    fold = fold_of(retry(1, seconds=20 * 3600), wanted(request(1, "u1")))
+    fold.queue.advance(NOW + timedelta(hours=1))
+    assert fold.queue.has_callable

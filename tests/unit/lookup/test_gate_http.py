@@ -1,8 +1,6 @@
 """One call over a real socket: what the provider may do to it, and that nothing is written without a permit."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
 
 import pytest
 
@@ -10,70 +8,14 @@ from deploy.local.broker import free_port
 from schemas.lookups import PhoneData
 from services.lookup.core import Call, GateCore
 from services.lookup.gate_http import HttpCaller, Withdrawn
-from services.lookup.gate_pacer import Verdict
+from services.lookup.gate_pacer import Pacer, Verdict
 from services.lookup.limiter import Limiter
 from services.lookup.providers.generic import GenericProvider
 from services.lookup.providers.protocol import Found, Reply, Wait
+from tests.unit.lookup.provider_server import http, saying, serving
 from tests.unit.lookup.requests import request
 
 SECOND = 1_000_000_000
-Answer = Callable[[asyncio.StreamWriter], Awaitable[None]]
-
-
-class Server:
-    """Answers every request with the same bytes; counts requests."""
-
-    def __init__(self, answer: Answer) -> None:
-        self.port = 0
-        self.heads: list[bytes] = []
-        self._answer = answer
-        self._connections: set[asyncio.Task[None]] = set()
-
-    def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.create_task(self._serve(reader, writer))
-        self._connections.add(task)
-
-    async def end(self) -> None:
-        for task in self._connections:
-            task.cancel()
-        await asyncio.gather(*self._connections, return_exceptions=True)
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            while True:
-                self.heads.append(await reader.readuntil(b"\r\n\r\n"))
-                await self._answer(writer)
-        except (asyncio.IncompleteReadError, ConnectionError):
-            return
-        finally:
-            writer.close()
-            with suppress(ConnectionError):
-                await writer.wait_closed()
-
-
-@asynccontextmanager
-async def serving(answer: Answer) -> AsyncIterator[Server]:
-    server = Server(answer)
-    listening = await asyncio.start_server(server.connected, "127.0.0.1", 0)
-    server.port = listening.sockets[0].getsockname()[1]
-    try:
-        yield server
-    finally:
-        listening.close()
-        await server.end()
-        await listening.wait_closed()
-
-
-def saying(raw: bytes) -> Answer:
-    async def answer(writer: asyncio.StreamWriter) -> None:
-        writer.write(raw)
-        await writer.drain()
-
-    return answer
-
-
-def http(body: bytes, *, status: str = "200 OK", headers: str = "") -> bytes:
-    return f"HTTP/1.1 {status}\r\ncontent-length: {len(body)}\r\n{headers}\r\n".encode() + body
 
 
 def a_call() -> Call:
@@ -106,8 +48,8 @@ async def test_an_answer() -> None:
     [
         (http(b"x" * 70_000), "too_large"),
         (http(b"", status="302 Found", headers="location: /elsewhere\r\n"), "http_302"),
-        (http(b"\x1f\x8b\x08\x00", headers="content-encoding: gzip\r\n"), "garbage"),
-        (b"not http at all\r\n\r\n", "no_connection"),
+        (http(b"\x1f\x8b\x08\x00", headers="content-encoding: gzip\r\n"), "encoded"),
+        (b"not http at all\r\n\r\n", "not_http"),
         (b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nshort", "timeout"),
     ],
 )
@@ -158,3 +100,37 @@ async def test_a_call_withdrawn_at_the_socket_writes_nothing() -> None:
         with pytest.raises(Withdrawn):
             await call_once(server.port, verdict=Verdict.DROP)
     assert server.heads == []
+
+
+async def test_a_connection_that_ended_while_the_call_waited_for_its_permit_is_not_written_to() -> None:
+    """As after an outage of Kafka, in which calls wait at the socket: it would be an attempt for nothing."""
+    ended = asyncio.Event()
+
+    async def accept(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.close()
+        await writer.wait_closed()
+        ended.set()
+
+    listening = await asyncio.start_server(accept, "127.0.0.1", 0)
+    limiter = Limiter(rate=10, window_ns=SECOND)
+    provider = GenericProvider(url=f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}/lookup", key=None)
+    made = a_call()
+    verdicts = iter([Verdict.HOLD] * 20)
+    async with HttpCaller(provider, limiter, timeout_seconds=5) as caller:
+        with pytest.raises(Withdrawn):
+            await caller.call(
+                made,
+                lambda: Verdict.GO if ended.is_set() and next(verdicts, None) is None else Verdict.HOLD,
+                on_written=lambda: None,
+            )
+    listening.close()
+    await listening.wait_closed()
+    assert not made.written
+
+
+async def test_a_call_that_waits_too_long_for_its_permit_gives_its_connection_up() -> None:
+    limiter = Limiter(rate=10, window_ns=SECOND)
+    pacer = Pacer(limiter, patience_seconds=0.05)
+    with pytest.raises(Withdrawn):
+        await pacer.permit(lambda: Verdict.HOLD)
+    assert limiter.writes_since(-1) == 0

@@ -15,6 +15,7 @@ from services.lookup.providers.generic import GenericProvider
 from services.lookup.providers.protocol import AccountProblem, Found, HttpResponse, NotValid, Wait
 
 AT = datetime(2026, 1, 1, 12, 0, 0, tzinfo=UTC)
+PHONE = "+14155550100"
 PROVIDER = GenericProvider(url="http://api.test/lookup", key="secret")
 
 
@@ -35,7 +36,23 @@ def test_the_phone_is_percent_encoded(url: str, expected: str) -> None:
     assert GenericProvider(url=url, key=None).build_request("+14155550100").url == expected
 
 
-@pytest.mark.parametrize("url", ["", "api.test/lookup", "ftp://api.test", "http://", "http://api.test:x", "http://[::"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "api.test/lookup",
+        "ftp://api.test",
+        "http://",
+        "http://api.test:x",
+        "http://[::",
+        "http://xn--/",
+        "http://xn--a.test/lookup",
+        "http://" + "a" * 64 + ".test/",
+        "http://a..b/",
+        "http://☃☃.x/",
+        "http://h\x00/",
+    ],
+)
 def test_an_address_that_cannot_be_called_is_refused_at_the_start(url: str) -> None:
     with pytest.raises(UnusableUrl, match="SCRUB_LOOKUP_URL"):
         make_provider(Settings(lookup_url=url))
@@ -63,13 +80,13 @@ def test_a_full_answer() -> None:
     expected = PhoneData(
         line_type="mobile", carrier="Example Wireless", country="US", reachable="yes", do_not_call="no"
     )
-    assert PROVIDER.read_response(response(body)) == Found(expected)
+    assert PROVIDER.read_response(PHONE, response(body)) == Found(expected)
 
 
 def test_any_field_but_valid_may_be_missing_or_null() -> None:
-    assert PROVIDER.read_response(response({"valid": True})) == Found(PhoneData())
+    assert PROVIDER.read_response(PHONE, response({"valid": True})) == Found(PhoneData())
     nulls = dict.fromkeys(("line_type", "carrier", "country", "reachable", "do_not_call"))
-    assert PROVIDER.read_response(response({"valid": True} | nulls)) == Found(PhoneData())
+    assert PROVIDER.read_response(PHONE, response({"valid": True} | nulls)) == Found(PhoneData())
 
 
 @pytest.mark.parametrize(
@@ -86,41 +103,41 @@ def test_any_field_but_valid_may_be_missing_or_null() -> None:
     ],
 )
 def test_line_types_are_understood_leniently(theirs: object, ours: str) -> None:
-    reply = PROVIDER.read_response(response({"valid": True, "line_type": theirs}))
+    reply = PROVIDER.read_response(PHONE, response({"valid": True, "line_type": theirs}))
     assert isinstance(reply, Found)
     assert reply.data.line_type == ours
 
 
 def test_text_that_cannot_be_stored_everywhere_is_cleaned() -> None:
-    reply = PROVIDER.read_response(response(b'{"valid":true,"carrier":" a\\u0000b\\ud800 ","country":"us"}'))
+    reply = PROVIDER.read_response(PHONE, response(b'{"valid":true,"carrier":" a\\u0000b\\ud800 ","country":"us"}'))
     assert reply == Found(PhoneData(carrier="ab", country="US"))
 
 
 def test_not_valid_is_an_answer() -> None:
-    assert PROVIDER.read_response(response({"valid": False})) == NotValid()
+    assert PROVIDER.read_response(PHONE, response({"valid": False})) == NotValid()
 
 
 @pytest.mark.parametrize("body", [b"<html>", b"", b"[]", b"{}", b'{"valid":"yes"}', b"\xff\xfe", b"[" * 60_000])
 def test_what_is_not_of_its_shape_is_tried_again(body: bytes) -> None:
-    reply = PROVIDER.read_response(response(body))
+    reply = PROVIDER.read_response(PHONE, response(body))
     assert isinstance(reply, Wait)
     assert reply.code == "garbage"
 
 
 @given(body=st.binary(max_size=200), status=st.integers(100, 599), after=st.text(max_size=40))
 def test_no_response_at_all_raises(body: bytes, status: int, after: str) -> None:
-    reply = PROVIDER.read_response(response(body, status=status, headers={"retry-after": after}))
+    reply = PROVIDER.read_response(PHONE, response(body, status=status, headers={"retry-after": after}))
     assert isinstance(reply, Found | NotValid | Wait | AccountProblem)
 
 
 @pytest.mark.parametrize("status", [401, 402, 403])
 def test_a_refused_account_is_nobodys_phones_fault(status: int) -> None:
-    assert isinstance(PROVIDER.read_response(response(b"", status=status)), AccountProblem)
+    assert isinstance(PROVIDER.read_response(PHONE, response(b"", status=status)), AccountProblem)
 
 
 @pytest.mark.parametrize("status", [301, 400, 404, 408, 500, 502, 503, 504])
 def test_other_statuses_are_tried_again(status: int) -> None:
-    reply = PROVIDER.read_response(response(b"", status=status))
+    reply = PROVIDER.read_response(PHONE, response(b"", status=status))
     assert isinstance(reply, Wait)
     assert not reply.throttled
 
@@ -134,10 +151,21 @@ def test_other_statuses_are_tried_again(status: int) -> None:
         ("soon", None),
         ("-1", None),
         ("", None),
+        ("9" * 400, 3600.0),
+        ("7200", 3600.0),
+        ("Fri, 01 Jan 2199 00:00:00 GMT", 3600.0),
+        ("Mon, 01 Jan 2024 00:00:00 +99999999999999999", None),
+        ("Mon, 01 Jan 0001 00:00:00 +2359", 0.0),
+        ("Fri, 31 Dec 9999 23:59:59 -2359", 3600.0),
+        ("Mon, 01 Jan 99999999 00:00:00 GMT", None),
+        ("1e400", None),
+        ("\u0663", None),
+        ("\x00", None),
+        ("," * 60_000, None),
     ],
 )
 def test_retry_after_in_seconds_or_as_a_date(header: str, seconds: float | None) -> None:
-    reply = PROVIDER.read_response(response(b"", status=429, headers={"retry-after": header}))
+    reply = PROVIDER.read_response(PHONE, response(b"", status=429, headers={"retry-after": header}))
     assert isinstance(reply, Wait)
     assert reply.throttled
     assert reply.retry_after_seconds == seconds

@@ -10,12 +10,13 @@ from hypothesis import strategies as st
 
 from services.lookup.lanes import Entry, Stage
 from services.lookup.queue import DROPPED_AT_ONCE, Queue
-from tests.unit.lookup.requests import NOW, phone, request
+from tests.fixtures.ids import upload_id
+from tests.unit.lookup.requests import NOW, name_of, phone, request
 
 
-def put(queue: Queue, numbers: range, upload_id: str, *, owner: str = "owner-1", priority: int = 3) -> None:
+def put(queue: Queue, numbers: range, upload: str, *, owner: str = "owner-1", priority: int = 3) -> None:
     for number in numbers:
-        message = request(number, upload_id, owner=owner, priority=priority)
+        message = request(number, upload, owner=owner, priority=priority)
         queue.want(message, offset=number, priority=priority, paused=False)
 
 
@@ -25,7 +26,7 @@ def call(queue: Queue) -> tuple[str, str] | None:
     if taken is None:
         return None
     entry, lane = taken
-    payer = lane.upload_id
+    payer = name_of(lane.upload_id)
     queue.withdraw(entry, entry.asks)
     queue.release(entry)
     return entry.phone, payer
@@ -86,7 +87,7 @@ def test_a_change_of_priority_acts_on_the_backlog_at_once() -> None:
     put(queue, range(500), "u1")
     put(queue, range(1000, 1500), "u2")
     payers(queue, 10)
-    queue.set_priority("u2", 1)
+    queue.set_priority(upload_id("u2"), 1)
     assert payers(queue, 100)["u2"] == pytest.approx(80, abs=4)
 
 
@@ -107,16 +108,16 @@ def test_a_request_that_comes_during_the_call_joins_it() -> None:
     assert taken is not None
     put(queue, range(1), "u2")
     assert queue.take() is None
-    assert {ask.upload_id for ask in taken[0].asks} == {"u1", "u2"}
+    assert {name_of(ask.upload_id) for ask in taken[0].asks} == {"u1", "u2"}
 
 
 def test_a_pause_stops_an_upload_but_not_a_phone_that_others_await() -> None:
     queue = Queue()
     put(queue, range(10), "u1")
     put(queue, range(5, 15), "u2")
-    queue.set_paused("u1", True)
+    queue.set_paused(upload_id("u1"), True)
     assert sorted(number for number, _ in call_all(queue)) == [phone(number) for number in range(5, 15)]
-    queue.set_paused("u1", False)
+    queue.set_paused(upload_id("u1"), False)
     assert [number for number, _ in call_all(queue)] == [phone(number) for number in range(5)]
 
 
@@ -124,7 +125,7 @@ def test_a_cancel_takes_out_the_backlog_and_leaves_phones_that_others_await() ->
     queue = Queue()
     put(queue, range(10), "u1")
     put(queue, range(5, 15), "u2")
-    dropped = [each for step in queue.drop_lane("u1") for each in step]
+    dropped = [each for step in queue.drop_lane(upload_id("u1")) for each in step]
     assert [entry.phone for entry, _ in dropped] == [phone(number) for number in range(10)]
     assert sorted(number for number, _ in call_all(queue)) == [phone(number) for number in range(5, 15)]
 
@@ -133,7 +134,7 @@ def test_a_large_upload_goes_in_steps_and_has_no_turn_from_the_first_one_on() ->
     queue = Queue()
     put(queue, range(3 * DROPPED_AT_ONCE), "large", owner="owner-1")
     put(queue, range(DROPPED_AT_ONCE, DROPPED_AT_ONCE + 3), "other", owner="owner-2")
-    steps = queue.drop_lane("large")
+    steps = queue.drop_lane(upload_id("large"))
     dropped = len(next(steps))
     made = [call(queue)]
     for step in steps:
@@ -154,8 +155,8 @@ def test_an_upload_knows_when_the_last_of_its_backoffs_ends() -> None:
         assert taken is not None
         queue.back_off(taken[0], NOW + timedelta(seconds=seconds))
     put(queue, range(1), "u2")
-    for upload_id in ("u1", "u2"):
-        lane = queue.lane(upload_id)
+    for name in ("u1", "u2"):
+        lane = queue.lane(upload_id(name))
         assert lane is not None
         assert lane.last_due_at == (NOW + timedelta(seconds=30)).timestamp()
 
@@ -192,7 +193,7 @@ def test_looking_ahead_tells_the_order_and_changes_nothing() -> None:
     put(queue, range(100), "u1", priority=2)
     put(queue, range(1000, 1100), "u2")
     put(queue, range(2000, 2100), "u3", owner="owner-2")
-    ahead = [lane.upload_id for lane in islice(queue.turns(), 30)]
+    ahead = [name_of(lane.upload_id) for lane in islice(queue.turns.ahead(), 30)]
     assert [one[1] for one in (call(queue) for _ in range(30)) if one is not None] == ahead
 
 
@@ -202,9 +203,9 @@ def test_shares_add_up_to_one_over_those_who_can_be_called() -> None:
     put(queue, range(100, 110), "u2")
     put(queue, range(200, 210), "u3", owner="owner-2")
     put(queue, range(300, 310), "u4", owner="owner-2")
-    queue.set_paused("u4", True)
-    shares = {lane.upload_id: queue.share(lane) for lane in queue.lanes}
-    assert shares == pytest.approx({"u1": 0.4, "u2": 0.1, "u3": 0.5, "u4": 0.0})
+    queue.set_paused(upload_id("u4"), True)
+    shares = {name_of(upload): share for upload, share in queue.turns.shares().items()}
+    assert shares == pytest.approx({"u1": 0.4, "u2": 0.1, "u3": 0.5})
 
 
 def test_totals_count_a_shared_phone_once() -> None:

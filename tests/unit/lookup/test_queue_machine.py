@@ -9,11 +9,11 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invar
 
 from services.lookup.lanes import Entry, Stage
 from services.lookup.queue import Queue
-from tests.unit.lookup.requests import NOW, phone, request
+from tests.unit.lookup.requests import NOW, id_of, name_of, phone, request
 
-UPLOADS = ("a1", "a2", "b1", "c1")
-OWNERS = {"a1": "a", "a2": "a", "b1": "b", "c1": "c"}
-numbers = st.integers(0, 7)
+OWNERS = {id_of(name): name[0] for name in ("a1", "a2", "b1", "c1", "d1", "e1", "f1")}
+UPLOADS = tuple(OWNERS)
+numbers = st.integers(0, 5)
 uploads = st.sampled_from(UPLOADS)
 rounds = st.integers(0, 1)
 
@@ -31,6 +31,8 @@ class QueueMachine(RuleBasedStateMachine):
         self.backoff: dict[str, float] = {}
         self.called: dict[str, Entry] = {}
         self.paused: set[str] = set()
+        self.unopened: set[str] = set()
+        self.spent: set[str] = set()
         self.offset = 0
 
     def is_waiting(self, number: str) -> bool:
@@ -40,14 +42,26 @@ class QueueMachine(RuleBasedStateMachine):
         return {
             number
             for number, asks in self.wanted.items()
-            if self.is_waiting(number) and any(upload not in self.paused for upload, _ in asks)
+            if self.is_waiting(number) and any(self.may_be_called(upload) for upload, _ in asks)
         }
+
+    def may_be_called(self, upload: str) -> bool:
+        return upload not in self.paused | self.unopened | self.spent
 
     @rule(number=numbers, upload=uploads, round_=rounds)
     def want(self, number: int, upload: str, round_: int) -> None:
         self.offset += 1
-        message = request(number, upload, round_=round_, owner=OWNERS[upload])
-        self.queue.want(message, offset=self.offset, priority=3, paused=upload in self.paused)
+        message = request(number, name_of(upload), round_=round_, owner=OWNERS[upload])
+        if self.queue.lane(upload) is None:
+            # A lane that is made anew has paid for nothing yet.
+            self.spent.discard(upload)
+        self.queue.want(
+            message,
+            offset=self.offset,
+            priority=3,
+            paused=upload in self.paused,
+            opened=upload not in self.unopened,
+        )
         self.wanted.setdefault(phone(number), set()).add((upload, round_))
 
     @rule(target=calls)
@@ -60,7 +74,7 @@ class QueueMachine(RuleBasedStateMachine):
         entry, lane = taken
         assert entry.phone in expected
         assert entry.phone not in self.called, "a phone was called twice at once"
-        assert lane.upload_id not in self.paused
+        assert self.may_be_called(lane.upload_id)
         assert lane.upload_id in {upload for upload, _ in self.wanted[entry.phone]}
         self.called[entry.phone] = entry
         return entry
@@ -118,6 +132,55 @@ class QueueMachine(RuleBasedStateMachine):
         self.queue.set_paused(upload, paused)
         (self.paused.add if paused else self.paused.discard)(upload)
 
+    @rule(upload=uploads)
+    def close_or_open(self, upload: str) -> None:
+        if upload in self.unopened:
+            self.queue.set_opened(upload)
+            self.unopened.discard(upload)
+        elif self.queue.lane(upload) is None:
+            self.unopened.add(upload)
+
+    @rule(upload=uploads, spent=st.booleans())
+    def spend_or_refund(self, upload: str, spent: bool) -> None:
+        lane = self.queue.lane(upload)
+        if lane is not None:
+            self.queue.set_spent(lane, spent)
+            (self.spent.add if spent else self.spent.discard)(upload)
+
+    @rule(target=calls)
+    def take_witness(self) -> Entry | None:
+        """Any callable phone will do; one that was not tried is preferred to one that was."""
+        expected = self.callable_phones()
+        tried = sorted(expected)[: len(expected) // 2]
+        taken = self.queue.take_witness(tried, set(), {})
+        if taken is None:
+            assert not expected
+            return None
+        entry, lane = taken
+        assert entry.phone in expected - set(tried)
+        assert self.may_be_called(lane.upload_id)
+        self.called[entry.phone] = entry
+        return entry
+
+    @rule(most=st.integers(1, 3))
+    def refuse(self, most: int) -> None:
+        taken = self.queue.take_spent(most)
+        expected = {
+            number
+            for number, asks in self.wanted.items()
+            if self.is_waiting(number) and any(upload in self.spent - self.paused - self.unopened for upload, _ in asks)
+        }
+        if taken is None:
+            assert not expected
+            return
+        lane, entries = taken
+        assert 1 <= len(entries) <= most
+        for entry in entries:
+            assert entry.phone in expected
+            self.queue.withdraw(entry, entry.of(lane))
+            self.queue.release(entry)
+            self.forget(entry.phone, {pair for pair in self.wanted[entry.phone] if pair[0] == lane.upload_id})
+
     @rule(upload=uploads, priority=st.integers(1, 5))
     def set_priority(self, upload: str, priority: int) -> None:
         self.queue.set_priority(upload, priority)
@@ -132,7 +195,7 @@ class QueueMachine(RuleBasedStateMachine):
     @rule()
     def drain(self) -> None:
         """Looking ahead tells the turns that then come."""
-        ahead = [lane.upload_id for lane, _ in zip(self.queue.turns(), range(3), strict=False)]
+        ahead = [lane.upload_id for lane, _ in zip(self.queue.turns.ahead(), range(3), strict=False)]
         taken = self.queue.take()
         assert taken is not None
         assert taken[1].upload_id == ahead[0]
