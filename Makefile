@@ -1,12 +1,12 @@
 # Everything a newcomer needs: make run, make test. Python 3.11 to 3.13 and make are enough.
 .DEFAULT_GOAL := help
-.PHONY: help setup dev run test lint types check reset bench lock
+.PHONY: help setup dev run test hostile lint types check reset bench lock
 PY := .venv/bin/python
 # A stack is nine processes: without compiled files each would compile the whole project anew.
 unexport PYTHONDONTWRITEBYTECODE
 
 help: ## list the targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 14
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
 
 setup: ## make the virtual environment with what a local run needs
 	@sh deploy/local/setup.sh local
@@ -22,6 +22,9 @@ run: setup ## start everything and print the page's address; FILE=contacts.csv s
 # in the order of tests/conftest.py: the longest first, so that at the end only short ones are left to be shared out.
 test: dev ## run all tests, on real brokers and with the real processes
 	@$(PY) -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
+
+hostile: dev ## pour thousands of hostile records and requests on running parts: five minutes more
+	@$(PY) -m pytest -n 2 -m hostile $(ARGS)
 
 lint: dev ## check style
 	@$(PY) -m ruff check . && $(PY) -m ruff format --check --quiet .

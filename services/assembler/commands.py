@@ -26,7 +26,10 @@ MOST_ROUNDS: Final = 3
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The upload that a command is about. `failed`: rows without an answer; `started`: a person or option said go."""
+    """The upload that a command is about. `failed`: rows without an answer; `started`: a person or option said go.
+
+    `cancelled`: a cancellation was asked for, if only when everything was done already: its calls are over.
+    """
 
     upload_id: str
     state: UploadState
@@ -34,6 +37,7 @@ class Target:
     failed: int
     started: bool
     options: UploadOptions
+    cancelled: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +120,8 @@ def retry_failed(
         return Accepted((), (target.state,))
     if target.state != "completed":
         return Refused(f"Failed rows can be tried again when the upload is `completed`; it is `{target.state}`.")
+    if target.cancelled:
+        return Refused("A cancellation of this upload was asked for. Use `reprocess` to run its file again.")
     if not target.failed:
         return Refused("No row of this upload failed.")
     if target.round >= MAX_INT32:

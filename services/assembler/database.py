@@ -17,7 +17,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 SILENT_SECONDS = 900.0
 """A piece of work that takes longer will never end: the database has not answered, nor has any time limit of it struck.
-The longest seen is the cancellation of an upload of a million rows, at 20 s."""
+Three times the time limit of a statement."""
 CLOSE_SECONDS = 5.0
 log = logging.getLogger(__name__)
 

@@ -23,6 +23,7 @@ from tests.fixtures.hostile import Hostile, some_hostile_records
 from tests.fixtures.postgres import DATABASES, fresh_schema
 from tests.fixtures.stack import RunningStack, stacks, wait_until
 
+pytestmark = pytest.mark.hostile
 RECORDS = 1_000
 SEED = 20_261
 PHONES = 120

@@ -258,6 +258,7 @@ async def test_what_fails_with_one_file_ends_its_upload_or_waits_and_others_go_o
     assert "IsADirectoryError" in world.events(broken, UploadRefused)[0].detail
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize("seed", [1, 2])
 async def test_a_thousand_hostile_records_of_each_topic_stop_nothing(
     world: World, settings: Settings, seed: int

@@ -217,6 +217,10 @@ async def test_a_database_that_never_answers_ends_the_join_loudly(
         proxy_to(postgres_url) as (url, frozen),
         on_stage(broker, topics, tmp_path, database=url) as stage,
     ):
+        # Here, for what the join does comes by this event loop, which must not wait for it.
+        engine = connect(postgres_url)
+        prepare(engine)
+        engine.dispose()
         running = asyncio.create_task(join.main(stage.settings, asyncio.Event()))
         upload_id = await stage.open()
 
@@ -233,7 +237,6 @@ async def test_a_database_that_never_answers_ends_the_join_loudly(
 async def _seen(url: str, upload_id: str) -> bool:
     engine = connect(url)
     try:
-        prepare(engine)
         with engine.connect() as connection:
             query = f"SELECT count(*) FROM uploads WHERE id = '{upload_id}'"
             return bool(connection.exec_driver_sql(query).scalar_one())

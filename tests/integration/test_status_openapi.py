@@ -75,6 +75,7 @@ def aimed(case: "schemathesis.Case[Any]", upload_id: str) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:Do not use the `random` module:hypothesis.errors.HypothesisDeprecationWarning")
+@pytest.mark.hostile
 @schema.parametrize()
 @hypothesis.settings(max_examples=5, deadline=None, suppress_health_check=list(HealthCheck))
 def test_every_answer_is_as_described(case: "schemathesis.Case[Any]", site: Site) -> None:

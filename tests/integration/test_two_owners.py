@@ -61,6 +61,8 @@ CASES: dict[tuple[str, str], Kind] = {
     ("POST", "/v1/dead-letters/redrive"): "admin",
     ("POST", "/v1/phones/forget"): "admin",
     ("GET", "/v1/audit"): "admin",
+    ("GET", "/v1/bad-records"): "admin",
+    ("POST", "/v1/bad-records/retry"): "admin",
     ("GET", "/"): "page",
     ("POST", "/selected"): "page",
     ("GET", "/uploads/{upload_id}"): "own page",
@@ -91,11 +93,12 @@ COMMANDS = {
         "reprocess",
         "unheard-of",
     ),
-    "/admin/{command}": ("pause", "resume", "sweep", "redrive", "dismiss", "clear", "unheard-of"),
+    "/admin/{command}": ("pause", "resume", "sweep", "redrive", "dismiss", "clear", "retry-records", "unheard-of"),
 }
 BODIES: dict[str, dict[str, object]] = {
     "/v1/uploads/{upload_id}": {"priority": 1},
     "/v1/phones/forget": {"phone": "+14155550100"},
+    "/v1/bad-records/retry": {"reason": "failed", "dry_run": True},
 }
 NAME = "the private list of ann.csv"
 ANN, BOB, ROOT = ({"Authorization": f"Bearer {token}"} for token in ("ta", "tb", "root"))

@@ -25,7 +25,15 @@ Decide = Callable[[Target, str, datetime], Decision]
 
 def target_of(record: UploadRecord) -> Target:
     options = parsed(UploadOptions, record.options) or UploadOptions()
-    return Target(record.id, record.state, record.round, record.failed, record.wanted_at is not None, options)
+    return Target(
+        record.id,
+        record.state,
+        record.round,
+        record.failed,
+        record.wanted_at is not None,
+        options,
+        cancelled=record.cancelled_at is not None,
+    )
 
 
 async def carry_out(backend: Backend, identity: Identity, upload_id: str, decide: Decide) -> Upload:

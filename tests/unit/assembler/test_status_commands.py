@@ -1,5 +1,6 @@
 """Commands: repeating one changes nothing, and a wrong state is refused with what can be done instead."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import get_args
 
@@ -104,6 +105,11 @@ def test_after_three_rounds_a_retry_has_to_be_forced() -> None:
 
 def test_nothing_failed_means_nothing_to_retry() -> None:
     assert isinstance(commands.retry_failed(target("completed"), by="a", now=NOW, force=True), Refused)
+
+
+def test_what_was_cancelled_too_late_is_completed_and_not_tried_again() -> None:
+    late = replace(target("completed", failed=3), cancelled=True)
+    assert isinstance(commands.retry_failed(late, by="a", now=NOW, force=True), Refused)
     assert isinstance(commands.retry_failed(target("cancelled", failed=2), by="a", now=NOW, force=True), Refused)
 
 
