@@ -80,7 +80,7 @@ def test_topics_that_are_read_together_must_be_partitioned_alike() -> None:
         check_topics(Cluster("c", counts | {"upload-rows": 6}), Settings())
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def waiting() -> UploadRecord:
     world = World(Reader(Log()))
     world.open()

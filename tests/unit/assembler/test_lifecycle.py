@@ -6,7 +6,6 @@ from datetime import timedelta
 
 import pytest
 
-from schemas.answers import Want
 from schemas.upload_events import (
     CancelUpload,
     DeleteUpload,
@@ -38,7 +37,7 @@ U = upload_id("upload-1")
 DAY = 86_400
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def opened() -> UploadRecord:
     world = World(Reader(Log()))
     world.open(U)
@@ -122,7 +121,7 @@ def test_answers_of_any_age_are_accepted_from_1970_on(opened: UploadRecord) -> N
     assert fold(old, event, max_age_seconds=10**14) == old
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def unopened(opened: UploadRecord) -> UploadRecord:
     """Rows of it came, or nothing but its name."""
     unknown = dict.fromkeys(
@@ -268,7 +267,7 @@ def test_an_upload_asks_for_nothing_before_it_is_opened_and_after_it_was_deleted
     unstarted = want_of(folded(unopened, opening(options=UploadOptions(start=False))))
     assert unstarted is not None
     assert unstarted.accept_since == NEVER, "only what names it"
-    want: Want | None = want_of(folded(opened, CancelUpload.model_validate(after(2))))
+    want = want_of(folded(opened, CancelUpload.model_validate(after(2))))
     assert want is not None
     assert (want.upload_id, want.cancelled_at) == (U, START + timedelta(seconds=2))
     assert want.accept_since == opened.accept_since
