@@ -9,6 +9,7 @@ import pytest
 from schemas.upload_events import (
     CancelUpload,
     DeleteUpload,
+    DismissFailed,
     Failures,
     PauseUpload,
     ResumeUpload,
@@ -101,6 +102,9 @@ def test_a_cancellation_that_crossed_the_end_takes_back_no_answer(opened: Upload
     announced = Announced("completed", START + timedelta(seconds=20))
     record = folded(done_at(opened, 20), CancelUpload.model_validate(after(5)), announced=announced)
     assert record.cancelled_at == announced.at
+    at_once = replace(announced, state="cancelled")
+    again = folded(opened, CancelUpload.model_validate(after(5)), announced=at_once)
+    assert again.cancelled_at == START + timedelta(seconds=5), "it is the one that was announced"
 
 
 def test_a_refusal_after_the_end_changes_nothing(opened: UploadRecord) -> None:
@@ -246,7 +250,7 @@ def test_what_ended_by_refusal_or_cancellation_is_not_retried(opened: UploadReco
 
 def test_a_retry_opens_the_upload_again(opened: UploadRecord) -> None:
     done = replace(opened, finished_at=START)
-    some = Failures(error_code="timeout")
+    some = Failures(error_code="timeout", after=START, before=START + timedelta(days=1))
     first, second = ({"round": 1, "only": some}, {"round": 2, "but_not": (some,)})
     partly = folded(done, *(RetryFailed.model_validate(after(9) | which) for which in (first, second)))
     want = want_of(partly)
@@ -329,3 +333,20 @@ def test_an_upload_that_lacks_rows_for_good_has_failed(opened: UploadRecord) -> 
     fed = replace(opened, fed_at=START + timedelta(seconds=8), fed_rows=2, answered=1, rows_missing=True)
     assert standing_of(fed) == ("failed", fed.fed_at)
     assert standing_of(replace(fed, answered=2)) == ("completed", fed.fed_at)
+
+
+def test_taking_failures_off_the_list_changes_nothing_of_the_upload(opened: UploadRecord) -> None:
+    assert folded(opened, DismissFailed.model_validate(after(2))) == opened
+
+
+def test_no_upload_ends_before_it_began(opened: UploadRecord) -> None:
+    """The clock of whoever says that it was fed may be behind."""
+    fed = replace(opened, fed_at=START - timedelta(seconds=8), fed_rows=1, answered=1)
+    assert standing_of(fed) == ("completed", opened.created_at)
+
+
+def test_an_upload_of_which_only_rows_or_a_start_came_is_pending(unopened: UploadRecord) -> None:
+    assert standing_of(unopened) == ("pending", None)
+    started = folded(replace(unopened, options=None), StartUpload.model_validate(after(3)))
+    assert started.accept_since == START + timedelta(seconds=3) - timedelta(seconds=DAY)
+    assert want_of(started) is None
