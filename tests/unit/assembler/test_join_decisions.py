@@ -4,16 +4,20 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from aiokafka.errors import KafkaError
+from sqlalchemy.exc import DataError, IntegrityError, OperationalError
 
 from schemas.settings import Settings
+from services.assembler.batches import decode_all, decode_records, in_order, is_environment
 from services.assembler.cluster import OTHERS, TOGETHER, Cluster, check_topics
+from services.assembler.joining.rows import RowsAppeared
 from services.assembler.positions import Goals, LogLost, first_reads, held_back
 from services.assembler.stall import LOOK_SECONDS, PATIENCE_SECONDS, Stall, Stalled
-from services.assembler.store.fences import Offsets
+from services.assembler.store.fences import FenceLost, Offsets
 from services.assembler.store.records import UploadRecord
 from services.assembler.zombies import PATIENCE, figures, joined_up_to, lacking_for_good, uploads_held, zombie_uploads
 from services.runtime.process import RefusedToStart
-from tests.unit.assembler.join_log import PHONES, START, Log, Reader, gate_status
+from tests.unit.assembler.join_log import PHONES, START, Log, LogRecord, Reader, gate_status
 from tests.unit.assembler.test_joining import OTHER, U, World
 
 ENDS = {(topic, 0): 50 for topic in Offsets._fields}
@@ -118,6 +122,60 @@ def test_an_idle_join_is_not_stalled() -> None:
     stall = Stall()
     for now in (0, 2 * PATIENCE_SECONDS):
         stall.check(dict.fromkeys(ENDS, 50), ENDS, now=now)
+
+
+def test_one_record_after_the_other_is_joined_as_whole_batches_are() -> None:
+    """Events first, then results, then what is judged by them, partition by partition, each log in its order."""
+    records = {
+        partition: {
+            topic: [LogRecord(partition, offset, 0, b"k", b"{") for offset in (3, 4)] for topic in Offsets._fields
+        }
+        for partition in (1, 0)
+    }
+    del records[1]["rejected_rows"]
+    reads = in_order(records)
+    topics = ["upload_events", "lookup_results", "upload_rows", "rejected_rows", "plan_questions"]
+    expected = [
+        (partition, topic, offset)
+        for partition in (0, 1)
+        for topic in topics
+        for offset in (3, 4)
+        if topic in records[partition]
+    ]
+    assert [(partition, topic, record.offset) for partition, topic, record in reads] == expected
+    fences = {0: Offsets(), 1: Offsets(*[4] * 5)}
+    (first, second) = decode_all(reads, fences)
+    at_once = decode_records(records, fences)
+    assert [(batch.partition, batch.start, batch.end) for batch in at_once] == [
+        (batch.partition, batch.start, batch.end) for batch in (first, second)
+    ]
+    for one, other in zip(at_once, (first, second), strict=True):
+        assert sorted(one.undecodable, key=str) == sorted(other.undecodable, key=str)
+    assert (first.start, first.end, len(first.undecodable)) == (Offsets(), Offsets(*[5] * 5), 10)
+    assert (second.partition, second.end, len(second.undecodable)) == (1, Offsets(5, 4, 5, 5, 5), 4)
+    assert [batch.partition for batch in decode_all(reads, {1: Offsets()})] == [1], "the other was taken by somebody"
+    assert decode_records(records, {}) == []
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (KafkaError(), True),
+        (FenceLost(), True),
+        (RowsAppeared(), True),
+        (OSError(), True),
+        (MemoryError(), True),
+        (OperationalError("", {}, Exception()), True),
+        (DataError("", {}, Exception()), False),
+        (IntegrityError("", {}, Exception()), False),
+        (ValueError(), False),
+        (KeyError(), False),
+    ],
+)
+def test_what_fails_by_its_surroundings_is_told_from_what_fails_by_its_records(
+    error: Exception, *, expected: bool
+) -> None:
+    assert is_environment(error) is expected
 
 
 def test_topics_that_are_read_together_must_be_partitioned_alike() -> None:
