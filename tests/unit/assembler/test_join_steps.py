@@ -21,11 +21,12 @@ from schemas.upload_events import (
 from schemas.uploads import Detected, FileCounts, PlanQuestion, UploadOptions
 from services.assembler.store import row_writes
 from services.assembler.store.dialect import connect
+from services.assembler.store.fences import Offsets
 from services.assembler.store.reads import list_audit
 from services.assembler.store.sweeps import get_sweep
 from services.assembler.store.tables import rows
 from services.assembler.store.values import result_id
-from tests.unit.assembler.join_log import PHONES, START, Log, Reader, lookup_result, partition_of
+from tests.unit.assembler.join_log import PARTITIONS, PHONES, START, Log, Reader, lookup_result, partition_of
 from tests.unit.assembler.test_joining import OTHER, U, World
 
 
@@ -294,3 +295,39 @@ def test_a_completion_sums_up_verdicts_line_types_and_distinct_phones(world: Wor
     assert (upload.counts.rows, upload.counts.answered, upload.counts.duplicates) == (5, 5, 1)
     assert upload.preview is None
     assert world.reader.upload(OTHER).distinct_phones is None, "it goes on"
+
+
+def test_whoever_publishes_completions_is_told_when_there_is_one(world: World) -> None:
+    """Whichever of the uploads it is that were touched together, and not for what ended before."""
+    reader = world.reader
+    names = sorted((U, OTHER))
+    for name in names:
+        world.open(name)
+        world.row(1, PHONES[0], upload_id=name)
+        world.fed(1, upload_id=name)
+        world.row(2, PHONES[1], upload_id=name)
+    reader.read_all()
+
+    def join_next() -> bool:
+        batches = [reader.batch(partition, dict.fromkeys(Offsets._fields, 99)) for partition in range(PARTITIONS)]
+        completed = reader.joiner.join(batches)
+        reader.fences |= {batch.partition: batch.end for batch in batches}
+        return completed
+
+    assert not join_next()
+    for name in names:
+        world.result(PHONES[1], "failed", (name, 0))
+        world.result(PHONES[0], "failed", (name, 0))
+        assert join_next()
+    world.result(PHONES[0], "ok")
+    assert not join_next()
+    assert len(world.completions()) == 2
+
+
+def test_an_upload_that_is_opened_after_its_end_was_told_completes(world: World) -> None:
+    world.fed(0)
+    world.reader.read_all()
+    assert world.completions() == []
+    world.open()
+    world.reader.read_all()
+    assert [kind for kind, _ in world.completions()] == ["phone-scrubber.upload.completed.v1"]
