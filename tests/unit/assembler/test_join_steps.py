@@ -318,6 +318,8 @@ def test_whoever_publishes_completions_is_told_when_there_is_one(world: World) -
     for name in names:
         world.result(PHONES[1], "failed", (name, 0))
         world.result(PHONES[0], "failed", (name, 0))
+        for of in names:
+            world.event(SetPriority(upload_id=of, at=world.now, by="jane", priority=5))
         assert join_next()
     world.result(PHONES[0], "ok")
     assert not join_next()
