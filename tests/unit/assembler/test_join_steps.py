@@ -153,18 +153,19 @@ def test_a_row_with_another_phone_is_told_and_does_not_stand(world: World, caplo
 def test_a_usable_row_that_stands_in_for_a_rejected_one_is_counted_with_its_answer(world: World) -> None:
     world.open()
     world.rejected(1, "cancelled")
-    world.rejected(2)
+    for number in (2, 3):
+        world.rejected(number)
     world.reader.read_all()
-    assert world.counts().unprocessed == world.counts().rejected == 1
+    assert (world.counts().unprocessed, world.counts().rejected) == (1, 2)
     world.result(PHONES[0], "ok", (U, 0))
     world.reader.read_all()
-    for number in (1, 2):
-        world.row(number, PHONES[0], round_=number)
-    world.fed(2)
+    for number in (1, 2, 3):
+        world.row(number, PHONES[0], round_=number - 1)
+    world.fed(3)
     world.reader.read_all()
     upload = world.reader.upload(U)
-    assert (upload.answered, upload.rejected, upload.unprocessed, upload.verdicts) == (2, 0, 0, {"ok": 2})
-    assert [round_of(world, number) for number in (1, 2)] == [1, 2]
+    assert (upload.answered, upload.rejected, upload.unprocessed, upload.verdicts) == (3, 0, 0, {"ok": 3})
+    assert [round_of(world, number) for number in (1, 2, 3)] == [0, 1, 2]
     assert (upload.state, upload.finished_at) == ("completed", world.now - timedelta(seconds=1)), "the last row's time"
 
 
