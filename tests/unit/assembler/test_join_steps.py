@@ -150,6 +150,32 @@ def test_a_row_with_another_phone_is_told_and_does_not_stand(world: World, caplo
     assert world.reader.rows(U) == {1: ("waiting", PHONES[0]), 2: ("waiting", PHONES[0])}
 
 
+def test_of_two_records_of_one_row_that_are_read_at_once_the_earlier_stands(world: World) -> None:
+    world.open()
+    by_partition = [[phone for phone in PHONES if partition_of(phone) == partition] for partition in (0, 1)]
+    for number, (first, second) in enumerate((by_partition, by_partition[::-1]), 1):
+        world.row(number, first[0])
+        world.row(number, second[0], round_=1)
+    world.reader.read_all()
+    assert world.reader.rows(U) == {1: ("waiting", by_partition[0][0]), 2: ("waiting", by_partition[1][0])}
+    assert [round_of(world, number) for number in (1, 2)] == [1, 1]
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_of_two_records_of_one_moment_the_first_in_the_log_stands(world: World, *, at_once: bool) -> None:
+    world.open()
+    same = [phone for phone in PHONES if partition_of(phone) == 0]
+    for round_, phone in enumerate(same[:2]):
+        now = world.now
+        world.row(1, phone, round_=round_)
+        world.now = now
+        if not at_once:
+            world.reader.read_all()
+    world.reader.read_all()
+    assert world.reader.rows(U) == {1: ("waiting", same[0])}
+    assert round_of(world, 1) == 1
+
+
 def test_a_usable_row_that_stands_in_for_a_rejected_one_is_counted_with_its_answer(world: World) -> None:
     world.open()
     world.rejected(1, "cancelled")
