@@ -228,8 +228,11 @@ def standing_of(record: UploadRecord, announced: Announced | None = None) -> Sta
     A cancellation stands unless everything was done by then: then the upload is completed, whichever was read first.
     If another end of the round was announced before all of that was read, it is that one.
 
-    `finished_at` is the newest time in what made it so, not the clock: a rebuilt database says the same.
+    `finished_at` is the newest time in what made it so, not the clock: a rebuilt database says the same. An upload
+    that was not opened yet has no end: it would be announced to nobody, and not again once it is opened.
     """
+    if record.created_at is None:
+        return Standing("pending", None)
     if record.refused is not None:
         return Standing("failed", latest(record.last_settled_at, record.created_at))
     everything_stored = record.fed_rows is not None and record.stored_rows >= record.fed_rows

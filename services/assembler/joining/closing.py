@@ -41,7 +41,7 @@ def _close(work: Work, upload_no: int, changes: UploadChanges, settings: Setting
     note_changed_rows(connection, upload_no, counted.version, changes)
     final = _stood(connection, counted)
     save_facts(connection, counted, final)
-    if final.finished_at is None or counted.finished_at is not None or final.created_at is None:
+    if final.finished_at is None or counted.finished_at is not None:
         return False
     _announce(connection, final, settings)
     return True

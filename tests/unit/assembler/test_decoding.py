@@ -13,13 +13,14 @@ from schemas.uploads import PlanQuestion
 from schemas.values import LATEST, MAX_INT32, MAX_INT64
 from services.assembler.decoding import PartitionBatch, decode_partition
 from services.assembler.store.fences import Offsets
-from services.assembler.store.values import from_micros
+from services.assembler.store.values import from_micros, row_place
 from tests.fixtures.ids import upload_id
 from tests.unit.assembler.join_log import PHONES, START, LogRecord, lookup_result
 
 U = upload_id("u1")
 PHONE = PHONES[0]
 MS = int(START.timestamp() * 1000)
+LATEST_MS = int(LATEST.timestamp() * 1000)
 OPENED = UploadOpened(upload_id=U, at=START, by="jane", name="a.csv", owner="jane")
 ROW = UploadRow(upload_id=U, row=1, phone=PHONE, cells=("a",), owner="jane", wanted_at=START, accept_since=START)
 REJECTED = RejectedRow(upload_id=U, row=1, cells=("a",), error=RowError(code="no_phone"))
@@ -124,3 +125,75 @@ def test_whatever_time_a_record_bears_a_database_can_store_it(ms: int) -> None:
 def test_a_time_ahead_of_its_record_by_less_than_a_day_is_taken() -> None:
     ahead = (START + timedelta(hours=23)).isoformat()
     assert decoded("upload_events", changed("upload_events", "at", ahead)).events
+
+
+def test_a_usable_row_is_taken_as_its_record_says() -> None:
+    full = ROW.model_copy(update={"row": 7, "line": 9, "round": 2, "cells": ("a", "é")})
+    (row,) = decoded("upload_rows", encode(full)).rows
+    assert row == (U, 7, 9, 2, PHONE, '["a","é"]', MS * 1000, row_place(MS, 0))
+    least = json.loads(encode(ROW))
+    for name in ("line", "round", "cells"):
+        least.pop(name, None)
+    (row,) = decoded("upload_rows", json.dumps(least).encode()).rows
+    assert row == (U, 1, None, 0, PHONE, "[]", MS * 1000, row_place(MS, 0))
+
+
+@pytest.mark.parametrize(("ms", "stored"), [(-1, 0), (0, 0), (MAX_INT64, LATEST_MS)])
+def test_a_row_of_an_impossible_time_has_the_nearest_possible(ms: int, stored: int) -> None:
+    row = json.loads(encode(ROW)) | {"wanted_at": "1970-01-01T00:00:00Z", "accept_since": "1970-01-01T00:00:00Z"}
+    (usable,) = decoded("upload_rows", json.dumps(row).encode(), ms=ms).rows
+    (unusable,) = decoded("rejected_rows", encode(REJECTED), ms=ms).rejected
+    assert usable.at == unusable.at == stored * 1000
+    assert usable.place == unusable.place == row_place(stored, 0)
+
+
+def test_a_row_without_a_phone_is_taken_as_its_record_says() -> None:
+    full = REJECTED.model_copy(update={"row": 7, "line": 9, "cells": ("a", "é")})
+    batch = decode_partition(3, Offsets(), [("rejected_rows", [LogRecord(3, 0, MS, b"k", encode(full))])])
+    (row,) = batch.rejected
+    assert (row.upload_id, row.row, row.line, row.code, row.cells) == (U, 7, 9, "no_phone", '["a","é"]')
+    assert RowError.model_validate_json(row.error) == REJECTED.error
+    assert (row.at, row.place) == (MS * 1000, row_place(MS, 3))
+
+
+def test_results_events_and_questions_keep_their_place_and_their_time() -> None:
+    (placed,) = decoded("lookup_results", encode(RESULT)).results
+    assert placed == (0, PHONE, RESULT, MS * 1000)
+    (erased,) = decoded("lookup_results", None, key=PHONE.encode()).results
+    assert erased == (0, PHONE, None, MS * 1000)
+    assert decoded("upload_events", encode(OPENED)).events == [(0, OPENED)]
+    assert decoded("plan_questions", encode(QUESTION)).questions == [(QUESTION, MS * 1000)]
+
+
+def test_only_what_lies_behind_the_fence_is_read_and_the_fence_moves_there() -> None:
+    records = [LogRecord(2, offset, MS, b"k", encode(ROW.model_copy(update={"row": offset}))) for offset in (3, 4, 8)]
+    start = Offsets(upload_rows=4, upload_events=6)
+    batch = decode_partition(2, start, [("upload_events", []), ("upload_rows", records), ("lookup_results", [])])
+    assert ([row.row for row in batch.rows], batch.partition) == ([4, 8], 2)
+    assert (batch.start, batch.end) == (start, start._replace(upload_rows=9))
+    again = decode_partition(2, batch.end, [("upload_rows", records), ("upload_events", [])])
+    assert (again.rows, again.end) == ([], batch.end)
+
+
+@pytest.mark.parametrize("topic", GOOD)
+def test_good_records_before_and_after_a_bad_one_are_read(topic: str) -> None:
+    bodies = [encode(GOOD[topic]), b"{", encode(GOOD[topic])]
+    records = [LogRecord(0, offset, MS, b"k", body) for offset, body in enumerate(bodies)]
+    batch = decode_partition(0, Offsets(), [(topic, records)])
+    assert len([*batch.rows, *batch.rejected, *batch.results, *batch.events, *batch.questions]) == 2
+    assert [(bad.topic, bad.record) for bad in batch.undecodable] == [(topic.replace("_", "-"), records[1])]
+
+
+@pytest.mark.parametrize(
+    ("topic", "path"),
+    [
+        ("upload_rows", "wanted_at"),
+        ("lookup_results", "looked_up_at"),
+        ("upload_events", "at"),
+        ("plan_questions", "accept_since"),
+    ],
+)
+def test_times_may_not_be_ahead_of_the_record(topic: str, path: str) -> None:
+    ahead = (START + timedelta(days=2)).isoformat()
+    (bad,) = decoded(topic, changed(topic, path, ahead)).undecodable
+    assert "time_ahead" in bad.error, "whoever looks at it is told what is wrong"

@@ -300,6 +300,19 @@ def test_a_deleted_upload_is_gone_and_what_comes_for_it_is_dropped(world: World)
     assert len(world.reader.rows(U)) == 1
 
 
+def test_a_result_answers_the_rows_of_others_when_one_upload_that_awaits_it_was_deleted(world: World) -> None:
+    for name in (U, OTHER):
+        world.open(name)
+        world.row(1, PHONES[0], upload_id=name)
+        world.row(2, PHONES[0], upload_id=name)
+    world.event(DeleteUpload(upload_id=U, at=world.now, by="jane"))
+    world.reader.read_all()
+    world.result(PHONES[0], "ok", (U, 0))
+    world.reader.read_all()
+    assert {state for state, _ in world.reader.rows(OTHER).values()} == {"answered"}
+    assert {state for state, _ in world.reader.rows(U).values()} == {"waiting"}
+
+
 def test_an_erased_phone_stays_erased_when_its_rows_come_again_or_the_database_is_rebuilt(world: World) -> None:
     world.open()
     world.row(1, PHONES[0])
