@@ -367,6 +367,28 @@ def test_while_not_up_only_the_probe_goes_on() -> None:
     assert bench.core.still_wanted(probe)
 
 
+def test_a_probe_is_within_the_cap_of_who_pays_for_it() -> None:
+    bench = Bench()
+    bench.open("u1", max_calls=1)
+    bench.want(request(1, "u1"), request(2, "u1"))
+    bench.call(REFUSED)
+    bench.wait(60)
+    assert bench.core.next_call(bench.now) is None
+    bench.want(request(3, "u2"))
+    call = bench.begin()
+    assert (name_of(call.payer), call.probe) == ("u2", True)
+
+
+def test_all_uploads_that_are_over_are_ended_at_once() -> None:
+    bench = Bench()
+    bench.want(request(1, "u1"), request(2, "u2"), request(3, "u3"))
+    bench.wait(31 * 86_400)
+    bench.open("newer")
+    list(bench.core.end_uploads(bench.now))
+    assert list(bench.core.fold.queue.lanes) == []
+    assert set(bench.core.fold.graves) == {request(number, f"u{number}").key for number in (1, 2, 3)}
+
+
 def test_a_paused_gate_refuses_nobody() -> None:
     bench = Bench()
     bench.open("u1", max_calls=0)
