@@ -449,6 +449,21 @@ def test_a_phone_that_was_forgotten_in_its_backoff_loses_its_retry_and_no_more()
     assert bench.core.next_orphan(bench.now) is None
 
 
+def test_calls_that_a_result_has_accounted_for_are_not_accounted_for_again_by_the_next_gate() -> None:
+    """The gate before wrote the result and stopped ahead of the retry's tombstone."""
+    first, second = Bench(), Bench()
+    first.want(request(1))
+    (retry,) = first.call(BROKEN).retries
+    first.wait(60)
+    second.now = first.now
+    (result,) = first.call(OK).results
+    second.record(topics.LOOKUP_RETRIES, phone(1), retry)
+    second.record(topics.LOOKUP_RESULTS, result.key, result)
+    second.core.take_over()
+    assert second.core.next_orphan(second.now) == Records(phone(1), forget_retry=True)
+    assert second.core.next_orphan(second.now) is None
+
+
 def test_a_dead_letter_tells_the_request_as_it_stood_on_the_topic() -> None:
     bench = Bench(max_attempts=1)
     first = request(7, "u1", priority=2, round_=3, wanted_at=NOW - timedelta(hours=1))
