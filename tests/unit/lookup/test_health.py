@@ -259,7 +259,7 @@ def test_what_was_on_its_way_when_the_pause_began_moves_no_probe_and_ends_no_pau
     health.answered(phone(51), probe=False)
     assert (health.standing, health.is_probing) == ("provider_down", True)
     health.answered(phone(52), probe=True)
-    assert (health.standing, health.is_probing, health.error, health.probe_at) == ("up", False, None, None)
+    assert (health.standing, health.is_probing, health.error) == ("up", False, None)
 
 
 def test_the_phone_of_another_upload_is_called_at_once_if_one_explains_all_failures() -> None:
@@ -335,3 +335,18 @@ def test_slow_down_is_meant_for_all_once_it_is_said_to_two_phones_in_a_row() -> 
     assert [health.throttled(phone(number)) for number in (1, 1, 2, 1)] == [False, False, True, True]
     health.answered(phone(3), probe=False)
     assert not health.throttled(phone(1))
+
+
+def test_a_phone_that_was_given_up_is_one_more_to_ask_when_it_is_wanted_again() -> None:
+    health = down()
+    health.settled(phone(0))
+    assert phone(0) not in health.tried
+    assert phone(1) in health.tried
+
+
+def test_more_bad_phones_than_are_remembered_are_no_trouble() -> None:
+    health = Health()
+    for number in range(10_100):
+        fail(health, number, Left(other=True))
+    health.answered(phone(0), probe=False)
+    assert health.standing == "up"

@@ -55,3 +55,12 @@ def test_what_an_upload_paid_is_forgotten_with_it() -> None:
     assert tally.may_pay("u1", 1)
     assert not tally.calls_by_upload
     assert not tally.retries_by_upload
+
+
+def test_an_upload_that_is_told_to_have_paid_nothing_may_pay() -> None:
+    bench = Bench()
+    bench.open("u1", max_calls=1)
+    bench.want(request(1, "u1"))
+    tally = Tally()
+    tally.go_on_from(status(bench).model_copy(update={"capped_complete": False}), [id_of("u1"), id_of("u2")])
+    assert [tally.may_pay(id_of(upload), 1) for upload in ("u1", "u2")] == [True, False]
