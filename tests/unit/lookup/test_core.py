@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas import topics
-from schemas.upload_events import CancelUpload, PauseUpload
-from services.lookup.core import REFUSED_AT_ONCE, Call
+from schemas.upload_events import CancelUpload, PauseUpload, ResumeUpload
+from services.lookup.core import REFUSED_AT_ONCE, Call, GateCore
+from services.lookup.lanes import Stage
 from services.lookup.providers.protocol import NotValid, Reply, Wait
 from services.lookup.records import Records
 from tests.unit.lookup.bench import BROKEN, OK, REFUSED, Bench
@@ -309,6 +310,172 @@ def test_a_cap_that_leaves_out_many_phones_is_work_in_small_steps(phones: int, c
         refused += len(step)
     assert refused == max(0, phones - cap)
     assert list(bench.core.fold.queue.lanes) == []
+
+
+def test_a_failure_says_of_what_kind_it_was_and_when() -> None:
+    bench = Bench()
+    bench.want(request(1), request(2))
+    (wait,) = bench.call(BROKEN).retries[0].errors
+    assert (wait.error_class, wait.code, wait.detail, wait.at) == ("wait", "http_500", "status 500", NOW)
+    bench.wait(0.4)
+    (account,) = bench.call(REFUSED).retries[0].errors
+    assert (account.error_class, account.code, account.detail) == ("account", "http_401", "status 401")
+    assert account.at == bench.now
+
+
+def test_an_upload_is_over_after_the_days_that_the_gate_was_told_and_its_count_goes_with_it() -> None:
+    bench = Bench()
+    bench.core = GateCore(provider="generic", max_attempts=6, random=lambda: 0.0, clock=bench.core.clock, keep_days=7)
+    bench.want(request(1), request(2))
+    bench.call(OK)
+    for days, waits in ((6.9, True), (7.1, False)):
+        bench.now = NOW + timedelta(days=days)
+        bench.open(f"after {days}")
+        list(bench.core.end_uploads(bench.now))
+        assert (bench.core.fold.queue.entry(phone(2)) is not None) is waits
+        assert (id_of("u1") in bench.core.tally.calls_by_upload) is waits
+
+
+def test_time_alone_lets_a_call_begin_when_the_first_backoff_or_the_next_probe_is_due() -> None:
+    bench = Bench()
+    bench.want(request(1), request(2), request(3))
+    assert bench.core.next_change_at() is None
+    bench.call(BROKEN)
+    assert bench.core.next_change_at() == (NOW + timedelta(seconds=0.5)).timestamp()
+    bench.wait(0.6)
+    bench.call(REFUSED)
+    backoff, probe = bench.core.fold.queue.next_due_at(), bench.core.health.probe_at
+    assert probe == NOW + timedelta(seconds=60.6)
+    assert backoff is not None
+    assert bench.core.next_change_at() == min(backoff, probe.timestamp())
+    bench.now = probe
+    call = bench.begin()
+    assert call.probe
+    assert bench.core.next_change_at() == bench.core.fold.queue.next_due_at(), "the probe is being made"
+    bench.core.withdrawn(call)
+    assert bench.begin().probe, "a probe that was not made is made yet"
+
+
+def test_while_not_up_only_the_probe_goes_on() -> None:
+    bench = Bench()
+    bench.want(*(request(number) for number in range(4)))
+    before, refused = bench.begin(), bench.begin()
+    bench.end(refused, REFUSED)
+    assert not bench.core.still_wanted(before)
+    bench.wait(60)
+    probe = bench.begin()
+    assert bench.core.still_wanted(probe)
+
+
+def test_a_probe_is_within_the_cap_of_who_pays_for_it() -> None:
+    bench = Bench()
+    bench.open("u1", max_calls=1)
+    bench.want(request(1, "u1"), request(2, "u1"))
+    bench.call(REFUSED)
+    bench.wait(60)
+    assert bench.core.next_call(bench.now) is None
+    bench.want(request(3, "u2"))
+    call = bench.begin()
+    assert (name_of(call.payer), call.probe) == ("u2", True)
+
+
+def test_all_uploads_that_are_over_are_ended_at_once() -> None:
+    bench = Bench()
+    bench.want(request(1, "u1"), request(2, "u2"), request(3, "u3"))
+    bench.wait(31 * 86_400)
+    bench.open("newer")
+    list(bench.core.end_uploads(bench.now))
+    assert list(bench.core.fold.queue.lanes) == []
+    assert set(bench.core.fold.graves) == {request(number, f"u{number}").key for number in (1, 2, 3)}
+
+
+def test_a_paused_gate_refuses_nobody() -> None:
+    bench = Bench()
+    bench.open("u1", max_calls=0)
+    bench.want(request(1))
+    assert bench.core.next_call(bench.now) is None
+    bench.core.fold.paused = True
+    assert bench.refuse() == []
+    bench.core.fold.paused = False
+    (refused,) = bench.refuse()
+    assert refused.result is not None
+    error = refused.result.error
+    assert error is not None
+    assert (error.error_class, error.code, error.at) == ("wait", "max_calls", NOW)
+    assert "0 calls" in error.detail
+
+
+def test_who_is_refused_a_phone_that_failed_leaves_its_attempts_and_its_costs_to_those_who_wait_on() -> None:
+    bench = Bench(max_attempts=2)
+    bench.open("u1", max_calls=1)
+    bench.want(request(1, "u1"))
+    bench.call(BROKEN)
+    bench.want(request(1, "u2", owner="owner-2"), request(2, "u1"))
+    bench.wait(60)
+    bench.event(PauseUpload(upload_id=id_of("u2"), at=NOW))
+    assert bench.core.next_call(bench.now) is None
+    refused = {each.phone: each for each in bench.refuse()}
+    assert not refused[phone(1)].forget_retry
+    assert [name_of(each.upload_id) for each in refused[phone(1)].results[0].answers] == ["u1"]
+    assert refused[phone(1)].results[0].calls == ()
+    assert bench.core.fold.history(phone(1)).attempts == 1
+    bench.event(ResumeUpload(upload_id=id_of("u2"), at=NOW))
+    letter = bench.call(BROKEN).dead_letter
+    assert letter is not None
+    assert [each.code for each in letter.errors] == ["http_500", "http_500"]
+    assert bench.accounted == {"u1": 1, "u2": 1}
+
+
+def test_a_failed_call_that_was_never_written_for_a_phone_nobody_awaits_leaves_nothing() -> None:
+    bench = Bench()
+    bench.want(request(1, "u1"))
+    call = bench.core.next_call(bench.now)
+    assert call is not None
+    bench.event(CancelUpload(upload_id=id_of("u1"), at=NOW))
+    assert bench.end(call, Wait("no_connection", "refused")) == Records(phone(1))
+    assert bench.core.fold.queue.entry(phone(1)) is None
+    assert bench.core.fold.queue.total(Stage.CALLED) == 0
+    bench.want(request(1, "u2"))
+    assert bench.begin().phone == phone(1)
+
+
+def test_a_phone_that_was_forgotten_in_its_backoff_loses_its_retry_and_no_more() -> None:
+    bench = Bench()
+    bench.want(request(1))
+    bench.call(BROKEN)
+    bench.wait(1)
+    bench.record(topics.LOOKUP_RESULTS, phone(1), None)
+    assert bench.core.next_orphan(bench.now) == Records(phone(1), forget_retry=True)
+    assert bench.core.next_orphan(bench.now) is None
+
+
+def test_calls_that_a_result_has_accounted_for_are_not_accounted_for_again_by_the_next_gate() -> None:
+    """The gate before wrote the result and stopped ahead of the retry's tombstone."""
+    first, second = Bench(), Bench()
+    first.want(request(1))
+    (retry,) = first.call(BROKEN).retries
+    first.wait(60)
+    second.now = first.now
+    (result,) = first.call(OK).results
+    second.record(topics.LOOKUP_RETRIES, phone(1), retry)
+    second.record(topics.LOOKUP_RESULTS, result.key, result)
+    second.core.take_over()
+    assert second.core.next_orphan(second.now) == Records(phone(1), forget_retry=True)
+    assert second.core.next_orphan(second.now) is None
+
+
+def test_a_dead_letter_tells_the_request_as_it_stood_on_the_topic() -> None:
+    bench = Bench(max_attempts=1)
+    first = request(7, "u1", priority=2, round_=3, wanted_at=NOW - timedelta(hours=1))
+    bench.want(request(6), first)
+    bench.call(OK)
+    bench.wait(9)
+    letter = bench.call(BROKEN).dead_letter
+    assert letter is not None
+    assert letter.requests == (first,)
+    assert (letter.phone, letter.requests_total, letter.given_up_at) == (phone(7), 1, bench.now)
+    assert (letter.original_topic, letter.original_partition, letter.original_offset) == ("lookup-requests", 0, 1)
+    assert bench.core.tally.dead_letters == 1
 
 
 replies = st.sampled_from([OK, NotValid(), BROKEN, BROKEN, REFUSED])

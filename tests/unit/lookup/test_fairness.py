@@ -93,3 +93,40 @@ def test_a_lower_weight_takes_back_credit() -> None:
     chosen[1] = 1.0
     wheel.weight_changed(1)
     assert turns(wheel, 3) == [1, 2, 1]
+
+
+def test_a_wheel_looks_ahead_from_the_middle_of_a_turn_as_well() -> None:
+    for taken in range(8):
+        wheel: Wheel[int] = Wheel(lambda key: {1: 0.5, 2: 2.0, 3: 1.0}[key])
+        for key in (1, 2, 3):
+            wheel.add(key)
+        turns(wheel, taken)
+        wheel.head()
+        ahead = turns(wheel.copy(), 9)
+        assert turns(wheel, 9) == ahead
+
+
+def test_who_leaves_from_behind_does_not_disturb_whose_turn_it_is() -> None:
+    wheel: Wheel[int] = Wheel(lambda key: 2.0 if key == 1 else 1.0)
+    for key in (1, 2, 3):
+        wheel.add(key)
+    assert turns(wheel, 1) == [1]
+    wheel.discard(2)
+    assert turns(wheel, 4) == [1, 3, 1, 1]
+    assert (len(wheel), 1 in wheel, 2 in wheel, wheel.members()) == (2, True, False, wheel.members())
+
+
+def test_a_weight_that_did_not_change_takes_nothing_back() -> None:
+    wheel: Wheel[int] = Wheel(lambda key: 4.0 if key == 1 else 1.0)
+    wheel.add(1)
+    wheel.add(2)
+    assert turns(wheel, 1) == [1]
+    for key in (1, 2, 3):
+        wheel.weight_changed(key)
+    wheel.add(1)
+    assert turns(wheel, 4) == [1, 1, 1, 2]
+
+
+def test_each_step_of_priority_doubles_and_the_default_has_one_call_a_round() -> None:
+    ordered = [WEIGHTS[priority] for priority in (5, 4, 3, 2, 1)]
+    assert ordered == [0.25, 0.5, 1.0, 2.0, 4.0]

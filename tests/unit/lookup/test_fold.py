@@ -27,7 +27,9 @@ from schemas.upload_events import (
     DeleteUpload,
     PauseUpload,
     ResumeUpload,
+    SetOptions,
     SetPriority,
+    StartUpload,
     UploadEventBase,
     UploadOpened,
 )
@@ -402,3 +404,139 @@ def test_a_backoff_ends_an_hour_after_it_was_written_at_the_latest() -> None:
     fold = fold_of(retry(1, seconds=20 * 3600), wanted(request(1, "u1")))
     fold.queue.advance(NOW + timedelta(hours=1))
     assert fold.queue.has_callable
+
+
+def test_a_failure_answers_up_to_the_latest_round_that_it_names() -> None:
+    asks = [request(1, "u1", round_=round_) for round_ in (1, 2, 3)]
+    twice = result(1, ("u1", 2), ("u1", 0), outcome="failed")
+    fold = fold_of(*(wanted(each) for each in asks), twice)
+    assert backlog(fold) == {asks[2].key}
+
+
+def test_results_are_kept_for_an_hour_of_log_time_and_none_twice() -> None:
+    first = result(1, ("u1", 0))
+    fold = fold_of(first, first, result(2, ("u1", 0), at_ms=NOW_MS + KEPT_MS), wanted(request(1, "u2")))
+    assert backlog(fold) == set()
+    assert len(list(fold.recent.of(phone(1)))) == 1
+    assert len(fold.recent) == 2
+    fold.apply(result(3, ("u1", 0), at_ms=NOW_MS + KEPT_MS + 1))
+    assert len(fold.recent) == 2
+
+
+def test_one_of_a_phones_results_is_forgotten_while_a_later_one_is_kept() -> None:
+    later = result(1, ("u2", 0), outcome="failed", at_ms=NOW_MS + 10)
+    fold = fold_of(result(1, ("u1", 0)), later, result(2, ("u1", 0), at_ms=NOW_MS + KEPT_MS + 5))
+    assert [known.outcome for known in fold.recent.of(phone(1))] == ["failed"]
+
+
+def test_an_erased_failure_leaves_the_phones_data_and_no_failure() -> None:
+    failure = result(1, ("u1", 0), outcome="failed")
+    erased = record(topics.LOOKUP_RESULTS, f"{phone(1)}|failed", None)
+    fold = fold_of(result(1), failure, erased)
+    assert [known.outcome for known in fold.recent.of(phone(1))] == ["ok"]
+
+
+def test_a_forgetting_is_remembered_for_an_hour_of_log_time() -> None:
+    old = request(1, "u1")
+    for after_ms, waits in ((KEPT_MS, False), (KEPT_MS + 1, True)):
+        later = result(2, at_ms=NOW_MS + after_ms)
+        fold = fold_of(forgetting(3, at_ms=NOW_MS), forgetting(1), later, wanted(old, at_ms=NOW_MS))
+        assert (backlog(fold) == {old.key}) is waits
+
+
+def test_a_retry_that_ended_is_forgotten_by_a_gate_that_stands_by_and_its_own_are_not_read_back() -> None:
+    fold = fold_of(retry(1), retry(2))
+    fold.apply(record(topics.LOOKUP_RETRIES, phone(1), None))
+    assert list(fold.histories) == [phone(2)]
+    fold.take_over()
+    fold.apply(record(topics.LOOKUP_RETRIES, phone(2), None))
+    fold.apply(retry(3))
+    assert list(fold.histories) == [phone(2)]
+    fold.stand_by()
+    fold.apply(retry(3))
+    assert list(fold.histories) == [phone(2), phone(3)]
+
+
+def test_calls_are_accounted_for_by_a_result_that_is_no_older_than_the_last_failure() -> None:
+    """The failure of `retry` was at `NOW`."""
+    assert fold_of().is_accounted(phone(1))
+    assert not fold_of(retry(1)).is_accounted(phone(1))
+    for seconds, is_accounted in ((-1, False), (0, True), (1, True)):
+        at = NOW + timedelta(seconds=seconds)
+        assert fold_of(retry(1), result(1, looked_up_at=at)).is_accounted(phone(1)) is is_accounted
+
+
+def test_a_phone_that_is_wanted_again_is_no_orphan_and_keeps_its_backoff() -> None:
+    fold = fold_of(wanted(request(1, "u1")), retry(1), event(CancelUpload(upload_id=id_of("u1"), at=NOW)))
+    assert list(fold.orphans) == [phone(1)]
+    fold.apply(wanted(request(1, "u2")))
+    assert not fold.orphans
+    assert fold.queue.total(Stage.BACKOFF) == 1
+
+
+def test_a_tombstone_ends_one_round_of_one_upload() -> None:
+    fold = fold_of(wanted(request(1, "u1")), wanted(request(1, "u1", round_=1)), wanted(request(1, "u2")))
+    fold.apply(buried(1, "u1"))
+    assert backlog(fold) == {request(1, "u1", round_=1).key, request(1, "u2").key}
+    assert not fold.graves
+
+
+def test_only_the_first_opening_and_the_first_start_say_what_an_upload_may_cost() -> None:
+    def opening(max_calls: int | None, *, start: bool) -> LogRecord:
+        options = UploadOptions(max_calls=max_calls, start=start)
+        return event(UploadOpened(upload_id=id_of("u1"), at=NOW, name="x.csv", owner="owner-1", options=options))
+
+    fold = fold_of(opening(5, start=False))
+    assert fold.max_calls(id_of("u1")) == 5
+    fold.apply(opening(6, start=False))
+    assert fold.max_calls(id_of("u1")) == 5
+    fold.apply(event(SetOptions(upload_id=id_of("u1"), at=NOW, options=UploadOptions(max_calls=7, priority=1))))
+    assert fold.max_calls(id_of("u1")) == 7
+    fold.apply(event(StartUpload(upload_id=id_of("u1"), at=NOW)))
+    assert fold.max_calls(id_of("u1")) == 7
+    fold.apply(event(StartUpload(upload_id=id_of("u1"), at=NOW, max_calls=8)))
+    fold.apply(event(SetOptions(upload_id=id_of("u1"), at=NOW, options=UploadOptions(max_calls=9, priority=2))))
+    assert fold.max_calls(id_of("u1")) == 7
+    fold.apply(wanted(request(1, "u1")))
+    lane = fold.queue.lane(id_of("u1"))
+    assert lane is not None
+    assert lane.priority == 2
+    assert (
+        fold_of(opening(5, start=False), event(StartUpload(upload_id=id_of("u1"), at=NOW, max_calls=8))).max_calls(
+            id_of("u1")
+        )
+        == 8
+    )
+    assert fold.max_calls(id_of("nobody")) is None
+
+
+def test_a_pause_of_what_was_withdrawn_gives_it_no_turn() -> None:
+    fold = fold_of(opened("u1"), *(wanted(request(number, "u1")) for number in range(2 * DROPPED_AT_ONCE)))
+    ending = fold.steps(event(CancelUpload(upload_id=id_of("u1"), at=NOW)))
+    next(ending)
+    fold.apply(event(ResumeUpload(upload_id=id_of("u1"), at=NOW)))
+    assert not fold.queue.has_callable
+
+
+def test_an_upload_that_was_never_opened_is_awaited_for_a_day() -> None:
+    fold = Fold()
+    fold.apply(wanted(request(1, "never")))
+    fold.apply(opened("other", at=NOW + 3 * DAY))
+    assert end_all(fold, NOW + DAY - timedelta(seconds=1)) == set()
+    assert end_all(fold, NOW + DAY) == {id_of("never")}
+
+
+def test_the_clock_may_be_a_day_ahead_of_the_log_and_no_further() -> None:
+    fold = fold_of(opened("u1"), wanted(request(1, "u1")), opened("u2", at=NOW + 29 * DAY))
+    assert end_all(fold, NOW + 30 * DAY - timedelta(seconds=1)) == set()
+    assert end_all(fold, NOW + 300 * DAY) == {id_of(upload) for upload in ("u1", "u3", "u4")}
+
+
+def test_an_event_without_a_time_is_of_the_time_that_it_says_itself() -> None:
+    options = UploadOptions()
+    message = UploadOpened(upload_id=id_of("u1"), at=NOW, name="x.csv", owner="owner-1", options=options)
+    fold = Fold()
+    fold.apply(record(topics.UPLOAD_EVENTS, message.upload_id, message, at_ms=-1))
+    fold.apply(opened("u2", at=NOW + 30 * DAY))
+    assert end_all(fold, NOW + 30 * DAY - timedelta(seconds=1)) == set()
+    assert end_all(fold, NOW + 30 * DAY) == {id_of("u1")}

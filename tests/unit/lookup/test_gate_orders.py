@@ -7,6 +7,7 @@ from datetime import timedelta
 from schemas import topics
 from schemas.codec import decode
 from schemas.lookups import DeadLetter, LookupResult
+from schemas.rows import BadRecord
 from schemas.topics import Topic
 from services.lookup.core import Call
 from services.lookup.gate_calls import Dispatcher
@@ -15,12 +16,13 @@ from services.lookup.gate_leader import Leader
 from services.lookup.gate_lease import renew
 from services.lookup.gate_pacer import Pacer, Verdict, Withdrawn
 from services.lookup.gate_records import Recorder
+from services.lookup.gate_status import compose_status
 from services.lookup.lease import LEASE_SECONDS, Lease
 from services.lookup.limiter import Limiter
 from services.lookup.outgoing import Outcome, Outgoing, Refused
 from services.lookup.providers.protocol import Reply
 from tests.unit.lookup.bench import BROKEN, OK, Bench
-from tests.unit.lookup.requests import phone, request
+from tests.unit.lookup.requests import NOW, phone, request
 
 SECOND = 1_000_000_000
 
@@ -126,13 +128,15 @@ class HeldLog:
         self._meanwhile()
 
 
-def leader_that_owns(bench: Bench) -> tuple[Leader, Lease]:
+def leader_that_owns(
+    bench: Bench, *, put_aside: Callable[[BadRecord], None] = lambda _record: None
+) -> tuple[Leader, Lease]:
     lease = Lease(window_seconds=1.0)
     lease.assigned(0.0, generation=1)
     renewal = lease.begin_renewal(100.0)
     assert renewal is not None
     lease.succeeded(renewal)
-    leader = Leader(bench.core, lease, put_aside=lambda _record: None, on_change=lambda: None, boot_time=lambda: 101.0)
+    leader = Leader(bench.core, lease, put_aside=put_aside, on_change=lambda: None, boot_time=lambda: 101.0)
     return leader, lease
 
 
@@ -167,6 +171,35 @@ async def test_a_gate_that_lost_the_partition_while_it_read_does_not_lead() -> N
         await asyncio.sleep(0)
     assert not leader.leads
     assert not bench.core.fold.is_sole_writer
+    running.cancel()
+
+
+def bad(error: str) -> BadRecord:
+    return BadRecord(
+        topic="lookup-requests", partition=0, offset=0, error=error, key=None, value=None, seen_by="gate-1", at=NOW
+    )
+
+
+async def test_what_cannot_be_worked_on_is_put_aside_by_the_gate_that_leads_and_by_one_only() -> None:
+    """What came before the last status, the gate that wrote it has put aside."""
+    bench, aside = Bench(), list[str]()
+    limiter = Limiter(rate=10, window_ns=SECOND)
+    said = compose_status(bench.core, limiter, instance="1", now=bench.now, now_ns=0, error=None)
+    bench.record(topics.LOOKUP_STATUS, "0", said)
+    leader, lease = leader_that_owns(bench, put_aside=lambda record: aside.append(record.error))
+    for name, after_ms in (("before", 0), ("after", 1)):
+        leader.found_bad_record(bad(name), bench.now_ms + after_ms)
+    held = HeldLog()
+    held.reached.set()
+    running = asyncio.create_task(leader.run(held))
+    await until(lambda: leader.leads)
+    assert aside == ["after"]
+    leader.found_bad_record(bad("while it leads"), 0)
+    assert aside == ["after", "while it leads"]
+    lease.revoked()
+    leader.lease_changed()
+    leader.found_bad_record(bad("while it stands by"), bench.now_ms + 2)
+    assert aside == ["after", "while it leads"]
     running.cancel()
 
 

@@ -128,6 +128,60 @@ def test_a_new_gate_counts_on_from_what_the_one_before_it_said_last() -> None:
     assert status(second).retries == 2, "what it counted itself since is not forgotten"
 
 
+def test_the_figures_of_the_limit_and_of_what_was_used() -> None:
+    bench = Bench(max_attempts=1)
+    bench.want(*(request(number, "u1") for number in range(4)))
+    bench.call(Wait("http_500", "status 500"))
+    bench.begin()
+    limiter = Limiter(rate=10, window_ns=2 * SECOND)
+    for at in (0, 30 * SECOND, 60 * SECOND, 61 * SECOND):
+        limiter.written(limiter.take(at), at)
+    told = status(bench, limiter, now_ns=61 * SECOND)
+    assert (told.instance, told.at, told.state, told.until) == ("1", NOW, "running", None)
+    assert (told.limit_calls, told.limit_window_seconds) == (10, 2.0)
+    assert told.pace_per_second == limiter.calls_per_second
+    assert (told.used_last_window, told.calls_last_minute) == (2, 3)
+    assert (told.pending, told.in_flight, told.in_backoff, told.dead_letters) == (2, 1, 0, 1)
+    assert [(lane.owner, lane.pending, lane.in_flight, lane.in_backoff) for lane in told.lanes] == [
+        ("owner-1", 2, 1, 0)
+    ]
+    assert told.error is None
+
+
+def test_what_the_gate_itself_complains_of_goes_before_what_the_provider_says() -> None:
+    bench = Bench()
+    bench.want(request(1, "u1"))
+    bench.call(AccountProblem("http_401", "status 401"))
+    limiter = Limiter(rate=10, window_ns=SECOND)
+    told = compose_status(bench.core, limiter, instance="1", now=bench.now, now_ns=0, error="Kafka " + "x" * 5_000)
+    assert told.error is not None
+    assert told.error.startswith("Kafka x")
+    assert len(told.error) == 1_000
+
+
+def test_a_lane_waits_for_the_last_of_its_backoffs_only_when_all_its_phones_do() -> None:
+    bench = Bench()
+    bench.want(request(1, "u1"), request(2, "u1"))
+    bench.call(Wait("http_500", "status 500"))
+    (lane,) = status(bench).lanes
+    assert (lane.why, lane.pending, lane.in_backoff) == ("waiting_turn", 2, 1)
+    assert lane.backoff_until == NOW + timedelta(seconds=0.5)
+    bench.begin()
+    (lane,) = status(bench).lanes
+    assert (lane.why, lane.pending, lane.in_flight) == ("waiting_turn", 1, 1)
+
+
+def test_a_shared_phone_is_told_once_among_the_next_calls_and_ten_are_enough() -> None:
+    bench = Bench()
+    bench.want(*(request(number, "u1") for number in range(8)))
+    bench.want(*(request(number, "u2", owner="owner-2") for number in range(8)))
+    assert sorted(each.phone_masked for each in status(bench).next) == sorted(mask(phone(each)) for each in range(8))
+    bench.want(*(request(number, "u1") for number in range(20, 40)))
+    told = status(bench).next
+    assert len(told) == 10
+    assert [name_of(each.upload_id) for each in told[:4]] == ["u1", "u2", "u1", "u2"]
+
+
 def test_a_first_gate_begins_at_nothing() -> None:
     bench = Bench()
     bench.core.take_over()

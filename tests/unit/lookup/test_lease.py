@@ -200,3 +200,42 @@ def test_a_refused_commit_stops_at_once() -> None:
     assert renewal is not None
     lease.failed(renewal)
     assert not lease.may_write(100.5)
+
+
+def test_replies_in_the_wrong_order_do_not_shorten_what_was_proven() -> None:
+    lease = leading(at=100.0)
+    older, newer = lease.begin_renewal(100.2), lease.begin_renewal(101.0)
+    assert older is not None
+    assert newer is not None
+    lease.succeeded(newer)
+    lease.succeeded(older)
+    assert lease.may_write(101.0 + LEASE_SECONDS - 0.001)
+
+
+def test_a_refused_commit_from_before_a_rebalance_says_nothing_of_the_time_after_it() -> None:
+    lease = leading(at=100.0)
+    old = lease.begin_renewal(100.1)
+    assert old is not None
+    lease.revoked()
+    lease.assigned(100.3, generation=2)
+    renewed(lease, 100.4)
+    lease.failed(old)
+    assert lease.may_write(100.5)
+
+
+def test_every_rebalance_is_another_assignment_and_says_who_owns() -> None:
+    lease = Lease(window_seconds=WINDOW)
+    seen = [(lease.assignment, lease.is_owner(), lease.ready_at())]
+    lease.assigned(100.0, generation=1)
+    seen.append((lease.assignment, lease.is_owner(), lease.ready_at()))
+    lease.revoked()
+    seen.append((lease.assignment, lease.is_owner(), lease.ready_at()))
+    assert [owns for _, owns, _ in seen] == [False, True, False]
+    assert [ready_at for _, _, ready_at in seen] == [None, 103.01, None]
+    assert len({assignment for assignment, _, _ in seen}) == 3
+
+
+def test_an_assignment_without_a_revocation_before_it_voids_what_was_proven() -> None:
+    lease = leading(at=100.0)
+    lease.assigned(100.3, generation=2)
+    assert not lease.may_write(100.4)

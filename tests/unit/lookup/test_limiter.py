@@ -174,3 +174,45 @@ def test_it_counts_what_was_used() -> None:
         limiter.written(limiter.take(at), at)
     assert limiter.writes_since(1300 * MS - SECOND) == 1
     assert limiter.writes_since(1300 * MS - 60 * SECOND) == 3
+
+
+def test_a_shorter_silence_does_not_end_a_longer_one() -> None:
+    limiter = Limiter(rate=10, window_ns=SECOND)
+    limiter.throttled(0, closed_for_ns=30 * SECOND)
+    limiter.throttled(SECOND, closed_for_ns=2 * SECOND)
+    assert limiter.closed_until(SECOND) == 30 * SECOND
+    limiter.throttled(2 * SECOND)
+    assert limiter.next_free_at(2 * SECOND) == 30 * SECOND
+
+
+def test_silence_alone_is_a_narrowed_limiter_too() -> None:
+    limiter = Limiter(rate=1, window_ns=SECOND)
+    assert not limiter.is_narrowed(0)
+    limiter.throttled(0, closed_for_ns=3 * SECOND)
+    assert limiter.is_narrowed(2 * SECOND)
+    assert not limiter.is_narrowed(3 * SECOND)
+
+
+def test_a_call_that_is_told_to_be_over_twice_gives_back_one_slot() -> None:
+    limiter = Limiter(rate=2, window_ns=SECOND)
+    first, _second = limiter.take(0), limiter.take(SECOND)
+    limiter.written(first, SECOND)
+    limiter.finished(first, SECOND)
+    assert limiter.next_free_at(10 * SECOND) == 10 * SECOND
+    limiter.take(10 * SECOND)
+    assert limiter.next_free_at(20 * SECOND) is None, "two permits are out"
+
+
+def test_a_window_longer_than_a_minute_is_looked_back_on_whole() -> None:
+    limiter = Limiter(rate=10, window_ns=300 * SECOND)
+    limiter.written(limiter.take(0), 0)
+    limiter.written(limiter.take(20 * SECOND), 20 * SECOND)
+    limiter.next_free_at(250 * SECOND)
+    assert limiter.writes_since(-50 * SECOND) == 2
+    assert limiter.writes_since(0) == 1, "after, not at"
+
+
+def test_the_least_limit_is_one_call_and_one_nanosecond() -> None:
+    limiter = Limiter(rate=1, window_ns=1)
+    limiter.throttled(0)
+    assert limiter.next_free_at(0) == 0

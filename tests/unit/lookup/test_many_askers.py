@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from schemas.codec import MAX_VALUE_BYTES, decode, encode
 from schemas.lookups import DeadLetter, LookupResult, LookupRetry
 from services.lookup.providers.protocol import Reply
-from services.lookup.records import MOST_ANSWERS, Records
+from services.lookup.records import MOST_ANSWERS, Records, shorter, shorter_results
 from services.lookup.retries import MOST_PAYERS
 from tests.unit.lookup.bench import BROKEN, OK, Bench
 from tests.unit.lookup.requests import NOW, phone, request
@@ -117,3 +117,26 @@ def test_memory_grows_with_the_askers_and_no_faster(askers: int) -> None:
     assert records.result is not None
     assert peak < 8_000 * askers
     assert bench.core.fold.queue.entry(phone(1)) is None
+
+
+def test_a_letter_is_made_shorter_until_its_last_error_is_left() -> None:
+    bench = crowd(3, max_attempts=2)
+    bench.call(BROKEN)
+    bench.wait(60)
+    letter = bench.call(BROKEN).dead_letter
+    told = []
+    while letter is not None:
+        told.append((len(letter.requests), letter.requests_total, [each.at for each in letter.errors]))
+        letter = shorter(letter)
+    both, last = [NOW, bench.now], [bench.now]
+    assert told == [(3, 3, both), (1, 3, both), (0, 3, both), (0, 3, last)]
+
+
+def test_a_result_is_written_in_two_with_each_answer_and_each_call_once() -> None:
+    (result,) = crowd(5, max_attempts=1).call(BROKEN).results
+    first, second = shorter_results(result)
+    assert (*first.answers, *second.answers) == result.answers
+    assert [len(each.answers) for each in (first, second)] == [2, 3]
+    assert (first.calls, second.calls) == (result.calls, ())
+    assert result.calls
+    assert shorter_results(first.model_copy(update={"answers": first.answers[:1]})) == ()

@@ -214,3 +214,104 @@ def test_totals_count_a_shared_phone_once() -> None:
     put(queue, range(10), "u2")
     assert queue.total(Stage.WAITING) == 10
     assert [lane.count[Stage.WAITING] for lane in queue.lanes] == [10, 10]
+
+
+def witness(queue: Queue, *, tried: list[str], blamed: set[str], asked: dict[str, int]) -> tuple[str, str] | None:
+    taken = queue.take_witness(
+        tried, {upload_id(each) for each in blamed}, {upload_id(each): turn for each, turn in asked.items()}
+    )
+    return None if taken is None else (taken[0].phone, name_of(taken[1].upload_id))
+
+
+def test_a_witness_is_from_the_end_of_the_line_of_an_upload_that_is_not_blamed_and_was_not_asked_lately() -> None:
+    queue = Queue()
+    for number, name in enumerate(("blamed", "asked", "asked before", "new")):
+        put(queue, range(100 * number, 100 * number + 3), name, owner=f"owner-{number}")
+    asked = {"asked": 2, "asked before": 1}
+    tried = [phone(302)]
+    found = [witness(queue, tried=tried, blamed={"blamed"}, asked=asked) for _ in range(5)]
+    assert found == [
+        (phone(301), "new"),
+        (phone(300), "new"),
+        (phone(202), "asked before"),
+        (phone(201), "asked before"),
+        (phone(200), "asked before"),
+    ]
+    assert queue.total(Stage.CALLED) == 5
+    rest = [witness(queue, tried=tried, blamed={"blamed"}, asked=asked) for _ in range(8)]
+    assert [one[1] for one in rest if one is not None] == ["asked"] * 3 + ["blamed"] * 3 + ["new"]
+    assert rest[-1] is None
+
+
+def test_if_all_were_tried_the_first_of_them_is_the_witness_on_the_turn_of_who_may_pay() -> None:
+    queue = Queue()
+    put(queue, range(3), "u1")
+    put(queue, range(1, 3), "u2")
+    tried = [phone(9), phone(2), phone(1), phone(0)]
+    queue.set_paused(upload_id("u1"), True)
+    assert witness(queue, tried=tried, blamed=set(), asked={}) == (phone(2), "u2")
+    assert witness(queue, tried=tried, blamed=set(), asked={}) == (phone(1), "u2")
+    assert witness(queue, tried=tried, blamed=set(), asked={}) is None
+    queue.set_paused(upload_id("u1"), False)
+    assert queue.take_witness(tried, set(), {}, lambda _lane: False) is None
+    assert queue.take_witness([], set(), {}, lambda _lane: False) is None
+    assert witness(queue, tried=tried, blamed=set(), asked={}) == (phone(0), "u1")
+
+
+def test_whom_else_there_is_to_ask() -> None:
+    queue = Queue()
+    put(queue, range(2), "u1")
+    put(queue, range(10, 11), "u2")
+    assert queue.has_other({upload_id("u1")})
+    assert not queue.has_other({upload_id("u1"), upload_id("u2")})
+    assert queue.has_untried({phone(0), phone(10)})
+    assert not queue.has_untried({phone(0), phone(1), phone(10)})
+    queue.set_paused(upload_id("u2"), True)
+    assert not queue.has_other({upload_id("u1")})
+    assert not queue.has_untried({phone(0), phone(1)})
+
+
+def test_who_may_not_pay_has_no_turn_and_is_refused_so_many_at_a_time() -> None:
+    queue = Queue()
+    put(queue, range(5), "poor")
+    put(queue, range(10, 12), "rich", owner="owner-2")
+    assert queue.take_spent(9) is None
+    assert queue.next_spent() is None
+    taken = [queue.take(lambda lane: name_of(lane.upload_id) == "rich") for _ in range(3)]
+    assert [each[0].phone for each in taken if each is not None] == [phone(10), phone(11)]
+    lane = queue.next_spent()
+    assert lane is not None
+    assert name_of(lane.upload_id) == "poor"
+    sizes = []
+    while (refused := queue.take_spent(2)) is not None:
+        assert refused[0] is lane
+        sizes.append([entry.phone for entry in refused[1]])
+    assert sizes == [[phone(0), phone(1)], [phone(2), phone(3)], [phone(4)]]
+
+
+def test_the_first_backoff_to_end_is_the_next_that_is_due_and_a_later_one_replaces_it() -> None:
+    queue = Queue()
+    put(queue, range(2), "u1")
+    assert queue.next_due_at() is None
+    first, second = queue.take(), queue.take()
+    assert first is not None
+    assert second is not None
+    queue.back_off(first[0], NOW + timedelta(seconds=30))
+    queue.back_off(second[0], NOW + timedelta(seconds=20))
+    assert queue.next_due_at() == (NOW + timedelta(seconds=20)).timestamp()
+    queue.back_off(second[0], NOW + timedelta(seconds=90))
+    queue.advance(NOW + timedelta(seconds=30))
+    assert (queue.total(Stage.WAITING), queue.total(Stage.BACKOFF)) == (1, 1)
+    queue.advance(NOW + timedelta(seconds=90))
+    assert (queue.total(Stage.WAITING), queue.total(Stage.BACKOFF)) == (2, 0)
+    assert queue.next_due_at() is None
+
+
+def test_the_oldest_question_of_an_upload_is_told() -> None:
+    queue = Queue()
+    for hours in (2, 5, 3):
+        message = request(hours, "u1", wanted_at=NOW - timedelta(hours=hours))
+        queue.want(message, offset=hours, priority=3, paused=False)
+    lane = queue.lane(upload_id("u1"))
+    assert lane is not None
+    assert lane.oldest_wanted_at == NOW - timedelta(hours=5)
