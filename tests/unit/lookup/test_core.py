@@ -389,6 +389,13 @@ def test_all_uploads_that_are_over_are_ended_at_once() -> None:
     assert set(bench.core.fold.graves) == {request(number, f"u{number}").key for number in (1, 2, 3)}
 
 
+def test_it_is_the_phone_that_was_refused_of_which_a_refusal_is_remembered() -> None:
+    bench = Bench()
+    bench.want(request(1), request(2))
+    bench.call(REFUSED)
+    assert list(bench.core.health.tried) == [phone(1)]
+
+
 def test_a_paused_gate_refuses_nobody() -> None:
     bench = Bench()
     bench.open("u1", max_calls=0)

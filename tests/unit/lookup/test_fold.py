@@ -540,3 +540,14 @@ def test_an_event_without_a_time_is_of_the_time_that_it_says_itself() -> None:
     fold.apply(opened("u2", at=NOW + 30 * DAY))
     assert end_all(fold, NOW + 30 * DAY - timedelta(seconds=1)) == set()
     assert end_all(fold, NOW + 30 * DAY) == {id_of("u1")}
+
+
+def test_the_end_of_a_retry_that_is_not_known_changes_nothing() -> None:
+    fold = fold_of(retry(2))
+    fold.apply(record(topics.LOOKUP_RETRIES, phone(1), None))
+    assert list(fold.histories) == [phone(2)]
+
+
+def test_a_result_of_a_time_that_has_not_come_is_refused() -> None:
+    with pytest.raises(UndecodableRecord):
+        fold_of(result(1, ("u1", 0), looked_up_at=NOW + 400 * DAY))

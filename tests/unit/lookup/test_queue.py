@@ -315,3 +315,13 @@ def test_the_oldest_question_of_an_upload_is_told() -> None:
     lane = queue.lane(upload_id("u1"))
     assert lane is not None
     assert lane.oldest_wanted_at == NOW - timedelta(hours=5)
+
+
+def test_phones_whose_backoff_is_over_are_foretold_first() -> None:
+    queue = Queue()
+    put(queue, range(3), "u1")
+    taken = queue.take()
+    assert taken is not None
+    queue.back_off(taken[0], NOW)
+    queue.advance(NOW)
+    assert [entry.phone for entry in taken[1].waiting()] == [phone(0), phone(1), phone(2)]
