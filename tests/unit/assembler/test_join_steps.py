@@ -22,7 +22,7 @@ from schemas.uploads import Detected, FileCounts, PlanQuestion, UploadOptions
 from services.assembler.store import row_writes
 from services.assembler.store.dialect import connect
 from services.assembler.store.fences import Offsets
-from services.assembler.store.reads import list_audit
+from services.assembler.store.reads import list_audit, queue_totals
 from services.assembler.store.sweeps import get_sweep
 from services.assembler.store.tables import rows
 from services.assembler.store.values import result_id
@@ -214,12 +214,14 @@ def test_a_phone_that_is_erased_leaves_every_upload_and_rows_after_it_are_stored
     world.row(3, PHONES[0])
     assert world.now == erased_at
     world.row(4, PHONES[0])
+    world.row(5, PHONES[2])
     world.reader.read_all()
+    assert world.reader.rows(U)[5] == ("waiting", PHONES[2])
     assert world.reader.rows(U)[3] == ("unprocessed", None), "published when it was erased, at the latest"
     assert world.reader.rows(U)[4] == ("waiting", PHONES[0])
     world.result(PHONES[0], "ok", (U, 0))
     world.reader.read_all()
-    assert states(world) == {1: "unprocessed", 2: "answered", 3: "unprocessed", 4: "answered"}
+    assert states(world) == {1: "unprocessed", 2: "answered", 3: "unprocessed", 4: "answered", 5: "waiting"}
 
 
 def test_the_last_of_two_erasures_counts_whichever_is_read_last(world: World) -> None:
@@ -360,3 +362,30 @@ def test_an_upload_that_is_opened_after_its_end_was_told_completes(world: World)
     world.open()
     world.reader.read_all()
     assert [kind for kind, _ in world.completions()] == ["phone-scrubber.upload.completed.v1"]
+
+
+def test_what_was_looked_up_is_summed_up_over_all_uploads_each_result_once(world: World) -> None:
+    same = [phone for phone in PHONES if partition_of(phone) == 0]
+    for name in (U, OTHER):
+        world.open(name)
+        for number, phone in enumerate(same, 1):
+            world.row(number, phone, upload_id=name)
+    first = world.result(same[0], "ok", (U, 0), calls=3)
+    world.write("lookup_results", first.phone, first)
+    world.result(same[1], "ok", (OTHER, 0), calls=4)
+    world.result(same[2], "failed", (U, 0), calls=2)
+    world.reader.read_all()
+    with world.reader.engine.connect() as connection:
+        totals = queue_totals(connection)
+    assert (totals.answered, totals.failed, totals.retries) == (2, 1, 2 + 3 + 1)
+    assert states(world, OTHER) == {1: "answered", 2: "answered", 3: "waiting"}
+
+
+@pytest.mark.parametrize("partition", range(PARTITIONS))
+def test_a_partition_without_results_hides_none_of_the_others(world: World, partition: int) -> None:
+    phone = next(phone for phone in PHONES if partition_of(phone) == partition)
+    world.open()
+    world.row(1, phone)
+    world.result(phone, "ok", (U, 0))
+    world.reader.read_all()
+    assert states(world) == {1: "answered"}
