@@ -23,8 +23,8 @@ run: setup ## start everything and print the page's address; FILE=contacts.csv s
 test: dev ## run all tests, on real brokers and with the real processes
 	@$(PY) -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
-hostile: dev ## pour thousands of hostile records and requests on running parts: five minutes more
-	@$(PY) -m pytest -n 2 -m hostile $(ARGS)
+hostile: dev ## pour thousands of hostile records and requests on running parts
+	@$(PY) -m pytest -n 3 --dist loadfile -m hostile $(ARGS)
 
 lint: dev ## check style
 	@$(PY) -m ruff check . && $(PY) -m ruff format --check --quiet .

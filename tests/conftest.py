@@ -35,12 +35,12 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_report_header(config: pytest.Config) -> str:
-    return "hostile records and requests: " + ("these alone" if _asks_for_hostile(config) else "not here; make hostile")
+    return "hostile records and requests: " + ("asked for" if _asks_for_hostile(config) else "not here; make hostile")
 
 
 def _asks_for_hostile(config: pytest.Config) -> bool:
-    """Whether the long tests were asked for: by the marker, or by naming one of them."""
-    return bool(config.option.markexpr) or any("::" in argument for argument in config.args)
+    """Whether the long tests were asked for: by the marker, or by naming a module or a test."""
+    return bool(config.option.markexpr) or any(".py" in argument for argument in config.args)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -43,6 +43,7 @@ def read(record: Hostile) -> BaseModel | UploadEvent:
     return decode(model, record.value, timestamp_ms=TIMESTAMP_MS)
 
 
+@pytest.mark.hostile
 @each_topic
 def test_bytes_are_a_message_or_a_bad_record(topic: Topic) -> None:
     messages = 0

@@ -37,6 +37,8 @@ from tests.fixtures.hostile import Hostile, some_hostile_records
 from tests.fixtures.ids import upload_id
 from tests.integration.ingest_world import World, ends_of, limit_records, now, numbers_file, running, world_of
 
+pytestmark = pytest.mark.hostile
+
 PARTITIONS = 4
 RECORDS = 1_000
 OPENED = UploadOpened(upload_id=upload_id("x"), at=now(), name="x", owner="o").model_dump(mode="json")
@@ -258,7 +260,6 @@ async def test_what_fails_with_one_file_ends_its_upload_or_waits_and_others_go_o
     assert "IsADirectoryError" in world.events(broken, UploadRefused)[0].detail
 
 
-@pytest.mark.hostile
 @pytest.mark.parametrize("seed", [1, 2])
 async def test_a_thousand_hostile_records_of_each_topic_stop_nothing(
     world: World, settings: Settings, seed: int

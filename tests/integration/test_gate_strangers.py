@@ -5,6 +5,8 @@ import json
 import os
 from pathlib import Path
 
+import pytest
+
 from schemas import topics as registry
 from schemas.codec import decode
 from schemas.rows import KEPT_BYTES, BadRecord
@@ -12,6 +14,8 @@ from services.runtime.kafka import topic_name
 from tests.fixtures.ids import upload_id
 from tests.integration.gate_process import GateProcess, GateStand, on_stand, phone, request, wait_until
 from tests.unit.lookup.provider_server import http, responding
+
+pytestmark = pytest.mark.hostile
 
 TIMES = ("0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-12:00", "2099-01-01T00:00:00Z")
 ALWAYS_500 = [f"+19345550{100 + number}" for number in range(20)]

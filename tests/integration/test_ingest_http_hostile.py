@@ -17,6 +17,8 @@ from tests.fixtures.ids import upload_id
 from tests.integration.ingest_world import TINY_RECORD_BYTES, World, limit_records, now
 from tests.integration.test_ingest_http import CSV, UPLOADS, client, opened, served, settings, world
 
+pytestmark = pytest.mark.hostile
+
 __all__ = ["client", "settings", "world"]
 
 DISPOSITION = "Content-Disposition"

@@ -35,6 +35,8 @@ from tests.fixtures.postgres import DATABASES, fresh_schema
 from tests.integration.join_stage import Stage, on_stage, phone, running_join, until
 from tests.unit.assembler.join_log import forbid_row
 
+pytestmark = pytest.mark.hostile
+
 
 @pytest.fixture(params=DATABASES)
 def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:

@@ -23,7 +23,7 @@ from tests.fixtures.hostile import some_hostile_records
 from tests.fixtures.ids import upload_id
 from tests.integration.status_world import World, running_world, wait_until
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.hostile]
 HOSTILE_OF_A_TOPIC = 60
 LISTENED_TO = (
     topics.PART_STATUS,

@@ -2,12 +2,15 @@
 
 from collections.abc import Iterable
 
+import pytest
 from aiokafka import AIOKafkaProducer
 
 from schemas.codec import encode
 from schemas.topics import LOOKUP_REQUESTS, LOOKUP_RESULTS, UPLOAD_ROWS, Topic
 from services.runtime.kafka import started, topic_name
 from tests.integration.worker_process import Cluster, StartWorker, a_result, a_row, all_read, phone
+
+pytestmark = pytest.mark.hostile
 
 
 async def put_in_transactions(cluster: Cluster, topic: Topic, records: Iterable[tuple[str, bytes]]) -> None:

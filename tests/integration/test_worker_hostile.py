@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterable
 
+import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
@@ -32,6 +33,8 @@ from tests.integration.worker_process import (
     phone,
     wait_until,
 )
+
+pytestmark = pytest.mark.hostile
 
 MIB = 1024 * 1024
 
