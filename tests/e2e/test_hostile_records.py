@@ -34,14 +34,14 @@ MOST_REQUEST_BYTES = 16 * 1024 * 1024
 
 @pytest.fixture(params=DATABASES)
 def hostile_stack(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
-    """A stack of its own on SQLite, and one on PostgreSQL with two joins, two workers and a standby gate."""
+    """A stack of its own on SQLite, and one on PostgreSQL with two of each part, one gate on standby."""
     folder = tmp_path_factory.mktemp(f"hostile-{request.param}")
     with stacks(folder) as start:
         if request.param == "sqlite":
             yield start()
         else:
             with fresh_schema() as url:
-                yield start("--scale", "worker=2,gate=2,join=2", env={"SCRUB_DATABASE": url})
+                yield start("--scale", "feeder=2,worker=2,gate=2,join=2", env={"SCRUB_DATABASE": url})
 
 
 def test_no_record_stops_a_part(hostile_stack: RunningStack, tmp_path: Path) -> None:
