@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from itertools import permutations
 from pathlib import Path
+from typing import Any
 
 import pytest
-from sqlalchemy import Connection, update
+from sqlalchemy import Connection, Engine, event, update
 
 from schemas.settings import Settings
 from schemas.upload_events import CancelUpload, Failures, RetryFailed
@@ -206,12 +207,14 @@ def test_a_transaction_that_is_ended_for_a_deadlock_is_repeated(two: Two) -> Non
         world.open(upload)
         world.row(1, P, upload_id=upload)
     two.events()
+    let_look_for_deadlocks_after(two.second.engine, seconds=5)
     touch = update(uploads).values(version=uploads.c.version + 1)
     with two.first.engine.connect() as connection, ThreadPoolExecutor(1, "second") as second:
+        connection.exec_driver_sql("SET deadlock_timeout = '60s'")
         connection.execute(touch.where(uploads.c.id == high))
         rows = second.submit(two.rows)
         until_so(two, WAITS_FOR_A_ROW)
-        # The join has updated the one and waits for the other; it is the first to wait, so it is the one to be ended.
+        # The join has updated the one and waits for the other; it is the first to look, so it is the one to be ended.
         connection.execute(touch.where(uploads.c.id == low))
         connection.commit()
         rows.result(30)
@@ -219,18 +222,29 @@ def test_a_transaction_that_is_ended_for_a_deadlock_is_repeated(two: Two) -> Non
     assert two.first.upload(U).waiting == two.first.upload(OTHER).waiting == 1
 
 
+def let_look_for_deadlocks_after(engine: Engine, *, seconds: int) -> None:
+    """Who looks first is the one whose transaction PostgreSQL ends. Holds for the engine's new connections."""
+
+    @event.listens_for(engine, "connect")
+    def _(connection: Any, _record: Any) -> None:
+        connection.execute(f"SET deadlock_timeout = '{seconds}s'")
+        connection.commit()
+
+    engine.dispose()
+
+
 WAITS_FOR_ITS_TURN = "wait_event = 'advisory'"
 WAITS_FOR_A_ROW = "wait_event = 'transactionid'"
 
 
-def until_so(two: Two, event: str) -> None:
+def until_so(two: Two, wait: str) -> None:
     """Waits until a session of PostgreSQL waits for this."""
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
         with two.second.engine.connect() as connection:
-            if _count(connection, event):
+            if _count(connection, wait):
                 return
-    raise AssertionError(f"no session of PostgreSQL came to {event}")
+    raise AssertionError(f"no session of PostgreSQL came to {wait}")
 
 
 def _count(connection: Connection, event: str) -> int:
