@@ -3,12 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
 from schemas import topics
 from schemas.settings import Settings
-from services.runtime.kafka import topic_name
+from services.runtime.kafka import admin_client, topic_name
 from services.runtime.process import RefusedToStart
 
 TOGETHER = (
@@ -36,17 +35,14 @@ async def look_at_cluster(settings: Settings) -> Cluster:
     Raises:
         RefusedToStart: Kafka does not answer.
     """
-    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka)
     try:
-        await admin.start()
-        cluster_id = str((await admin.describe_cluster())["cluster_id"])
-        described = await admin.describe_topics(await admin.list_topics())
+        async with admin_client(settings) as admin:
+            cluster_id = str((await admin.describe_cluster())["cluster_id"])
+            described = await admin.describe_topics(await admin.list_topics())
     except KafkaError as error:
         raise RefusedToStart(
             f"Kafka at {settings.kafka} does not answer ({type(error).__name__}): check SCRUB_KAFKA."
         ) from error
-    finally:
-        await admin.close()
     return Cluster(cluster_id, {topic["topic"]: len(topic["partitions"]) for topic in described})
 
 

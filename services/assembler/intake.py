@@ -19,7 +19,7 @@ from services.assembler.stall import Stall
 from services.assembler.store.fences import Offsets
 from services.assembler.store.waiting_reads import all_fences
 from services.assembler.zombies import joined_up_to
-from services.runtime.kafka import make_consumer, topic_name
+from services.runtime.kafka import make_consumer, start_client, topic_name
 
 GROUP = "assembler-join"
 BATCH_RECORDS = 5000
@@ -78,7 +78,7 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
 
     async def start(self) -> None:
         self.consumer.subscribe(list(self._kinds), listener=self)
-        await self.consumer.start()
+        await start_client(self.consumer)
 
     async def on_partitions_revoked(self, revoked: Collection[TopicPartition]) -> None:
         """Nothing more is begun for them; what runs is kept apart from the new owner by the fences."""

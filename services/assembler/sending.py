@@ -13,7 +13,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
 from schemas.settings import Settings
-from services.runtime.kafka import make_producer
+from services.runtime.kafka import make_producer, start_producer, stop_producer
 
 log = logging.getLogger(__name__)
 
@@ -38,11 +38,11 @@ class Sender:
 
     async def __aenter__(self) -> "Sender":
         self._producer = make_producer(self._settings)
-        await self._producer.start()
+        await start_producer(self._producer)
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._producer.stop()
+        await stop_producer(self._producer)
 
     async def send(self, topic: str, records: Sequence[Outgoing]) -> None:
         """Returns when Kafka has them all, whole or shorter.

@@ -13,7 +13,15 @@ from schemas.lookups import LookupStatus
 from schemas.settings import Settings
 from schemas.topics import Topic
 from schemas.values import EARLIEST
-from services.runtime.kafka import group_name, make_consumer, partitions_of, read_to_end, started, topic_name
+from services.runtime.kafka import (
+    admin_client,
+    group_name,
+    make_consumer,
+    partitions_of,
+    read_to_end,
+    started,
+    topic_name,
+)
 
 _MILLISECOND = timedelta(milliseconds=1)
 WORKER_GROUP = "lookup"
@@ -70,11 +78,6 @@ def _offset(committed: object) -> int:
 @asynccontextmanager
 async def looking_around(settings: Settings) -> AsyncIterator[Surroundings]:
     """Connects for one look, and disconnects at the end of the block."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka)
-    await admin.start()
-    try:
-        async with started(make_consumer(settings)) as consumer:
-            consumer.assign(await partitions_of(consumer, topic_name(topics.LOOKUP_STATUS, settings)))
-            yield Surroundings(consumer, admin, settings)
-    finally:
-        await admin.close()
+    async with admin_client(settings) as admin, started(make_consumer(settings)) as consumer:
+        consumer.assign(await partitions_of(consumer, topic_name(topics.LOOKUP_STATUS, settings)))
+        yield Surroundings(consumer, admin, settings)

@@ -9,7 +9,7 @@ from aiokafka.structs import OffsetAndMetadata
 
 from schemas import topics
 from schemas.settings import Settings
-from services.runtime.kafka import group_name, partitions_of, topic_name
+from services.runtime.kafka import admin_client, group_name, partitions_of, topic_name
 
 LOOKUP_GROUP = "lookup"
 """The lookup worker's consumer group."""
@@ -45,9 +45,5 @@ def lag_of(tp: TopicPartition, committed: Mapping[TopicPartition, OffsetAndMetad
 async def measuring_lag(settings: Settings, *, asker: AIOKafkaConsumer) -> AsyncIterator[WorkerLag]:
     """A `WorkerLag` for as long as the block lasts."""
     rows = await partitions_of(asker, topic_name(topics.UPLOAD_ROWS, settings))
-    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka)
-    await admin.start()
-    try:
+    async with admin_client(settings) as admin:
         yield WorkerLag(group_name(LOOKUP_GROUP, settings), rows, admin=admin, asker=asker)
-    finally:
-        await admin.close()

@@ -8,7 +8,6 @@ then is to blame itself.
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
@@ -24,12 +23,11 @@ from aiokafka.structs import RecordMetadata
 from schemas.codec import MAX_VALUE_BYTES
 from schemas.settings import Settings
 from services.ingest.publishing import BatchSender, KeyAndValue
-from services.runtime.kafka import MAX_BATCH_BYTES, make_producer
+from services.runtime.kafka import MAX_BATCH_BYTES, make_producer, start_producer, stop_producer
 
 NARROW_BATCH_BYTES: Final = 16 * 1024
 """A record that is larger travels alone."""
 _MOST_PRODUCERS: Final = 4
-_STOP_SECONDS: Final = 5.0
 R = TypeVar("R")
 log = logging.getLogger(__name__)
 
@@ -61,11 +59,11 @@ class Sender:
         self._retired: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> "Sender":
-        await self._current.producer.start()
+        await start_producer(self._current.producer)
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await _stop(self._current.producer)
+        await stop_producer(self._current.producer)
         await asyncio.gather(*self._retired, return_exceptions=True)
 
     @property
@@ -105,9 +103,9 @@ class Sender:
             if old.producer is not producer:
                 return
             new = self._made(batch_bytes or old.batch_bytes)
-            await new.producer.start()
+            await start_producer(new.producer)
             self._current = new
-            retiring = asyncio.create_task(_stop(old.producer))
+            retiring = asyncio.create_task(stop_producer(old.producer))
             self._retired.add(retiring)
             retiring.add_done_callback(self._retired.discard)
 
@@ -130,10 +128,3 @@ class Sender:
 
     def _made(self, batch_bytes: int) -> _Current:
         return _Current(make_producer(self._settings, max_batch_bytes=batch_bytes), batch_bytes)
-
-
-async def _stop(producer: AIOKafkaProducer) -> None:
-    """Waits a while for what is on its way."""
-    with suppress(KafkaError, TimeoutError):
-        async with asyncio.timeout(_STOP_SECONDS):
-            await producer.stop()

@@ -15,7 +15,7 @@ from schemas.rows import BadReason, BadRecord, bad_record_of
 from schemas.settings import Settings
 from services.lookup.fold import FOLDED, Fold, LogRecord
 from services.lookup.recent import KEPT_MS
-from services.runtime.kafka import make_consumer, partitions_of, topic_name
+from services.runtime.kafka import make_consumer, partitions_of, start_client, topic_name
 
 _POLL_MS = 100
 _RECORDS_PER_POLL = 500
@@ -60,7 +60,7 @@ class FoldReader:
         while True:
             consumer = make_consumer(self._settings)
             try:
-                await consumer.start()
+                await start_client(consumer)
                 await self._begin(consumer)
                 self._consumer, self.error = consumer, None
                 await self._read(consumer)

@@ -13,7 +13,7 @@ from schemas import topics
 from schemas.settings import Settings
 from services.lookup.clock import boot_time
 from services.lookup.lease import LEASE_SECONDS, RENEW_SECONDS, Lease
-from services.runtime.kafka import make_consumer, topic_name
+from services.runtime.kafka import make_consumer, start_client, topic_name
 
 GROUP = "lookup-gate"
 SESSION_MS = 6_000
@@ -43,7 +43,7 @@ class LeaseKeeper(ConsumerRebalanceListener):  # type: ignore[misc]
             consumer = self._consumer = self._make_consumer()
             consumer.subscribe([self._partition.topic], listener=self)
             try:
-                await consumer.start()
+                await start_client(consumer)
                 self.error = None
                 while True:
                     await self._renew(consumer)

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 from collections.abc import Sequence
-from contextlib import suppress
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import (
@@ -17,7 +16,7 @@ from aiokafka.partitioner import DefaultPartitioner
 
 from schemas.settings import Settings
 from services.lookup.outgoing import LARGE_BYTES, Outcome, Outgoing, Refused
-from services.runtime.kafka import make_producer, topic_name
+from services.runtime.kafka import make_producer, start_producer, stop_producer, topic_name
 
 FIRST_PAUSE_SECONDS = 0.2
 LONGEST_PAUSE_SECONDS = 5.0
@@ -127,12 +126,11 @@ class _Producer:
         self._stopped = False  # a stopped producer must not be given a record: see SEND_TIMEOUT_SECONDS
 
     async def start(self) -> None:
-        await self.current.start()
+        await start_producer(self.current)
 
     async def stop(self) -> None:
         self._stopped = True
-        with suppress(KafkaError):
-            await self.current.stop()
+        await stop_producer(self.current)
 
     async def try_once(self, topic: str, value: bytes, *, key: bytes) -> None:
         if self._stopped:
@@ -161,13 +159,11 @@ class _Producer:
             if self.current is not failed:
                 return None
             self._stopped = True
-            with suppress(KafkaError):
-                await failed.stop()
+            await stop_producer(failed)
             fresh = self._make()
             try:
-                await fresh.start()
+                await start_producer(fresh)
             except KafkaError as error:
-                await fresh.stop()
                 return error
             self.current = fresh
             self._stopped = False

@@ -18,7 +18,7 @@ from schemas.settings import Settings
 from services.lookup.faust_app import NAME
 from services.lookup.reading import Partition, Reading, Watchdog
 from services.lookup.table_folder import wipe
-from services.runtime.kafka import group_name, make_consumer, started, topic_name
+from services.runtime.kafka import admin_client, group_name, make_consumer, started, topic_name
 from services.runtime.parts import Health
 
 FAR_BEHIND_RECORDS: Final = 2_000
@@ -90,9 +90,7 @@ class Progress:
         """
         async with AsyncExitStack() as stack:
             consumer = await stack.enter_async_context(started(make_consumer(self._settings)))
-            admin = AIOKafkaAdminClient(bootstrap_servers=self._settings.kafka)
-            await admin.start()
-            stack.push_async_callback(admin.close)
+            admin = await stack.enter_async_context(admin_client(self._settings))
             while True:
                 self._raise_if_crashed()
                 try:

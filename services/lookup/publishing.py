@@ -2,15 +2,15 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError, MessageSizeTooLargeError, RecordListTooLargeError
+from aiokafka.errors import MessageSizeTooLargeError, RecordListTooLargeError
 
 from schemas.settings import Settings
-from services.runtime.kafka import make_producer
+from services.runtime.kafka import make_producer, start_producer, stop_producer
 
 Record = tuple[bytes | None, bytes | None]
 """Key and value."""
@@ -43,10 +43,10 @@ class Publisher:
         self._replacing = asyncio.Lock()
 
     async def start(self) -> None:
-        await self._use.producer.start()
+        await start_producer(self._use.producer)
 
     async def stop(self) -> None:
-        await _stop(self._use.producer)
+        await stop_producer(self._use.producer)
 
     async def publish(self, topic: str, by_partition: Mapping[int, Sequence[Record]]) -> dict[int, int]:
         """Sends records in whole batches, in order within each partition; returns each partition's last offset.
@@ -85,13 +85,13 @@ class Publisher:
         finally:
             use.users -= 1
             if use.is_retired and not use.users:
-                await _stop(use.producer)
+                await stop_producer(use.producer)
 
     async def _replace(self, refused: _Use) -> None:
         async with self._replacing:
             if self._use is refused:
                 fresh = self._make()
-                await fresh.start()
+                await start_producer(fresh)
                 self._use, refused.is_retired = _Use(fresh), True
 
 
@@ -126,8 +126,3 @@ async def _all_of(work: Iterable[Awaitable[T]]) -> list[T]:
     if errors:
         raise next((error for error in errors if isinstance(error, REFUSED_FOR_SIZE)), errors[0])
     return [outcome for outcome in outcomes if not isinstance(outcome, BaseException)]
-
-
-async def _stop(producer: AIOKafkaProducer) -> None:
-    with suppress(KafkaError):
-        await producer.stop()

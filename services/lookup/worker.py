@@ -11,8 +11,6 @@ from collections.abc import Awaitable
 from pathlib import Path
 from typing import Any, Final
 
-from aiokafka.admin import AIOKafkaAdminClient
-
 from schemas import topics
 from schemas.settings import Settings
 from schemas.topics import Topic
@@ -25,7 +23,7 @@ from services.lookup.progress import PATIENCE_SECONDS, Progress
 from services.lookup.publishing import Publisher, publishing
 from services.lookup.remember import Remember
 from services.lookup.table_folder import folder_of, locked_folder, wipe_data_of_other_cluster
-from services.runtime.kafka import topic_name
+from services.runtime.kafka import admin_client, topic_name
 from services.runtime.parts import SignOfLife
 from services.runtime.process import EXIT_CRASHED
 
@@ -117,9 +115,5 @@ class Worker:
 
 
 async def _cluster_id(settings: Settings) -> str:
-    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka)
-    await admin.start()
-    try:
+    async with admin_client(settings) as admin:
         return str((await admin.describe_cluster())["cluster_id"])
-    finally:
-        await admin.close()

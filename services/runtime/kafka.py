@@ -3,8 +3,11 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
+from typing import Final
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError, ProducerClosed
 
 from schemas.settings import Settings
 from schemas.topics import Topic
@@ -12,6 +15,9 @@ from schemas.topics import Topic
 MAX_RECORD_BYTES = 1024 * 1024
 MAX_BATCH_BYTES = 256 * 1024
 """Before compression. A larger record is a batch of its own."""
+START_SECONDS: Final = 2.0
+STOP_SECONDS: Final = 5.0
+"""How long a producer may try to send what waits in it before its connections are closed all the same."""
 
 
 def topic_name(topic: Topic, settings: Settings) -> str:
@@ -54,6 +60,57 @@ def make_consumer(settings: Settings, *, group: str | None = None, **overrides: 
     return AIOKafkaConsumer(**(options | overrides))
 
 
+async def start_client(client: AIOKafkaConsumer | AIOKafkaProducer | AIOKafkaAdminClient) -> None:
+    """Starts a client. When cancelled it waits for the start to end, for `START_SECONDS` at most.
+
+    aiokafka, by 0.14, forgets the connection it begins with when it is cancelled meanwhile, and so never closes it.
+
+    Raises:
+        KafkaError: it could not start. The client must be stopped all the same.
+    """
+    starting = asyncio.create_task(client.start())
+    try:
+        await asyncio.shield(starting)
+    except asyncio.CancelledError:
+        await asyncio.wait([starting], timeout=START_SECONDS)
+        starting.cancel()
+        await asyncio.gather(starting, return_exceptions=True)
+        raise
+
+
+async def start_producer(producer: AIOKafkaProducer) -> None:
+    """Starts a producer; one that cannot start keeps no connection.
+
+    Raises:
+        KafkaError: it could not start.
+    """
+    try:
+        await start_client(producer)
+    except BaseException:
+        await stop_producer(producer)
+        raise
+
+
+async def stop_producer(producer: AIOKafkaProducer) -> None:
+    """Sends what waits, for `STOP_SECONDS` at most, then fails the rest. Its connections are closed in any case."""
+    try:
+        async with asyncio.timeout(STOP_SECONDS):
+            await producer.stop()
+    except (KafkaError, TimeoutError):
+        await _abandon(producer)
+
+
+async def _abandon(producer: AIOKafkaProducer) -> None:
+    """Does the rest of a `stop` that did not end; a second call of aiokafka's own does nothing, by 0.14."""
+    sender = producer._sender.sender_task
+    if sender is not None:
+        sender.cancel()  # first, or it would connect anew; it ends once its requests fail with their connections
+    await producer.client.close()
+    producer._message_accumulator.fail_all(ProducerClosed())
+    if sender is not None:
+        await asyncio.wait([sender], timeout=1.0)
+
+
 @asynccontextmanager
 async def started(
     client: AIOKafkaConsumer | AIOKafkaProducer,
@@ -61,18 +118,33 @@ async def started(
     """Starts a client and stops it at the end of the block, whatever happens in it."""
     failed = False
     try:
-        await client.start()
+        await start_client(client)
         yield client
     except Exception:
         failed = True
         raise
     finally:
         try:
-            await client.stop()
+            await (stop_producer(client) if isinstance(client, AIOKafkaProducer) else client.stop())
         except asyncio.CancelledError:
             # aiokafka lets the cancellation of its own tasks escape; it must not hide why the block ended.
             if not failed:
                 raise
+
+
+@asynccontextmanager
+async def admin_client(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient]:
+    """A client of the cluster's administration, closed at the end of the block.
+
+    Raises:
+        KafkaError: it could not start.
+    """
+    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka)
+    try:
+        await start_client(admin)
+        yield admin
+    finally:
+        await admin.close()
 
 
 async def partitions_of(consumer: AIOKafkaConsumer, topic: str) -> list[TopicPartition]:
