@@ -14,9 +14,9 @@ from benchmarks.phones import as_people_write, phone
 from benchmarks.report import Cell, Figures
 from schemas.interface import Row, RowResult
 from schemas.uploads import Detected
-from services.assembler.result_files import RESULT_COLUMNS, layout_of
-from services.assembler.workbooks import SHEET_ROWS, Workbook
-from services.ingest.children import run_in_child
+from services.assembler.status.api.result_files import RESULT_COLUMNS, layout_of
+from services.assembler.status.api.workbooks import SHEET_ROWS, Workbook
+from services.ingest.feeder.preparation.reader_process import run_in_child
 
 ROWS = SHEET_ROWS + 3
 _COLUMNS = ("id", "phone")

@@ -19,10 +19,10 @@ from benchmarks.hostile_files import TABLE, hostile_files
 from benchmarks.report import Cell, Figures
 from schemas.codec import decode
 from schemas.settings import Settings
-from services.ingest.checking import MOST_EXPANSION
-from services.ingest.children import run_in_child, warm_up
-from services.ingest.outcome import Prepared
-from services.ingest.preparing import Task, outcome_path, run
+from services.ingest.feeder.check import MOST_EXPANSION
+from services.ingest.feeder.preparation.outcome import Prepared
+from services.ingest.feeder.preparation.read_file import Task, outcome_path, run
+from services.ingest.feeder.preparation.reader_process import run_in_child, warm_up
 from services.ingest.reading import ReadOptions
 
 _LOOK_SECONDS = 0.01
@@ -30,7 +30,7 @@ _LOOK_SECONDS = 0.01
 
 def measure(folder: Path) -> Figures:
     folder.mkdir(parents=True)
-    warm_up(["services.ingest.child", "services.ingest.preparing"])
+    warm_up(["services.ingest.feeder.preparation.reader_child", "services.ingest.feeder.role.preparation.read_file"])
     _measured("the first reading starts the processes that the others use", folder, _write_plain)
     rows = [_measured(name, folder, write) for name, write in (*hostile_files(), *_torture_files())]
     return Figures(

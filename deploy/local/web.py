@@ -16,8 +16,8 @@ _UPLOADS = "/v1/uploads"
 
 def build_app(settings: Settings) -> Starlette:
     """One application in front of both; its lifespan holds theirs."""
-    from services.assembler.status import build_app as build_status
-    from services.ingest.http import build_app as build_ingest
+    from services.assembler.status.role import build_app as build_status
+    from services.ingest.http.role import build_app as build_ingest
 
     return compose(ingest=build_ingest(settings), status=build_status(settings))
 

@@ -6,7 +6,7 @@ from importlib import import_module
 from schemas.settings import Settings
 from services.runtime.process import run
 
-ROLES = {"join": "services.assembler.join", "status": "services.assembler.status"}
+ROLES = {"join": "services.assembler.join.role", "status": "services.assembler.status.role"}
 """Imported only when asked for: a role does not load what the other needs."""
 EXIT_USAGE = 2
 

@@ -13,11 +13,11 @@ _EXIT_USAGE = 2
 def role_main(role: str) -> "RoleMain | None":
     """The role's entry point; each imports only what it needs."""
     if role == "http":
-        from services.ingest.http import main as http_main
+        from services.ingest.http.role import main as http_main
 
         return http_main
     if role == "feeder":
-        from services.ingest.feeder import main as feeder_main
+        from services.ingest.feeder.role import main as feeder_main
 
         return feeder_main
     return None

@@ -10,8 +10,8 @@ from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.structs import RecordMetadata
 
 from schemas.rows import RowError
-from services.ingest.cases import Case
-from services.ingest.prepared import PreparedRow
+from services.ingest.feeder.preparation.row_file import PreparedRow
+from services.ingest.feeder.upload_state import Case
 
 KeyAndValue = tuple[bytes, bytes]
 

@@ -12,11 +12,11 @@ _EXIT_USAGE = 2
 def role_main(role: str) -> RoleMain | None:
     """The role's entry point; each imports only what it needs."""
     if role == "worker":
-        from services.lookup.worker import main as worker_main
+        from services.lookup.worker.role import main as worker_main
 
         return worker_main
     if role == "gate":
-        from services.lookup.gate import main as gate_main
+        from services.lookup.gate.role import main as gate_main
 
         return gate_main
     return None

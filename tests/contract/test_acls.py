@@ -7,10 +7,10 @@ import pytest
 from deploy.acls import GROUPS, LISTENER, PRODUCER, ROLES, Right, rights, script
 from schemas.settings import Settings
 from schemas.topics import TOPICS, Topic
-from services.assembler.intake import GROUP as JOIN_GROUP
-from services.ingest.membership import FEEDER_GROUP
-from services.lookup.faust_app import NAME as WORKER_GROUP
-from services.lookup.gate_lease import GROUP as GATE_GROUP
+from services.assembler.join.consumer import GROUP as JOIN_GROUP
+from services.ingest.feeder.membership import FEEDER_GROUP
+from services.lookup.gate.lease_keeper import GROUP as GATE_GROUP
+from services.lookup.worker.faust_app import NAME as WORKER_GROUP
 
 CHECKOUT = Path(__file__).parents[2]
 SETTINGS = Settings(topic_prefix="")

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from schemas.ids import completion_id
 from schemas.interface import Upload
-from services.assembler.completions import headers_of
+from services.assembler.join.completions import headers_of
 from services.assembler.store.outbox import Completion
 
 GOLDEN = Path(__file__).parents[2] / "schemas" / "golden" / "upload.completed.json"

@@ -19,14 +19,14 @@ from schemas.lookups import Answered, LookupRequest, LookupResult
 from schemas.rows import UploadRow
 from schemas.topics import TOPICS, Topic
 from schemas.values import MAX_INT32, MOST_COLUMNS
-from services.assembler.decoding import decode_partition
+from services.assembler.domain.decoding import decode_partition
 from services.assembler.store.fences import Offsets
-from services.ingest.prepared import PreparedReader, PreparedWriter
+from services.ingest.feeder.preparation.row_file import PreparedReader, PreparedWriter
 from services.ingest.publishing import usable_value
-from services.lookup.fold import Fold, LogRecord
-from services.lookup.known import news_of
-from services.lookup.sent import SentKeys
-from services.lookup.wanted import requests_for, wanted_row
+from services.lookup.gate.fold import Fold, LogRecord
+from services.lookup.worker.known import news_of
+from services.lookup.worker.sent_keys import SentKeys
+from services.lookup.worker.wanted import requests_for, wanted_row
 from tests.fixtures.hostile import hostile_records, some_hostile_records
 from tests.fixtures.ids import upload_id
 
@@ -272,7 +272,7 @@ OWN: Final = {
 """Models of no topic that are decoded all the same: nobody else writes or reads them."""
 FROM_A_LOG: Final = {model.__name__ for topic in TOPICS for model in topic.messages} | {"UPLOAD_EVENT"}
 AGAIN: Final = {
-    "services/lookup/core.py: LookupStatus": "the last status as it was read: whatever it says, only counts follow",
+    "services/lookup/gate/decisions.py: LookupStatus": "the last status: whatever it says, only counts follow",
 }
 """Decoded without its record's timestamp, with the reason."""
 

@@ -64,12 +64,12 @@ ONE_PARTITION = {
     "part-status",
 }
 ROLES = {
-    "http": "services/ingest/http.py",
-    "feeder": "services/ingest/feeder.py",
-    "worker": "services/lookup/worker.py",
-    "gate": "services/lookup/gate.py",
-    "join": "services/assembler/join.py",
-    "status": "services/assembler/status.py",
+    "http": "services/ingest/http/role.py",
+    "feeder": "services/ingest/feeder/role.py",
+    "worker": "services/lookup/worker/role.py",
+    "gate": "services/lookup/gate/role.py",
+    "join": "services/assembler/join/role.py",
+    "status": "services/assembler/status/role.py",
 }
 BY_NAME = {topic.name: topic for topic in TOPICS}
 BY_CONSTANT = {name: value for name, value in vars(schemas.topics).items() if isinstance(value, Topic)}

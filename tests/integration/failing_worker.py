@@ -4,9 +4,9 @@ import sys
 from collections.abc import Sequence
 
 from schemas.settings import Settings
-from services.lookup.look_up import LookUp, PlacedRow
-from services.lookup.phones import Heard, Phones, TableError
-from services.lookup.worker import main
+from services.lookup.worker.look_up import LookUp, PlacedRow
+from services.lookup.worker.phones_table import Heard, Phones, TableError
+from services.lookup.worker.role import main
 from services.runtime.process import run
 from tests.integration.worker_process import phone
 

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 from schemas.settings import Settings
-from services.lookup import worker
-from services.lookup.inbox import Batch, Inbox
-from services.lookup.remember import Remember
+from services.lookup.worker import role as worker
+from services.lookup.worker.inbox import Batch, Inbox
+from services.lookup.worker.remember import Remember
 from services.runtime.process import run
 
 TURNED_AWAY = 5

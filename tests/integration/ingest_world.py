@@ -23,10 +23,10 @@ from schemas.topics import Topic
 from schemas.upload_events import UPLOAD_EVENT, UploadEvent, UploadFed, UploadOpened
 from schemas.uploads import Counts, FileLocation, UploadOptions, UploadProgress, UploadState
 from services.ingest.chunks import CHUNK_BYTES
-from services.ingest.lag import LOOKUP_GROUP
-from services.ingest.record_limit import most_record_bytes
+from services.ingest.feeder.lag import LOOKUP_GROUP
+from services.ingest.http.record_limit import most_record_bytes
+from services.ingest.http.storing import FileWriter, Shelf
 from services.ingest.sending import Sender
-from services.ingest.storing import FileWriter, Shelf
 from services.runtime.kafka import make_consumer, partitions_of, started, topic_name
 
 PATIENCE_SECONDS = 60.0

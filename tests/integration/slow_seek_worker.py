@@ -7,7 +7,7 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from schemas.settings import Settings
-from services.lookup.worker import main
+from services.lookup.worker.role import main
 from services.runtime.process import run
 
 committed = AIOKafkaConsumer.committed

@@ -26,7 +26,8 @@ from schemas.settings import Settings
 from schemas.topics import Topic
 from schemas.upload_events import UploadEventBase, UploadFed, UploadOpened
 from schemas.uploads import Operation, UploadOptions
-from services.assembler import join, status
+from services.assembler.join import role as join
+from services.assembler.status import role as status
 from services.ingest.partitioning import partition_of
 from services.runtime.kafka import make_producer, started, topic_name
 

@@ -4,11 +4,11 @@ import asyncio
 import sys
 
 from schemas.settings import Settings
-from services.lookup.inbox import Batch
-from services.lookup.look_up import LookUp
-from services.lookup.publishing import publishing
-from services.lookup.table_folder import folder_of, locked_folder
-from services.lookup.worker import Worker
+from services.lookup.worker.inbox import Batch
+from services.lookup.worker.look_up import LookUp
+from services.lookup.worker.publishing import publishing
+from services.lookup.worker.role import Worker
+from services.lookup.worker.table_folder import folder_of, locked_folder
 from services.runtime.process import run
 
 

@@ -31,11 +31,11 @@ from schemas.upload_events import (
     UploadRefused,
 )
 from schemas.uploads import PlanQuestion, UploadOptions
-from services.ingest.checking import PHONES_PER_QUESTION
-from services.ingest.feeder import main
-from services.ingest.lag import measuring_lag
-from services.ingest.membership import FEEDER_GROUP
-from services.ingest.window import TRANSIT_ROWS, TURN_ROWS, WINDOW_ROWS
+from services.ingest.feeder.check import PHONES_PER_QUESTION
+from services.ingest.feeder.lag import measuring_lag
+from services.ingest.feeder.membership import FEEDER_GROUP
+from services.ingest.feeder.role import main
+from services.ingest.feeder.window import TRANSIT_ROWS, TURN_ROWS, WINDOW_ROWS
 from services.runtime.kafka import group_name, make_consumer, partitions_of, started, topic_name
 from tests.fixtures.ids import upload_id
 from tests.integration.ingest_world import World, now, numbers_file, running, world_of

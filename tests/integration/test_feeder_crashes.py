@@ -17,10 +17,10 @@ from schemas.ids import new_upload_id
 from schemas.rows import UploadRow
 from schemas.settings import Settings
 from schemas.upload_events import UploadFed
-from services.ingest.feeder import main
+from services.ingest.feeder.role import main
+from services.ingest.feeder.spool import Spool
+from services.ingest.feeder.window import TRANSIT_ROWS
 from services.ingest.partitioning import partition_of
-from services.ingest.spool import Spool
-from services.ingest.window import TRANSIT_ROWS
 from services.runtime.kafka import topic_name
 from services.runtime.process import RefusedToStart
 from tests.integration.ingest_world import PATIENCE_SECONDS, World, numbers_file, running, world_of

@@ -28,10 +28,10 @@ from schemas.upload_events import (
     UploadRefused,
 )
 from schemas.uploads import Detected, FeedCheckpoint, FileCounts, FileLocation, UploadOptions
-from services.ingest import trouble
-from services.ingest.feeder import main
+from services.ingest.feeder import trouble
+from services.ingest.feeder.role import main
+from services.ingest.feeder.spool import Spool
 from services.ingest.partitioning import partition_of
-from services.ingest.spool import Spool
 from services.runtime.kafka import topic_name
 from tests.fixtures.hostile import Hostile, some_hostile_records
 from tests.fixtures.ids import upload_id

@@ -9,9 +9,9 @@ import pytest
 
 from schemas import topics as registry
 from schemas.settings import Settings
-from services.ingest.cases import Case, Settled, open_case
-from services.ingest.feeding import Feed, Outlet, publish
-from services.ingest.prepared import PreparedReader, PreparedWriter
+from services.ingest.feeder.feeding import Feed, Outlet, publish
+from services.ingest.feeder.preparation.row_file import PreparedReader, PreparedWriter
+from services.ingest.feeder.upload_state import Case, Settled, open_case
 from services.ingest.sending import RecordTooLarge, Sender
 from tests.integration.ingest_world import ends_of, limit_records, now
 from tests.unit.ingest.builders import checked, opened

@@ -12,8 +12,8 @@ from deploy.topics import create_topics
 from schemas import topics as registry
 from schemas.settings import Settings
 from schemas.topics import Topic
-from services.lookup.gate_outbox import Outbox
-from services.lookup.outgoing import Outgoing, Refused
+from services.lookup.gate.outbox import Outbox
+from services.lookup.gate.outgoing import Outgoing, Refused
 from services.runtime.kafka import make_consumer, partitions_of, read_to_end, started, topic_name
 
 

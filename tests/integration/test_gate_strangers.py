@@ -13,7 +13,7 @@ from schemas.rows import KEPT_BYTES, BadRecord
 from services.runtime.kafka import topic_name
 from tests.fixtures.ids import upload_id
 from tests.integration.gate_process import GateProcess, GateStand, on_stand, phone, request, wait_until
-from tests.unit.lookup.provider_server import http, responding
+from tests.unit.lookup.gate.provider_server import http, responding
 
 pytestmark = pytest.mark.hostile
 

@@ -12,7 +12,7 @@ from schemas.interface import Upload
 from schemas.lookups import LookupResult, PhoneData
 from schemas.rows import UploadRow
 from schemas.settings import Settings
-from services.assembler.join import main as join
+from services.assembler.join.role import main as join
 from services.runtime.kafka import topic_name
 from tests.integration.ingest_world import World, running, world_of
 

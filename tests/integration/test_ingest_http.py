@@ -18,8 +18,8 @@ from schemas.settings import Settings
 from schemas.upload_events import UploadOpened
 from schemas.uploads import UploadOptions
 from services.ingest.chunks import CHUNK_BYTES
-from services.ingest.http import main
-from services.ingest.spool import Spool
+from services.ingest.feeder.spool import Spool
+from services.ingest.http.role import main
 from services.runtime.kafka import topic_name
 from tests.integration.ingest_world import World, running, world_of
 

@@ -10,8 +10,8 @@ import pytest
 
 from schemas import topics as registry
 from schemas.settings import Settings
-from services.ingest.opened_log import following_opened_log
-from services.ingest.spool import Spool
+from services.ingest.feeder.spool import Spool
+from services.ingest.http.opened_log import following_opened_log
 from services.runtime.kafka import topic_name
 from tests.fixtures.ids import upload_id
 from tests.integration.ingest_world import TINY_RECORD_BYTES, World, limit_records, now

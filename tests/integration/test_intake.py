@@ -15,12 +15,12 @@ from schemas.codec import decode
 from schemas.rows import UploadRow
 from schemas.settings import Settings
 from schemas.upload_events import RetryFailed
-from services.assembler.batches import Batches
-from services.assembler.database import Database
-from services.assembler.intake import Intake
-from services.assembler.joining.transaction import Joiner
-from services.assembler.republishing import Republisher, RoundPublisher
-from services.assembler.sending import Sender
+from services.assembler.join.batches import Batches
+from services.assembler.join.consumer import Intake
+from services.assembler.join.database import Database
+from services.assembler.join.republishing import Republisher, RoundPublisher
+from services.assembler.join.sending import Sender
+from services.assembler.join.transaction.transaction import Joiner
 from services.assembler.store.dialect import connect
 from services.assembler.store.meta import prepare
 from services.runtime.kafka import topic_name

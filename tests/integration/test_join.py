@@ -13,7 +13,7 @@ from schemas.interface import Upload
 from schemas.rows import BadRecord, UploadRow
 from schemas.upload_events import RetryFailed
 from schemas.uploads import Counts, UploadProgress
-from services.assembler import join
+from services.assembler.join import role as join
 from services.assembler.store.dialect import connect
 from services.assembler.store.tables import fences, meta
 from services.runtime.process import RefusedToStart

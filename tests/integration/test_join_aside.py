@@ -21,11 +21,11 @@ from schemas.interface import Upload
 from schemas.rows import BadRecord, UploadRow
 from schemas.topics import Topic
 from schemas.upload_events import RetryFailed
-from services.assembler import database as database_module
-from services.assembler import join
-from services.assembler.completions import CompletionPublisher
-from services.assembler.database import Database, DatabaseSilent
-from services.assembler.sending import Sender
+from services.assembler.join import database as database_module
+from services.assembler.join import role as join
+from services.assembler.join.completions import CompletionPublisher
+from services.assembler.join.database import Database, DatabaseSilent
+from services.assembler.join.sending import Sender
 from services.assembler.store import dialect
 from services.assembler.store.dialect import connect
 from services.assembler.store.meta import prepare
@@ -33,7 +33,7 @@ from services.assembler.store.outbox import unpublished
 from services.runtime.kafka import topic_name
 from tests.fixtures.postgres import DATABASES, fresh_schema
 from tests.integration.join_stage import Stage, on_stage, phone, running_join, until
-from tests.unit.assembler.join_log import forbid_row
+from tests.unit.assembler.join.join_log import forbid_row
 
 pytestmark = pytest.mark.hostile
 

@@ -16,15 +16,15 @@ from schemas.lookups import LookupRequest
 from schemas.rows import UploadRow
 from schemas.topics import Topic
 from schemas.upload_events import OperatorActed
+from services.assembler.domain.records import SweepRecord
+from services.assembler.join.cluster_view import WORKER_GROUP
+from services.assembler.join.sweep import LOOK_SECONDS, PATIENCE_SECONDS
+from services.assembler.status.api.queue import SWEEP_SECONDS
 from services.assembler.store.dialect import connect
-from services.assembler.store.records import SweepRecord
 from services.assembler.store.sweeps import get_sweep
-from services.assembler.surroundings import WORKER_GROUP
-from services.assembler.sweep import LOOK_SECONDS, PATIENCE_SECONDS
-from services.assembler.web.queue_calls import SWEEP_SECONDS
 from services.runtime.kafka import make_consumer, partitions_of, started, topic_name
 from tests.integration.join_stage import Stage, on_stage, phone, running_join, until
-from tests.unit.assembler.join_log import gate_status
+from tests.unit.assembler.join.join_log import gate_status
 
 
 class Others:
@@ -174,7 +174,7 @@ async def test_a_sweep_waits_for_the_gate_to_take_up_all_requests(broker: str, t
 async def test_whoever_asks_is_told_in_time_which_part_does_not_get_on(
     broker: str, topics: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("services.assembler.sweep.PATIENCE_SECONDS", 1.0)
+    monkeypatch.setattr("services.assembler.join.role.sweep.PATIENCE_SECONDS", 1.0)
     async with swept_stage(broker, topics, tmp_path) as (stage, _):
         upload_id = await stage.open()
         await stage.rows(upload_id, {1: phone(1)})
@@ -191,7 +191,7 @@ def test_two_sweeps_fit_into_the_minute_that_somebody_waits() -> None:
 async def test_an_upload_that_lacks_rows_ends_as_failed(
     broker: str, topics: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("services.assembler.zombies.PATIENCE", datetime.now(UTC) - datetime.now(UTC))
+    monkeypatch.setattr("services.assembler.domain.zombies.PATIENCE", datetime.now(UTC) - datetime.now(UTC))
     async with swept_stage(broker, topics, tmp_path) as (stage, _):
         lacking, complete = await stage.open(), await stage.open()
         for upload_id in (lacking, complete):

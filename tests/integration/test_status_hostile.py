@@ -15,9 +15,9 @@ from schemas import topics
 from schemas.codec import encode
 from schemas.parts import PartStatus
 from schemas.rows import BadReason, bad_record_of
+from services.assembler.status.following import Follower
 from services.assembler.store.dialect import connect
 from services.assembler.store.tables import uploads
-from services.assembler.web.following import Follower
 from services.runtime.kafka import make_consumer, partitions_of, read_to_end, started, topic_name
 from tests.fixtures.hostile import some_hostile_records
 from tests.fixtures.ids import upload_id

@@ -14,8 +14,8 @@ import pytest_asyncio
 from schemas.ids import idempotent_upload_id, new_upload_id
 from schemas.settings import Settings
 from schemas.uploads import UploadOptions
-from services.assembler import status
-from services.assembler.result_files import RESULT_COLUMNS
+from services.assembler.status import role as status
+from services.assembler.status.api.result_files import RESULT_COLUMNS
 from services.runtime.process import RefusedToStart
 from tests.integration.status_world import World, running_world, wait_until
 

@@ -13,9 +13,9 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck
 
-from services.assembler.status import CALLS
-from services.assembler.web.inputs import IDEMPOTENCY_KEY_PATTERN
-from services.assembler.web.openapi import document
+from services.assembler.status.api.openapi import document
+from services.assembler.status.inputs import IDEMPOTENCY_KEY_PATTERN
+from services.assembler.status.role import CALLS
 from tests.integration.status_world import World, running_world
 
 _NO_CONTROLS = dict.fromkeys(range(32), " ")

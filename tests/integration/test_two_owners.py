@@ -16,8 +16,8 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 from schemas.settings import Settings
-from services.assembler.status import build_app as build_status
-from services.ingest.http import build_app as build_ingest
+from services.assembler.status.role import build_app as build_status
+from services.ingest.http.role import build_app as build_ingest
 from tests.integration.status_world import World, running_world
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

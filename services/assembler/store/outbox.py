@@ -8,9 +8,9 @@ from sqlalchemy import Connection, select, update
 
 from schemas.ids import completion_id
 from schemas.uploads import UploadState
-from services.assembler.lifecycle import Announced
+from services.assembler.domain.lifecycle import Announced
+from services.assembler.domain.records import UploadRecord
 from services.assembler.store.dialect import insert_or_ignore
-from services.assembler.store.records import UploadRecord
 from services.assembler.store.tables import outbox, uploads
 
 ENDS: tuple[UploadState, ...] = ("completed", "failed", "cancelled")

@@ -10,8 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, Select, and_, func, or_, select
 
 from schemas.uploads import UploadState
-from services.assembler.store.dead_letters import count_dead_letters
-from services.assembler.store.records import (
+from services.assembler.domain.records import (
     AuditEntry,
     QueueTotals,
     RowChanges,
@@ -20,6 +19,7 @@ from services.assembler.store.records import (
     UploadCursor,
     UploadRecord,
 )
+from services.assembler.store.dead_letters import count_dead_letters
 from services.assembler.store.tables import audit, fences, meta, results, row_changes, rows, tallies, uploads
 from services.assembler.store.values import State, from_micros
 

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, delete, select
 
 from schemas.lookups import LookupResult
-from services.assembler.candidates import Candidate, Named, named
+from services.assembler.domain.answers import Candidate, Named, named
 from services.assembler.store.dialect import insert_or_ignore
 from services.assembler.store.tables import results
 from services.assembler.store.values import from_micros, to_micros

@@ -5,8 +5,8 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection, select, update
 
 from schemas.interface import Sweep
+from services.assembler.domain.records import SweepRecord
 from services.assembler.store.dialect import insert_or_ignore
-from services.assembler.store.records import SweepRecord
 from services.assembler.store.tables import sweeps
 
 WAITED_FOR = timedelta(minutes=10)

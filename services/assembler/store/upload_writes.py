@@ -8,9 +8,9 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection, case, literal, select, update
 
-from services.assembler.changes import UploadChanges
+from services.assembler.domain.changes import UploadChanges
+from services.assembler.domain.records import AuditEntry, UploadRecord
 from services.assembler.store.dialect import insert_or_ignore, upsert, upsert_adding
-from services.assembler.store.records import AuditEntry, UploadRecord
 from services.assembler.store.tables import audit, outbox, row_changes, tallies, uploads
 from services.assembler.store.values import Instant, State, from_micros
 

@@ -5,9 +5,9 @@ from typing import NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, select
 
+from services.assembler.domain.records import UploadRecord
 from services.assembler.store.dialect import by_index
 from services.assembler.store.fences import Offsets
-from services.assembler.store.records import UploadRecord
 from services.assembler.store.tables import fences, is_open, rows, uploads
 from services.assembler.store.values import State
 

@@ -13,8 +13,8 @@ from websockets.exceptions import InvalidStatus
 
 from deploy.local.broker import free_port
 from schemas.settings import Settings
-from services.assembler.status import build_app as build_status
-from services.ingest.http import build_app as build_ingest
+from services.assembler.status.role import build_app as build_status
+from services.ingest.http.role import build_app as build_ingest
 from services.runtime.web import host_guard, is_own_host, serve
 
 OPEN = Settings()

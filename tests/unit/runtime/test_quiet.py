@@ -21,4 +21,4 @@ def test_repetitions_of_a_library_pass_twice_a_minute() -> None:
 
 def test_our_own_lines_always_pass() -> None:
     quiet = RepeatFilter("aiokafka", clock=lambda: 0.0)
-    assert all(quiet.filter(line("services.ingest.feeder", 7)) for _ in range(3))
+    assert all(quiet.filter(line("services.ingest.feeder.role", 7)) for _ in range(3))

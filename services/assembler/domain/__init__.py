@@ -1,0 +1,1 @@
+"""What uploads, rows and results mean: decisions and values, without a client library."""

@@ -1,0 +1,70 @@
+"""Counts what one transaction changes of each upload: rows by state, tallies, calls, and which rows; pure."""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from schemas.lookups import LookupResult
+from services.assembler.domain.answers import Candidate
+from services.assembler.store.values import State
+
+LISTED_ROWS = 200
+"""Most rows of one version that are listed for live views; of the others only the counts are shown."""
+NO_LINE_TYPE = "unknown"
+
+
+@dataclass(slots=True)
+class UploadChanges:
+    """What a transaction changes of one upload. `settled_at`: the newest time among what it counted, microseconds."""
+
+    states: list[int] = field(default_factory=lambda: [0] * len(State))
+    tallies: Counter[tuple[str, str]] = field(default_factory=Counter)
+    calls: int = 0
+    retries: int = 0
+    settled_at: int = 0
+    rows: dict[int, None] = field(default_factory=dict)
+    more: bool = False
+
+    def move(self, row: int, old: State | None, new: State | None) -> None:
+        """A row goes from one state to another; None: it was not there, or is no more."""
+        if old is not None:
+            self.states[old] -= 1
+        if new is not None:
+            self.states[new] += 1
+        if len(self.rows) < LISTED_ROWS:
+            self.rows[row] = None
+        elif row not in self.rows:
+            self.more = True
+
+    def tally(self, candidate: Candidate, sign: int) -> None:
+        """An answered row gains (+1) or loses (-1) this result."""
+        if candidate.verdict is not None:
+            self.tallies[candidate.verdict, candidate.line_type or NO_LINE_TYPE] += sign
+
+
+@dataclass(slots=True)
+class Changes:
+    """What a transaction changes, by the upload's number."""
+
+    by_upload: dict[int, UploadChanges] = field(default_factory=dict)
+
+    def of(self, upload_no: int) -> UploadChanges:
+        found = self.by_upload.get(upload_no)
+        if found is None:
+            found = self.by_upload[upload_no] = UploadChanges()
+        return found
+
+
+def calls_and_retries(results: Iterable[LookupResult]) -> dict[str, tuple[int, int]]:
+    """Calls and, of these, retries that each upload paid for.
+
+    The first call for a phone belongs to the first payer; every other one is a retry.
+    """
+    paid: dict[str, tuple[int, int]] = {}
+    for result in results:
+        first = 1
+        for payer in result.calls:
+            calls, retries = paid.get(payer.upload_id, (0, 0))
+            paid[payer.upload_id] = (calls + payer.calls, retries + payer.calls - min(first, payer.calls))
+            first -= min(first, payer.calls)
+    return paid

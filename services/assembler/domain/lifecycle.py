@@ -1,0 +1,268 @@
+"""Decides what an upload's events mean: folds them into its record and derives its state; pure.
+
+Events of an upload lie on one partition, in order. Rows and results come from others, in any order, so the state is
+derived from what is stored by now and never remembered; but for what was announced: other systems were told how a
+round ended, and it stays so.
+"""
+
+import json
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from functools import lru_cache
+from typing import NamedTuple
+
+from schemas.upload_events import (
+    CancelUpload,
+    DeleteUpload,
+    DismissFailed,
+    Failures,
+    OperatorActed,
+    PauseUpload,
+    ResumeUpload,
+    RetryFailed,
+    SetOptions,
+    SetPriority,
+    StartUpload,
+    UploadChecked,
+    UploadChecking,
+    UploadEvent,
+    UploadFed,
+    UploadOpened,
+    UploadRefused,
+)
+from schemas.uploads import Detected, UploadState
+from schemas.values import LONGEST_MAX_AGE_SECONDS
+from services.assembler.domain.answers import PartialRound, UploadWant
+from services.assembler.domain.records import UploadRecord
+from services.assembler.store.values import EPOCH
+
+NEVER = datetime.max.replace(tzinfo=EPOCH.tzinfo)
+"""`accept_since` of an upload that has not been started: only a result that names it can answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Announced:
+    """How a round of an upload ended, as its completion event says: the state, and when it was reached."""
+
+    state: UploadState
+    at: datetime
+
+
+def depends_on_announced(event: UploadEvent) -> bool:
+    """Whether the event means something else once a completion event of the upload's round was written."""
+    return isinstance(event, CancelUpload | UploadRefused)
+
+
+def fold(
+    record: UploadRecord, event: UploadEvent, *, max_age_seconds: int, announced: Announced | None = None
+) -> UploadRecord:
+    """The record after the event.
+
+    `max_age_seconds`: how old an answer may be unless the upload says. `announced`: how the record's round ended, if
+    that was announced; for events that depend on it.
+    """
+    match event:
+        case UploadOpened():
+            return _opened(record, event, max_age_seconds)
+        case UploadChecking():
+            return replace(record, checking_at=record.checking_at or event.at)
+        case UploadChecked():
+            return _checked(record, event)
+        case UploadRefused():
+            return record if announced else _refused(record, event)
+        case UploadFed():
+            return record if record.fed_at else replace(record, fed_at=event.at, fed_rows=event.rows)
+        case StartUpload():
+            return _wanted(record, event.at, max_age_seconds)
+        case SetOptions():
+            return record if record.wanted_at else _to_be_checked_again(record, event)
+        case SetPriority():
+            return replace(record, priority=event.priority)
+        case PauseUpload():
+            return replace(record, paused=True)
+        case ResumeUpload():
+            return replace(record, paused=False)
+        case CancelUpload():
+            return _cancelled(record, event, announced)
+        case RetryFailed():
+            return _retried(record, event)
+        case DismissFailed() | OperatorActed():
+            return record
+        case DeleteUpload():
+            return replace(record, deleted_at=record.deleted_at or event.at)
+
+
+def _opened(record: UploadRecord, event: UploadOpened, max_age_seconds: int) -> UploadRecord:
+    if record.created_at is not None:
+        return record
+    opened = replace(
+        record,
+        created_at=event.at,
+        name=event.name,
+        owner=event.owner,
+        operation=event.operation,
+        parent_id=event.parent_id,
+        file_bytes=event.bytes,
+        sha256=event.sha256,
+        file=None if event.file is None else event.file.model_dump_json(),
+        options=event.options.model_dump_json(),
+        priority=event.options.priority,
+        detected=_columns_of_rows(event),
+    )
+    return _wanted(opened, event.at, max_age_seconds) if event.options.start else opened
+
+
+def _columns_of_rows(event: UploadOpened) -> str | None:
+    """What another system says of the columns of the rows that it is going to produce."""
+    if event.file is not None or not event.columns:
+        return None
+    return Detected(format="kafka", columns=event.columns).model_dump_json()
+
+
+def _checked(record: UploadRecord, event: UploadChecked) -> UploadRecord:
+    if record.check_id == event.check_id:
+        return record
+    return replace(
+        record,
+        check_id=event.check_id,
+        detected=event.detected.model_dump_json(),
+        preview=event.preview.model_dump_json(),
+        options=event.options.model_dump_json(),
+        plan_rows=event.counts.rows,
+        plan_with_phone=event.counts.with_phone,
+        plan_usable=event.counts.usable,
+        plan_split=event.counts.split,
+        plan_distinct=event.counts.distinct,
+        plan_known=None,
+    )
+
+
+def _to_be_checked_again(record: UploadRecord, event: SetOptions) -> UploadRecord:
+    """Other options make the plan void: nobody may start on figures that no longer hold."""
+    return replace(
+        record,
+        options=event.options.model_dump_json(),
+        check_id=None,
+        detected=None,
+        preview=None,
+        plan_rows=None,
+        plan_with_phone=None,
+        plan_usable=None,
+        plan_split=None,
+        plan_distinct=None,
+        plan_known=None,
+    )
+
+
+def _refused(record: UploadRecord, event: UploadRefused) -> UploadRecord:
+    if record.refused is not None:
+        return record
+    problem = event.model_dump_json(include={"code", "title", "detail"})
+    return replace(record, refused=problem, last_settled_at=latest(record.last_settled_at, event.at))
+
+
+def _wanted(record: UploadRecord, at: datetime, max_age_seconds: int) -> UploadRecord:
+    """`wanted_at` is set once, by the first start, and with it how old an answer may be."""
+    if record.wanted_at is not None:
+        return record
+    chosen = json.loads(record.options or "{}").get("max_age_seconds")
+    # Both the settings and what an older version stored may say more.
+    age = min(max_age_seconds if chosen is None else chosen, LONGEST_MAX_AGE_SECONDS)
+    return replace(record, wanted_at=at, accept_since=max(EPOCH, at - timedelta(seconds=age)))
+
+
+def _cancelled(record: UploadRecord, event: CancelUpload, announced: Announced | None) -> UploadRecord:
+    """One that crossed the end of the round counts as of the end: it takes back nothing that was announced."""
+    if record.cancelled_at or record.refused:
+        return record
+    if announced is None or announced.state == "cancelled":
+        return replace(record, cancelled_at=event.at)
+    return replace(record, cancelled_at=max(event.at, announced.at))
+
+
+def _retried(record: UploadRecord, event: RetryFailed) -> UploadRecord:
+    if record.refused or record.cancelled_at or event.round <= record.round:
+        return record
+    if event.only is None and not event.but_not:
+        return replace(record, round=event.round, full_round=event.round, partial_rounds=None, finished_at=None)
+    partial = json.loads(record.partial_rounds or "[]")
+    partial.append(event.model_dump(mode="json", include={"round", "only", "but_not"}))
+    return replace(record, round=event.round, partial_rounds=json.dumps(partial), finished_at=None)
+
+
+@lru_cache(maxsize=256)
+def _partial_rounds(text: str | None) -> tuple[PartialRound, ...]:
+    return tuple(
+        PartialRound(
+            one["round"],
+            None if one["only"] is None else Failures.model_validate(one["only"]),
+            tuple(Failures.model_validate(failures) for failures in one["but_not"]),
+        )
+        for one in json.loads(text or "[]")
+    )
+
+
+def want_of(record: UploadRecord) -> UploadWant | None:
+    """What the upload asks of results; None until it was opened."""
+    if record.created_at is None or record.deleted_at is not None:
+        return None
+    return UploadWant(
+        record.id,
+        record.full_round,
+        record.accept_since or NEVER,
+        record.cancelled_at,
+        _partial_rounds(record.partial_rounds),
+    )
+
+
+class Standing(NamedTuple):
+    """The state, and when the upload was finished in this round if it is."""
+
+    state: UploadState
+    finished_at: datetime | None
+
+
+def standing_of(record: UploadRecord, announced: Announced | None = None) -> Standing:
+    """Where the upload stands, from what is stored of it by now.
+
+    A cancellation stands unless everything was done by then: then the upload is completed, whichever was read first.
+    If another end of the round was announced before all of that was read, it is that one.
+
+    `finished_at` is the newest time in what made it so, not the clock: a rebuilt database says the same. An upload
+    that was not opened yet has no end: it would be announced to nobody, and not again once it is opened.
+    """
+    if record.created_at is None:
+        return Standing("pending", None)
+    if record.refused is not None:
+        return Standing("failed", latest(record.last_settled_at, record.created_at))
+    everything_stored = record.fed_rows is not None and record.stored_rows >= record.fed_rows
+    end = latest(record.last_settled_at, record.fed_at, record.created_at)
+    done = everything_stored and record.waiting == 0
+    if record.cancelled_at is not None:
+        if announced is not None:
+            return Standing(announced.state, announced.at)
+        if not (done and end is not None and end <= record.cancelled_at):
+            # A cancelled file's rows are sent by the feeder all the same; those of another system that was never told
+            # to start are not.
+            never_fed = record.wanted_at is None and record.operation == "kafka"
+            finished = everything_stored or never_fed or record.lacks_rows
+            return Standing("cancelled", latest(end, record.cancelled_at) if finished else None)
+    if done:
+        return Standing("completed", end)
+    if record.lacks_rows:
+        return Standing("failed", end)
+    return Standing(_unfinished(record), None)
+
+
+def _unfinished(record: UploadRecord) -> UploadState:
+    if record.wanted_at is not None and record.paused:
+        return "paused"
+    readable = record.check_id is not None or record.operation == "kafka" or record.stored_rows > 0
+    if readable:
+        return "in_progress" if record.wanted_at is not None else "checked"
+    return "checking" if record.checking_at is not None else "pending"
+
+
+def latest(*moments: datetime | None) -> datetime | None:
+    """The newest of the given times; None if there is none."""
+    return max((moment for moment in moments if moment is not None), default=None)

@@ -1,0 +1,46 @@
+"""Decides when the join is alive but gets nothing, as consumers are at times after a broker's restart; pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from services.assembler.domain.positions import Place
+
+PATIENCE_SECONDS = 60.0
+LOOK_SECONDS = 10.0
+
+
+class Stalled(Exception):
+    """Records wait, but none has come for a minute: the process is to be started again."""
+
+
+@dataclass(slots=True)
+class Stall:
+    """Remembers since when nothing came although something was there. Times are of a monotonic clock, seconds."""
+
+    since: float | None = None
+    looked_at: float = 0.0
+
+    def got_something(self) -> None:
+        self.since = None
+
+    def look_is_due(self, now: float) -> bool:
+        """Whether it is time to ask Kafka for the logs' ends again."""
+        if now < self.looked_at + LOOK_SECONDS:
+            return False
+        self.looked_at = now
+        return True
+
+    def check(self, positions: Mapping[Place, int], ends: Mapping[Place, int], *, now: float) -> None:
+        """Compares what was read with what there is.
+
+        Raises:
+            Stalled: something was there to be read for the whole patience.
+        """
+        behind = [place for place, end in ends.items() if positions.get(place, 0) < end]
+        if not behind:
+            self.since = None
+        elif self.since is None:
+            self.since = now
+        elif now - self.since >= PATIENCE_SECONDS:
+            topic, partition = behind[0]
+            raise Stalled(f"nothing came for {PATIENCE_SECONDS:.0f} s, but {topic} {partition} has records")

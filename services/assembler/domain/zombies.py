@@ -1,0 +1,70 @@
+"""Decides which uploads have rows that nobody will ever look up, and which lack rows that will never come; pure."""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+
+from schemas.interface import Sweep
+from schemas.lookups import LookupStatus
+from services.assembler.domain.records import UploadRecord
+from services.assembler.store.fences import Offsets
+
+PATIENCE = timedelta(seconds=10)
+"""A producer of another system may say that it is done before Kafka has all its rows."""
+OLD_MOST_LANES = 1_000
+"""As many lanes as an older gate listed at most."""
+
+
+def zombie_uploads(
+    before: Iterable[UploadRecord], after: Iterable[UploadRecord], status: LookupStatus
+) -> list[UploadRecord]:
+    """Uploads whose waiting rows are all zombies.
+
+    `before` is read first; then the worker has read all rows, `status` has folded all its requests, and all results
+    of that time are joined; then `after` is read. An upload that got rows meanwhile is left for the next time, and one
+    for which the gate holds anything, or may hold it, is not stuck.
+    """
+    held = uploads_held(status)
+    if held is None:
+        return []
+    stored_before = {upload.id: (upload.stored_rows, upload.round) for upload in before}
+    return [
+        upload
+        for upload in after
+        if upload.waiting
+        and upload.id not in held
+        and stored_before.get(upload.id) == (upload.stored_rows, upload.round)
+    ]
+
+
+def uploads_held(status: LookupStatus) -> frozenset[str] | None:
+    """Uploads for which the gate holds anything; None if its lists were cut, so that it may be any."""
+    if status.held_complete:
+        return frozenset(status.held)
+    listed, total = len(status.lanes), status.lanes_total
+    if listed >= OLD_MOST_LANES if total is None else listed < total:
+        return None
+    return frozenset(lane.upload_id for lane in status.lanes if lane.pending or lane.in_flight or lane.in_backoff)
+
+
+def lacking_for_good(
+    before: Iterable[UploadRecord], after: Iterable[UploadRecord], *, now: datetime
+) -> list[UploadRecord]:
+    """Uploads that lack rows although everything was joined that the logs held when `before` was read."""
+    patient = {upload.id for upload in before if upload.fed_at is not None and now - upload.fed_at >= PATIENCE}
+    return [upload for upload in after if upload.id in patient]
+
+
+def joined_up_to(fences: Mapping[int, Offsets], ends: Mapping[int, int], topic: str) -> bool:
+    """Whether a topic (its name in `Offsets`) has been joined up to these ends, by partition number."""
+    return all(getattr(fences.get(partition, Offsets()), topic) >= end for partition, end in ends.items())
+
+
+def figures(before: Iterable[UploadRecord], after: Mapping[str, UploadRecord], *, republished: int) -> Sweep:
+    """What a sweep did: rows that waited, were published again, and were answered or failed while it looked."""
+    examined = completed = failed = 0
+    for upload in before:
+        examined += upload.waiting
+        now = after.get(upload.id, upload)
+        completed += max(0, now.answered - upload.answered)
+        failed += max(0, now.failed - upload.failed)
+    return Sweep(examined=examined, republished=republished, completed=completed, failed=failed)

@@ -1,0 +1,1 @@
+"""Joins rows with results: a role of the assembler."""

@@ -1,0 +1,103 @@
+"""Publishes uploads' progress from SQL: twice a second what changed, every 30 seconds all that is unfinished."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Collection, Iterable, Iterator
+from datetime import UTC, datetime
+
+from aiokafka import AIOKafkaProducer
+from pydantic import ValidationError
+
+from schemas import topics
+from schemas.codec import encode
+from schemas.settings import Settings
+from schemas.uploads import UploadProgress
+from services.assembler.domain.records import UploadRecord
+from services.assembler.join.database import Database
+from services.assembler.store.progress_reads import changed_uploads, mark_progress_published, unfinished_uploads
+from services.runtime.kafka import topic_name
+
+INTERVAL_SECONDS = 0.5
+REPEAT_SECONDS = 30.0
+log = logging.getLogger(__name__)
+
+
+def progress_of(record: UploadRecord, *, epoch: str, now: datetime) -> UploadProgress:
+    """What `upload-progress` says of an upload."""
+    return UploadProgress(
+        upload_id=record.id,
+        epoch=epoch,
+        seq=record.version,
+        at=now,
+        state=record.state,
+        round=record.round,
+        counts=record.counts,
+        known=record.plan_known,
+    )
+
+
+class ProgressPublisher:
+    """Publishes for the uploads whose events lie on the partitions that this join owns at the moment."""
+
+    def __init__(
+        self,
+        database: Database,
+        producer: AIOKafkaProducer,
+        settings: Settings,
+        *,
+        epoch: str,
+        partitions: Callable[[], Collection[int]],
+    ) -> None:
+        self._database = database
+        self._producer = producer
+        self._topic = topic_name(topics.UPLOAD_PROGRESS, settings)
+        self._epoch = epoch
+        self._partitions = partitions
+
+    async def run(self) -> None:
+        """Publishes until cancelled."""
+        loop = asyncio.get_running_loop()
+        repeat_at = loop.time()
+        while True:
+            await self.publish_changed()
+            if loop.time() >= repeat_at:
+                await self._repeat()
+                repeat_at = loop.time() + REPEAT_SECONDS
+            await asyncio.sleep(INTERVAL_SECONDS)
+
+    async def publish_changed(self) -> None:
+        """Publishes every upload whose newest version has not been published; marks it once Kafka has it."""
+        partitions = self._partitions()
+        if not partitions:
+            return
+        changed = await self._database.read(lambda connection: changed_uploads(connection, partitions))
+        if not changed:
+            return
+        await self._send(changed)
+        versions = {record.no: record.version for record in changed}
+        await self._database.write(lambda connection: mark_progress_published(connection, versions))
+
+    async def _repeat(self) -> None:
+        partitions = self._partitions()
+        if partitions:
+            await self._send(await self._database.read(lambda connection: unfinished_uploads(connection, partitions)))
+
+    async def _send(self, records: Iterable[UploadRecord]) -> None:
+        now = datetime.now(UTC)
+        sent = [
+            await self._producer.send(self._topic, value, key=record.id.encode())
+            for record, value in self._values(records, now)
+        ]
+        await asyncio.gather(*sent)
+
+    def _values(self, records: Iterable[UploadRecord], now: datetime) -> Iterator[tuple[UploadRecord, bytes | None]]:
+        for record in records:
+            if record.deleted_at is not None and record.created_at is not None:
+                # A deleted upload leaves nothing behind on a compacted topic.
+                yield record, None
+            elif record.created_at is not None:
+                try:
+                    yield record, encode(progress_of(record, epoch=self._epoch, now=now))
+                except ValidationError as error:
+                    # Stored by an older version, which took ids that nobody would read now.
+                    log.warning("upload number %d: no progress to tell (%d errors)", record.no, error.error_count())

@@ -1,0 +1,49 @@
+"""Erases a phone from SQL and keeps it erased: rows published before it was are stored blank whenever they come.
+
+What remains of a phone is a keyed hash. Without it a database rebuilt from Kafka would show the phone again.
+"""
+
+import hmac
+
+from sqlalchemy import Connection, select
+
+from services.assembler.join.transaction.work import Work
+from services.assembler.store.dialect import upsert
+from services.assembler.store.result_writes import candidates_of, delete_results
+from services.assembler.store.row_writes import erase_phone
+from services.assembler.store.tables import erasures
+from services.assembler.store.values import State, from_micros, to_micros
+
+
+class Erasures:
+    """The phones that were erased, and until when; loaded for one transaction."""
+
+    def __init__(self, connection: Connection, key: bytes) -> None:
+        self._key = key
+        self._until = {hash_: to_micros(at) for hash_, at in connection.execute(select(erasures))}
+
+    def covers(self, phone: str, published_at: int) -> bool:
+        """Whether a row of the phone, published at this time (microseconds), is to be stored blank."""
+        return bool(self._until) and self._until.get(self._hash(phone), -1) >= published_at
+
+    def erase(self, work: Work, phone: str, at: int) -> None:
+        """Blanks the phone's rows, deletes its results, and remembers that rows up to `at` (microseconds) are blank."""
+        candidates = candidates_of(work.connection, {phone})[phone]
+        held = erase_phone(work.connection, phone)
+        work.open_numbers(row.upload_no for row in held)
+        for row in held:
+            work.changes.of(row.upload_no).move(row.row, State(row.state), State.unprocessed)
+            if row.state == State.answered:
+                work.untally(row, candidates)
+        delete_results(work.connection, phone)
+        work.cache.forget(phone)
+        self._remember(work.connection, self._hash(phone), at)
+
+    def _remember(self, connection: Connection, phone_hash: str, at: int) -> None:
+        until = max(at, self._until.get(phone_hash, at))
+        self._until[phone_hash] = until
+        statement = upsert(connection, erasures, keys=("phone_hash",), replace=("at",))
+        connection.execute(statement, {"phone_hash": phone_hash, "at": from_micros(until)})
+
+    def _hash(self, phone: str) -> str:
+        return hmac.digest(self._key, phone.encode(), "sha256").hex()

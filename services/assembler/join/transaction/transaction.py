@@ -1,0 +1,109 @@
+"""Owns the join's transaction: everything that some records change, together with how far they were read.
+
+1. Take the fences of the partitions by compare-and-set.
+2. Take the turn: alone for events and erasures, which concern rows of any partition, else beside other joins.
+3. Open the uploads that the records name.
+4. Join events, results, rows, rejected rows and plan questions. Any order gives the same state.
+5. Count into the uploads, in id order, and judge which are complete.
+6. Commit: data, offsets and completion events stand together or not at all.
+"""
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DBAPIError
+
+from schemas.settings import Settings
+from schemas.upload_events import NO_UPLOAD
+from services.assembler.domain.answers import CandidateCache
+from services.assembler.domain.decoding import PartitionBatch
+from services.assembler.join.transaction.closing import close_uploads
+from services.assembler.join.transaction.erasure import Erasures
+from services.assembler.join.transaction.events import join_events
+from services.assembler.join.transaction.plan import join_questions
+from services.assembler.join.transaction.results import join_results
+from services.assembler.join.transaction.rows import RowsAppeared, join_rejected, join_rows
+from services.assembler.join.transaction.work import Work
+from services.assembler.store.dialect import for_writing, may_succeed_at_once, take_turn
+from services.assembler.store.fences import Offsets, create_fences, load_fences, take_fences
+
+MOST_ATTEMPTS = 10
+"""How often a transaction that loses to others is tried. The last failure is the database's."""
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Joiner:
+    """Joins decoded batches into the database. Not safe for use by two threads at once."""
+
+    def __init__(self, engine: Engine, settings: Settings, *, clock: Callable[[], datetime] = _now) -> None:
+        self._engine = for_writing(engine)
+        self._settings = settings
+        self._clock = clock
+        self._cache = CandidateCache()
+
+    def take_over(self, partitions: Sequence[int]) -> dict[int, Offsets]:
+        """Where to go on with partitions that were just assigned; those never read before begin at offset 0."""
+        self._cache.clear()
+        with self._engine.begin() as connection:
+            create_fences(connection, partitions)
+            return load_fences(connection, partitions)
+
+    def join(self, batches: Sequence[PartitionBatch]) -> bool:
+        """Joins the batches in one transaction; returns whether it wrote a completion event.
+
+        Raises:
+            FenceLost: another join went on with one of the partitions; nothing was written.
+        """
+        for _ in range(MOST_ATTEMPTS - 1):
+            try:
+                return self._attempt(batches)
+            except RowsAppeared:
+                continue
+            except DBAPIError as error:
+                if not may_succeed_at_once(error):
+                    raise
+        return self._attempt(batches)
+
+    def _attempt(self, batches: Sequence[PartitionBatch]) -> bool:
+        try:
+            with self._engine.begin() as connection:
+                return self._join(connection, batches)
+        except BaseException:
+            # It holds results of the transaction, which does not stand.
+            self._cache.clear()
+            raise
+
+    def _join(self, connection: Connection, batches: Sequence[PartitionBatch]) -> bool:
+        take_fences(connection, {batch.partition: (batch.start, batch.end) for batch in batches})
+        take_turn(connection, alone=any(batch.events or _erases(batch) for batch in batches))
+        work = Work(connection, self._cache, self._clock())
+        work.open(_named_uploads(batches))
+        erasures = Erasures(connection, self._settings.hash_key.get_secret_value().encode())
+        join_events(work, batches, max_age_seconds=self._settings.max_age_seconds)
+        join_results(work, batches, erasures)
+        join_rows(work, batches, erasures)
+        join_rejected(work, batches)
+        join_questions(work, batches)
+        return close_uploads(work, self._settings)
+
+
+def _erases(batch: PartitionBatch) -> bool:
+    return any(placed.result is None for placed in batch.results)
+
+
+def _named_uploads(batches: Sequence[PartitionBatch]) -> set[str]:
+    """Uploads that get events, rows, calls or answers."""
+    named: set[str] = set()
+    for batch in batches:
+        named.update(event.upload_id for _, event in batch.events if event.upload_id != NO_UPLOAD)
+        named.update(row.upload_id for row in batch.rows)
+        named.update(row.upload_id for row in batch.rejected)
+        named.update(timed.question.upload_id for timed in batch.questions)
+        for placed in batch.results:
+            if placed.result is not None:
+                named.update(paid.upload_id for paid in placed.result.calls)
+    return named

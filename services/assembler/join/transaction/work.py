@@ -1,0 +1,121 @@
+"""Owns what the steps of one transaction share: the uploads it touches, what they want, what it changes of them."""
+
+import logging
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from sqlalchemy import Connection
+
+from services.assembler.domain.answers import Candidate, CandidateCache, UploadWant, judge
+from services.assembler.domain.changes import Changes
+from services.assembler.domain.lifecycle import want_of
+from services.assembler.domain.records import UploadRecord
+from services.assembler.store.result_writes import candidates_of
+from services.assembler.store.row_writes import HeldRow, RowMove, move_rows
+from services.assembler.store.upload_writes import open_uploads, uploads_by_number
+from services.assembler.store.values import State, to_micros
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Touched:
+    """An upload within the transaction: its record as folded so far, and what it wants of results."""
+
+    record: UploadRecord
+    want: UploadWant | None
+
+    @property
+    def no(self) -> int:
+        return self.record.no
+
+    @property
+    def deleted(self) -> bool:
+        return self.record.deleted_at is not None
+
+
+@dataclass(slots=True)
+class Work:
+    """One transaction. Its turn was taken, so nobody changes what the uploads want while it runs. `now`: its time."""
+
+    connection: Connection
+    cache: CandidateCache
+    now: datetime
+    by_id: dict[str, Touched] = field(default_factory=dict)
+    by_no: dict[int, Touched] = field(default_factory=dict)
+    changes: Changes = field(default_factory=Changes)
+
+    def open(self, ids: Collection[str]) -> None:
+        """Loads uploads by id, making those that are not there yet."""
+        for record in open_uploads(self.connection, ids, now=self.now):
+            self.set(record)
+
+    def open_numbers(self, numbers: Iterable[int]) -> None:
+        """Loads uploads by number, if they are not loaded yet."""
+        missing = {number for number in numbers if number not in self.by_no}
+        for record in uploads_by_number(self.connection, missing):
+            self.set(record)
+
+    def set(self, record: UploadRecord) -> Touched:
+        touched = Touched(record, want_of(record))
+        self.by_id[record.id] = self.by_no[record.no] = touched
+        return touched
+
+    def candidates(self, phones: Collection[str]) -> dict[str, tuple[Candidate, ...]]:
+        """Each phone's results in log order, remembered or read. Right for phones of the partitions we own alone."""
+        found: dict[str, tuple[Candidate, ...]] = {}
+        unknown: list[str] = []
+        for phone in phones:
+            remembered = self.cache.get(phone)
+            if remembered is None:
+                unknown.append(phone)
+            else:
+                found[phone] = remembered
+        if unknown:
+            read = candidates_of(self.connection, unknown)
+            self.cache.put_all(read)
+            found |= read
+        return found
+
+    def judge_again(self, held: Collection[HeldRow]) -> None:
+        """Gives rows of any partition the state and result that the answer rule says now; counts what that changes.
+
+        Another join may have stored results of their phones since we last read them: nothing remembered is used.
+        """
+        phones = {row.phone for row in held if row.phone is not None}
+        self.judge_by(candidates_of(self.connection, phones), held)
+
+    def judge_by(self, candidates: Mapping[str, tuple[Candidate, ...]], held: Collection[HeldRow]) -> None:
+        """Like `judge_again`, by these results of the rows' phones."""
+        self.open_numbers(row.upload_no for row in held)
+        moves: list[RowMove] = []
+        for row in held:
+            touched = self.by_no[row.upload_no]
+            if row.phone is None or touched.deleted:
+                continue
+            found = candidates[row.phone]
+            state, answer = judge(found, touched.want)
+            answer_id = None if answer is None else answer.id
+            if (state, answer_id) != (row.state, row.result_id):
+                moves.append(RowMove(row.upload_no, row.row, int(state), answer_id))
+                self._count(row, state, answer, found)
+        move_rows(self.connection, moves)
+
+    def _count(self, row: HeldRow, state: State, answer: Candidate | None, candidates: tuple[Candidate, ...]) -> None:
+        changes = self.changes.of(row.upload_no)
+        changes.move(row.row, State(row.state), state)
+        if row.state == State.answered:
+            self.untally(row, candidates)
+        if answer is not None:
+            changes.settled_at = max(changes.settled_at, to_micros(answer.looked_up_at))
+            if state is State.answered:
+                changes.tally(answer, +1)
+
+    def untally(self, row: HeldRow, candidates: Iterable[Candidate]) -> None:
+        """An answered row loses its result, which is one of these."""
+        for candidate in candidates:
+            if candidate.id == row.result_id:
+                self.changes.of(row.upload_no).tally(candidate, -1)
+                return
+        log.error("upload number %d: the result of row %d is gone; its verdict stays counted", row.upload_no, row.row)

@@ -1,0 +1,1 @@
+"""Serves pages, JSON, websocket and downloads: a role of the assembler."""

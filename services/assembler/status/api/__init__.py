@@ -1,0 +1,1 @@
+"""The JSON calls, the websocket, downloads and metrics."""

@@ -1,0 +1,149 @@
+"""Follows `bad-records` and publishes records that were put aside again, each where it was."""
+
+import asyncio
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
+from aiokafka.errors import MessageSizeTooLargeError
+
+from schemas import topics
+from schemas.codec import decode, encode
+from schemas.rows import BadRecord
+from schemas.settings import Settings
+from services.assembler.status.bad_record_list import MOST_LISTED, Note, Place, PutAsideList
+from services.assembler.status.following import Follower
+from services.runtime.kafka import make_consumer, partitions_of, started, topic_name
+
+RETRY_SECONDS: Final = 20.0
+"""So long records are published again for one request; the next one goes on with what is left."""
+READ_SECONDS: Final = 5.0
+ACK_SECONDS: Final = 10.0
+TOPICS: Final = {topic.name: topic for topic in topics.TOPICS}
+
+
+class BadRecords:
+    """The records that were put aside, as far as they are listed; `older` counts notes further back in the log."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self.listed = PutAsideList()
+        self._unread = 0
+        self.follower = Follower(settings, begin=self._begin, take=self._take)
+
+    @property
+    def older(self) -> int:
+        return self._unread + self.listed.dropped
+
+    async def _begin(self, consumer: AIOKafkaConsumer) -> dict[TopicPartition, int]:
+        """Only the newest notes are read: after a flood of them there may be more than memory holds."""
+        partitions = await partitions_of(consumer, topic_name(topics.BAD_RECORDS, self._settings))
+        consumer.assign(partitions)
+        begins, ends = await consumer.beginning_offsets(partitions), await consumer.end_offsets(partitions)
+        most = max(1, MOST_LISTED // len(partitions))
+        starts = {tp: max(begins[tp], ends[tp] - most) for tp in partitions}
+        for tp, start in starts.items():
+            consumer.seek(tp, start)
+        self._unread = sum(starts[tp] - begins[tp] for tp in partitions)
+        self.listed.dropped = 0
+        return dict(ends)
+
+    def _take(self, record: ConsumerRecord) -> None:
+        bad = decode(BadRecord, record.value, timestamp_ms=record.timestamp)
+        topic = bad.topic.removeprefix(self._settings.topic_prefix)
+        name = topic if topic in TOPICS else bad.topic
+        self.listed.take(bad, topic=name, note=Note(record.partition, record.offset))
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What became of records that were to be published again. `gone`: no longer on their topic."""
+
+    retried: int = 0
+    gone: int = 0
+    not_possible: int = 0
+    left: int = 0
+
+
+async def publish_again(settings: Settings, producer: AIOKafkaProducer, places: Iterable[Place]) -> Outcome:
+    """Publishes each record on its topic and partition, with its key and headers, and notes that it was done.
+
+    1. Read the record. 2. Publish it and await Kafka's acknowledgement. 3. Note it on `bad-records`.
+    A record that is published twice does no harm: whatever it says, it says again.
+
+    Raises:
+        KafkaError, TimeoutError: Kafka does not answer. What was done until then is noted.
+    """
+    outcome = Outcome()
+    deadline = time.monotonic() + RETRY_SECONDS
+    async with started(make_consumer(settings)) as consumer:
+        for place in sorted(places):
+            if time.monotonic() >= deadline:
+                outcome.left += 1
+                continue
+            await _publish_one(settings, producer, consumer, place, outcome)
+    return outcome
+
+
+async def _publish_one(
+    settings: Settings, producer: AIOKafkaProducer, consumer: AIOKafkaConsumer, place: Place, outcome: Outcome
+) -> None:
+    topic = TOPICS.get(place.topic)
+    if topic is None:
+        outcome.not_possible += 1
+        return
+    name = topic_name(topic, settings)
+    record = await _record_at(consumer, TopicPartition(name, place.partition), place.offset)
+    if record is None:
+        outcome.gone += 1
+        return
+    if record.key is None and record.value is None:
+        # aiokafka sends no such record.
+        outcome.not_possible += 1
+        return
+    try:
+        async with asyncio.timeout(ACK_SECONDS):
+            await producer.send_and_wait(
+                name, record.value, key=record.key, partition=place.partition, headers=list(record.headers)
+            )
+    except MessageSizeTooLargeError:
+        outcome.not_possible += 1
+        return
+    await _note_retry(settings, producer, place, record)
+    outcome.retried += 1
+
+
+async def _record_at(consumer: AIOKafkaConsumer, partition: TopicPartition, offset: int) -> ConsumerRecord | None:
+    """The record at this place; None when it has expired, was compacted away, or never was there."""
+    if partition not in await partitions_of(consumer, partition.topic):
+        return None
+    begin = (await consumer.beginning_offsets([partition]))[partition]
+    end = (await consumer.end_offsets([partition]))[partition]
+    if not begin <= offset < end:
+        return None
+    consumer.assign([partition])
+    consumer.seek(partition, offset)
+    async with asyncio.timeout(READ_SECONDS):
+        record = await consumer.getone(partition)
+    return record if record.offset == offset else None
+
+
+async def _note_retry(settings: Settings, producer: AIOKafkaProducer, place: Place, record: ConsumerRecord) -> None:
+    now = datetime.now(UTC)
+    note = BadRecord(
+        topic=record.topic,
+        partition=place.partition,
+        offset=place.offset,
+        error="",
+        key=None,
+        value=None,
+        seen_by=f"status-{settings.instance}",
+        at=now,
+        role="status",
+        retried_at=now,
+    )
+    async with asyncio.timeout(ACK_SECONDS):
+        await producer.send_and_wait(topic_name(topics.BAD_RECORDS, settings), encode(note))

@@ -1,0 +1,171 @@
+"""Holds what the parts last said of themselves and wakes whoever watches an upload when there is news of it."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from typing import Final, NamedTuple
+
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka.errors import KafkaError
+from aiokafka.partitioner import DefaultPartitioner
+
+from schemas import topics
+from schemas.codec import UndecodableRecord, decode
+from schemas.lookups import LookupCommand, LookupStatus
+from schemas.parts import PartStatus
+from schemas.settings import Settings
+from services.assembler.status.following import Follower
+from services.assembler.status.why import Surroundings
+from services.runtime.kafka import partitions_of, topic_name
+
+LOG_END_SECONDS = 2.0
+MOST_PARTS: Final = 1_000
+MOST_GATES: Final = 16
+"""Whoever writes more processes or gates than these to the log drives the oldest ones out."""
+
+
+class Watcher:
+    """One listener to one upload's news (None: to everybody's). News while it works are one wake-up, never a queue."""
+
+    def __init__(self, upload_id: str | None) -> None:
+        self.upload_id = upload_id
+        self._news = asyncio.Event()
+
+    def wake(self) -> None:
+        self._news.set()
+
+    async def wait(self, timeout_seconds: float) -> bool:
+        """Whether there was news before the time was over."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._news.wait(), timeout_seconds)
+        had_news = self._news.is_set()
+        self._news.clear()
+        return had_news
+
+
+class LogEnd(NamedTuple):
+    """Where a partition's log ended when it was asked for: the next record gets this offset."""
+
+    partition: int
+    offset: int
+
+
+class LiveHub:
+    """Follows progress, completions, the gate and the parts, without a consumer group: every replica sees all.
+
+    SQL stays the source of what clients are told; records only say when to look. Memory is bounded by the number of
+    parts and watchers.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._watchers: dict[str | None, set[Watcher]] = {}
+        self._parts: dict[str, PartStatus] = {}
+        self._lookups: dict[bytes, LookupStatus] = {}
+        self.command: LookupCommand | None = None
+        self.follower = Follower(settings, begin=self._begin, take=self._take)
+        self._names = {
+            topic: topic_name(topic, settings)
+            for topic in (
+                topics.UPLOAD_PROGRESS,
+                topics.UPLOAD_COMPLETIONS,
+                topics.LOOKUP_STATUS,
+                topics.LOOKUP_COMMANDS,
+                topics.PART_STATUS,
+            )
+        }
+
+    def surroundings(self) -> Surroundings:
+        """What runs now, as far as it has told."""
+        newest = max(self._lookups.values(), key=lambda status: status.at, default=None)
+        return Surroundings.of(newest, sorted(self._parts.values(), key=lambda part: part.key))
+
+    @property
+    def watcher_count(self) -> int:
+        return sum(len(watchers) for watchers in self._watchers.values())
+
+    @contextmanager
+    def watch(self, upload_id: str | None) -> Iterator[Watcher]:
+        """A watcher that is woken until the block ends."""
+        watcher = Watcher(upload_id)
+        self._watchers.setdefault(upload_id, set()).add(watcher)
+        try:
+            yield watcher
+        finally:
+            self._watchers[upload_id].discard(watcher)
+            if not self._watchers[upload_id]:
+                del self._watchers[upload_id]
+
+    async def end_of_events(self, upload_id: str) -> LogEnd | None:
+        """The present end of the log that holds all events of an upload; None if Kafka does not say."""
+        consumer = self.follower.consumer
+        if consumer is None:
+            return None
+        try:
+            partitions = await partitions_of(consumer, topic_name(topics.UPLOAD_EVENTS, self._settings))
+            of_upload = DefaultPartitioner()(upload_id.encode(), partitions, partitions)
+            ends = await asyncio.wait_for(consumer.end_offsets([of_upload]), LOG_END_SECONDS)
+        except (KafkaError, LookupError, TimeoutError):
+            return None
+        return LogEnd(of_upload.partition, ends[of_upload])
+
+    async def _begin(self, consumer: AIOKafkaConsumer) -> dict[TopicPartition, int]:
+        """States are read from their beginning, news from now on."""
+        states = [topics.LOOKUP_STATUS, topics.LOOKUP_COMMANDS, topics.PART_STATUS]
+        news = [topics.UPLOAD_PROGRESS, topics.UPLOAD_COMPLETIONS]
+        from_start = [tp for topic in states for tp in await partitions_of(consumer, self._names[topic])]
+        from_end = [tp for topic in news for tp in await partitions_of(consumer, self._names[topic])]
+        consumer.assign(from_start + from_end)
+        await consumer.seek_to_beginning(*from_start)
+        await consumer.seek_to_end(*from_end)
+        ends: dict[TopicPartition, int] = await consumer.end_offsets(from_start)
+        return ends
+
+    def _take(self, record: ConsumerRecord) -> None:
+        if record.topic == self._names[topics.PART_STATUS]:
+            self._take_part(record)
+        elif record.topic == self._names[topics.LOOKUP_STATUS]:
+            self._take_lookup_status(record)
+        elif record.topic == self._names[topics.LOOKUP_COMMANDS]:
+            self._take_command(record)
+        elif record.key is not None:
+            self._wake(record.key.decode(errors="replace"))
+
+    def _take_command(self, record: ConsumerRecord) -> None:
+        value = record.value
+        self.command = None if value is None else decode(LookupCommand, value, timestamp_ms=record.timestamp)
+
+    def _take_part(self, record: ConsumerRecord) -> None:
+        key = (record.key or b"").decode(errors="replace")
+        if record.value is None:
+            self._parts.pop(key, None)
+            return
+        part = decode(PartStatus, record.value, timestamp_ms=record.timestamp)
+        if part.key != key:
+            raise UndecodableRecord(f"the key is not that of {part.role}")
+        # It was heard of now at the latest: a clock that is ahead would keep a dead part alive.
+        self._parts[key] = part.model_copy(update={"seen_at": min(part.seen_at, datetime.now(UTC))})
+        if len(self._parts) > MOST_PARTS:
+            del self._parts[min(self._parts, key=lambda one: self._parts[one].seen_at)]
+
+    def _take_lookup_status(self, record: ConsumerRecord) -> None:
+        if record.value is None:
+            self._lookups.pop(record.key or b"", None)
+            return
+        status = decode(LookupStatus, record.value, timestamp_ms=record.timestamp)
+        status = status.model_copy(update={"at": min(status.at, datetime.now(UTC))})
+        before = self.surroundings().lookup
+        self._lookups[record.key or b""] = status
+        if len(self._lookups) > MOST_GATES:
+            del self._lookups[min(self._lookups, key=lambda one: self._lookups[one].at)]
+        touched = {lane.upload_id for lane in status.lanes}
+        if before is not None:
+            touched |= {lane.upload_id for lane in before.lanes}
+        for upload_id in touched & {key for key in self._watchers if key is not None}:
+            self._wake(upload_id)
+
+    def _wake(self, upload_id: str) -> None:
+        for key in (upload_id, None):
+            for watcher in self._watchers.get(key, ()):
+                watcher.wake()

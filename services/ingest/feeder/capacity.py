@@ -1,0 +1,42 @@
+"""Decides whether an upload's calls can be done before its data expires."""
+
+from schemas.settings import Settings
+from schemas.uploads import FileCounts
+from services.ingest.feeder.preparation.outcome import Refusal
+from services.ingest.feeder.upload_state import Case, Settled
+
+_SPARE_DAYS = 5
+_SECONDS_A_DAY = 86_400
+
+
+def most_calls(settings: Settings) -> int:
+    """Calls that the whole service can make in `SCRUB_KEEP_DAYS` less five days."""
+    seconds = (settings.keep_days - _SPARE_DAYS) * _SECONDS_A_DAY
+    return int(seconds * settings.rate / settings.window_seconds)
+
+
+def calls_needed(case: Case, counts: FileCounts, settled: Settled) -> int | None:
+    """The most calls that the upload can cost; None while the number of known phones is not yet counted."""
+    if settled.known is None:
+        return None
+    bounds = [counts.distinct - settled.known, case.max_calls, case.sample_rows]
+    return min(bound for bound in bounds if bound is not None)
+
+
+def is_too_much(case: Case, counts: FileCounts, settled: Settled, *, settings: Settings) -> bool | None:
+    """Whether the upload must be refused; None: it may turn out so, wait for the count of known phones."""
+    most = most_calls(settings)
+    if case.cancelled or counts.distinct <= most:
+        return False
+    needed = calls_needed(case, counts, settled)
+    return None if needed is None else needed > most
+
+
+def too_many_calls(settings: Settings) -> Refusal:
+    """The refusal of such an upload."""
+    return Refusal(
+        code="too-many-calls",
+        title="The calls would take too long",
+        detail=f"At most {most_calls(settings):,} calls can be made before the data expires after {settings.keep_days} "
+        "days. Split the file, or start with a cap on calls.",
+    )

@@ -1,0 +1,1 @@
+"""Reads a stored file once, in a child process, into rows that are ready to be published."""

@@ -1,0 +1,168 @@
+"""The feeder's process: joins the group, works for the partitions it is given, watches lag and itself."""
+
+import asyncio
+import logging
+import time
+from contextlib import suppress
+from datetime import UTC, datetime
+
+from aiokafka import AIOKafkaConsumer
+from aiokafka.errors import KafkaError
+
+from schemas import topics
+from schemas.settings import Settings
+from services.ingest.feeder.assignment import Assignment
+from services.ingest.feeder.bad_records import PutAside
+from services.ingest.feeder.feeding import Outlet
+from services.ingest.feeder.lag import measuring_lag
+from services.ingest.feeder.membership import Membership
+from services.ingest.feeder.preparation.reader_process import warm_up
+from services.ingest.feeder.spool import Spool
+from services.ingest.feeder.watchdog import Watchdog
+from services.ingest.feeder.window import Pace
+from services.ingest.sending import Sender
+from services.runtime.kafka import make_consumer, make_producer, started, topic_name
+from services.runtime.parts import Health, SignOfLife
+
+WATCH_SECONDS = 1.0
+SAVE_AT_STOP_SECONDS = 5.0
+log = logging.getLogger(__name__)
+
+
+class ConsumesNothing(Exception):
+    """There is something to read and nothing was read for a minute; a new process will do better."""
+
+
+async def main(settings: Settings, stop: asyncio.Event) -> None:
+    """Feeds until told to stop.
+
+    Raises:
+        RefusedToStart: another feeder uses the same folder.
+    """
+    warm_up(["services.ingest.feeder.preparation.reader_child", "services.ingest.feeder.role.preparation.read_file"])
+    with Spool(settings) as spool:
+        membership = Membership(settings)
+        async with (
+            Sender(settings) as sender,
+            started(make_producer(settings)) as producer,
+            started(make_consumer(settings)) as asker,
+            started(membership.consumer),
+        ):
+            feeder = Feeder(settings, spool=spool, sender=sender, asker=asker, membership=membership)
+            async with SignOfLife(producer, settings, role="feeder", health=feeder.health):
+                await feeder.run(stop)
+
+
+class Feeder:
+    """One member of the group. `asker` only answers questions about offsets."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        spool: Spool,
+        sender: Sender,
+        asker: AIOKafkaConsumer,
+        membership: Membership,
+    ) -> None:
+        self._settings = settings
+        self._spool = spool
+        self._sender = sender
+        self._asker = asker
+        self._membership = membership
+        self._pace = Pace()
+        self._put_aside = PutAside(settings)
+        self._assignment: Assignment | None = None
+        self._watchdog = Watchdog()
+
+    def health(self) -> Health:
+        if self._assignment is None:
+            return Health(state="standby", active=False)
+        return Health(state="running", active=self._assignment.is_busy, error=self._assignment.error)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Works for whatever is assigned, until stopped.
+
+        Raises:
+            ExceptionGroup, ConsumesNothing: the process must start again.
+        """
+        self._membership.subscribe()
+        watching = asyncio.create_task(self._watch())
+        try:
+            while not stop.is_set():
+                self._membership.changed.clear()
+                await self._work_until_changed(stop, watching)
+        finally:
+            watching.cancel()
+            with suppress(asyncio.CancelledError):
+                await watching
+
+    async def _work_until_changed(self, stop: asyncio.Event, watching: "asyncio.Task[None]") -> None:
+        work = asyncio.create_task(self._work_for(self._membership.partitions))
+        signals = {asyncio.create_task(stop.wait()), asyncio.create_task(self._membership.changed.wait())}
+        try:
+            done, _ = await asyncio.wait({work, watching, *signals}, return_when=asyncio.FIRST_COMPLETED)
+            for ended in done & {work, watching}:
+                ended.result()
+        finally:
+            for task in {work, *signals}:
+                task.cancel()
+            await asyncio.gather(work, *signals, return_exceptions=True)
+        if stop.is_set() and self._assignment is not None:
+            with suppress(KafkaError, TimeoutError):
+                async with asyncio.timeout(SAVE_AT_STOP_SECONDS):
+                    await self._assignment.save_all()
+        self._assignment = None
+
+    async def _work_for(self, partitions: frozenset[int]) -> None:
+        if not partitions:
+            await asyncio.Event().wait()
+        async with started(make_consumer(self._settings)) as reader:
+            outlet = await self._outlet()
+            assignment = Assignment(
+                partitions,
+                outlet=outlet,
+                spool=self._spool,
+                reader=reader,
+                pace=self._pace,
+                put_aside=self._put_aside,
+            )
+            reader.assign(assignment.partitions)
+            log.info("working for %d of %d partitions", len(partitions), outlet.upload_partitions)
+            self._assignment = assignment
+            await assignment.run()
+
+    async def _outlet(self) -> Outlet:
+        producer = self._sender.producer
+        rows = await producer.partitions_for(topic_name(topics.UPLOAD_ROWS, self._settings))
+        events = await producer.partitions_for(topic_name(topics.UPLOAD_EVENTS, self._settings))
+        return Outlet(
+            sender=self._sender,
+            settings=self._settings,
+            row_partitions=len(rows),
+            upload_partitions=len(events),
+            clock=time.monotonic,
+            now=lambda: datetime.now(UTC),
+        )
+
+    async def _watch(self) -> None:
+        """Measures the worker's lag, commits our own position for operators, and barks when nothing is consumed."""
+        async with measuring_lag(self._settings, asker=self._asker) as lag:
+            while True:
+                with suppress(KafkaError, TimeoutError):
+                    if self._assignment is not None and self._assignment.is_busy:
+                        self._pace.lag_rows = await lag.rows()
+                    await self._look_after_ourselves()
+                await asyncio.sleep(WATCH_SECONDS)
+
+    async def _look_after_ourselves(self) -> None:
+        assignment = self._assignment
+        if assignment is None:
+            return
+        positions = assignment.positions()
+        begins = await self._asker.beginning_offsets(list(positions))
+        ends = await self._asker.end_offsets(list(positions))
+        positions = {tp: max(position, begins[tp]) for tp, position in positions.items()}
+        if self._watchdog.is_stuck(positions, ends, now=time.monotonic()):
+            raise ConsumesNothing("upload-events has unread records and none was read for a minute")
+        await self._membership.commit(positions)

@@ -1,0 +1,1 @@
+"""Takes files in over HTTP: a role of ingest."""

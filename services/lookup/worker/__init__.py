@@ -1,0 +1,1 @@
+"""Decides which rows need a call, on Faust: a role of lookup."""

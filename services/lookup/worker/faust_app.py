@@ -1,0 +1,71 @@
+"""Builds the Faust app with the settings that lose nothing, and refuses a Faust without its compiled modules."""
+
+from pathlib import Path
+from typing import Any
+
+import faust
+from faust import streams
+from faust.transport import conductor
+
+from schemas.settings import Settings
+from schemas.topics import Topic
+from services.lookup.worker.runs import RunScheduler, consume_by_runs
+from services.runtime.kafka import MAX_RECORD_BYTES, group_name, topic_name
+from services.runtime.process import RefusedToStart
+
+NAME = "lookup"
+
+
+def refuse_without_compiled_faust() -> None:
+    """Raises RefusedToStart where Faust runs as pure Python: that path acknowledges events that it skips."""
+    compiled: tuple[Any, ...] = (vars(streams)["_CStreamIterator"], vars(conductor)["ConductorHandler"])
+    if None in compiled:
+        raise RefusedToStart(
+            "Faust's compiled modules are missing: install faust-streaming from a wheel and leave NO_CYTHON unset."
+        )
+
+
+def build_app(settings: Settings, *, folder: Path) -> faust.App:
+    """The app, without agents and tables. Its RocksDB data live in `folder`."""
+    app = faust.App(
+        group_name(NAME, settings),
+        broker=[f"kafka://{server.strip()}" for server in settings.kafka.split(",")],
+        datadir=folder,
+        store="rocksdb://",
+        autodiscover=False,
+        web_enabled=False,
+        processing_guarantee="at_least_once",
+        broker_session_timeout=10,
+        broker_heartbeat_interval=2,
+        broker_rebalance_timeout=30,
+        broker_request_timeout=40,
+        broker_commit_interval=1,
+        broker_max_poll_interval=1e7,
+        broker_max_poll_records=1_000,
+        stream_wait_empty=True,
+        stream_publish_on_commit=False,
+        producer_acks=-1,
+        producer_request_timeout=30,
+        producer_linger=0.02,
+        producer_max_request_size=MAX_RECORD_BYTES,
+        consumer_auto_offset_reset="earliest",
+        table_standby_replicas=1,
+        topic_disable_leader=True,
+        topic_allow_declare=False,
+        topic_replication_factor=settings.replication_factor,
+        topic_partitions=settings.partitions,
+        ConsumerScheduler=RunScheduler,
+    )
+    consume_by_runs(app)
+    return app
+
+
+def source_topic(app: faust.App, topic: Topic, settings: Settings) -> Any:
+    """A topic whose runs reach the agent undecoded: a decode error inside Faust would acknowledge them unseen."""
+    return app.topic(
+        topic_name(topic, settings),
+        key_type=bytes,
+        value_type=bytes,
+        key_serializer="raw",
+        value_serializer="raw",
+    )
