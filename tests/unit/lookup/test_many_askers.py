@@ -16,6 +16,8 @@ from services.lookup.retries import MOST_PAYERS
 from tests.unit.lookup.bench import BROKEN, OK, Bench
 from tests.unit.lookup.requests import NOW, phone, request
 
+pytestmark = pytest.mark.hostile
+
 LONGEST_OWNER = "\x01" * 200
 """JSON takes six bytes for each of these."""
 
