@@ -16,6 +16,8 @@ from services.lookup.providers.protocol import Reply
 from tests.unit.lookup.gate.bench import BROKEN, OK, Bench
 from tests.unit.lookup.gate.requests import NOW, phone, request
 
+pytestmark = pytest.mark.hostile
+
 LONGEST_OWNER = "\x01" * 200
 """JSON takes six bytes for each of these."""
 
