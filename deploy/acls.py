@@ -10,21 +10,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from schemas import groups
+from schemas.roles import ROLES
 from schemas.settings import Settings
 from schemas.topics import TOPICS, Topic
 
 Operation = Literal["Read", "Write", "Describe", "Create", "DescribeConfigs"]
 Resource = Literal["topic", "group"]
 
-ROLES: Final = ("http", "feeder", "worker", "gate", "join", "status")
-GROUPS: Final[Mapping[str, str]] = {
-    "feeder": "feeder",
-    "worker": "lookup",
-    "gate": "lookup-gate",
-    "join": "assembler-join",
-}
-"""Role → the consumer group that it is a member of."""
-_WATCHED_GROUPS: Final[Mapping[str, str]] = {"feeder": "lookup", "join": "lookup"}
+_WATCHED_GROUPS: Final[Mapping[str, str]] = {"feeder": groups.WORKER, "join": groups.WORKER}
 """Role → a group whose committed offsets it asks for."""
 _MEASURED_TOPICS: Final = {"feeder": ("upload-rows",), "join": ("lookup-requests",)}
 """Role → topics of which it asks where they end."""
@@ -54,7 +48,8 @@ def rights(settings: Settings) -> tuple[Right, ...]:
 
 def _of_roles(settings: Settings) -> Iterator[Right]:
     prefix = settings.topic_prefix
-    for role in ROLES:
+    for spec in ROLES:
+        role = spec.name
         for topic in TOPICS:
             if role in topic.writers or "every role" in topic.writers:
                 yield Right(role, "Write", "topic", prefix + topic.name)
@@ -66,8 +61,8 @@ def _of_roles(settings: Settings) -> Iterator[Right]:
             yield Right(role, "Describe", "topic", prefix + name)
         for name in _CONFIGURED_TOPICS.get(role, ()):
             yield Right(role, "DescribeConfigs", "topic", prefix + name)
-        if role in GROUPS:
-            yield Right(role, "Read", "group", prefix + GROUPS[role])
+        if spec.group is not None:
+            yield Right(role, "Read", "group", prefix + spec.group)
         if role in _WATCHED_GROUPS:
             yield Right(role, "Describe", "group", prefix + _WATCHED_GROUPS[role])
 

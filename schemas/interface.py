@@ -80,11 +80,25 @@ class UploadProblem(Message):
 
 
 class Links(Message):
+    """Where everything about an upload is found: paths on this origin."""
+
     self: Word
     page: Word
     rows: Word
     events: Word
     result_csv: Word
+
+
+def links_of(upload_id: str) -> Links:
+    """The links of an upload."""
+    own = f"/v1/uploads/{upload_id}"
+    return Links(
+        self=own,
+        page=f"/uploads/{upload_id}",
+        rows=f"{own}/rows",
+        events=f"{own}/events",
+        result_csv=f"{own}/result.csv",
+    )
 
 
 class Upload(Message):

@@ -6,6 +6,8 @@ from typing import Final, Literal, NamedTuple
 from schemas.base import Message
 from schemas.values import (
     MAX_INT32,
+    PHONE_PATTERN,
+    UPLOAD_ID_PATTERN,
     Count,
     Moment,
     Offset,
@@ -70,9 +72,7 @@ def request_key(phone: str, upload_id: str, round_: int) -> str:
     return f"{phone}:{upload_id}:{round_}"
 
 
-_REQUEST_KEY: Final = re.compile(
-    r"(\+[1-9][0-9]{3,14}):([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}):(0|[1-9][0-9]{0,9})"
-)
+_REQUEST_KEY: Final = re.compile(f"({PHONE_PATTERN[1:-1]}):({UPLOAD_ID_PATTERN[1:-1]}):(0|[1-9][0-9]{{0,9}})")
 
 
 class RequestKey(NamedTuple):
@@ -124,7 +124,32 @@ class LookupResult(Message):
 
     @property
     def key(self) -> str:
-        return f"{self.phone}|failed" if self.outcome == "failed" else self.phone
+        return failure_key(self.phone) if self.outcome == "failed" else self.phone
+
+
+_FAILURE_END: Final = "|failed"
+_RESULT_KEY: Final = re.compile(f"({PHONE_PATTERN[1:-1]})({re.escape(_FAILURE_END)})?")
+_LONGEST_RESULT_KEY: Final = 16 + len(_FAILURE_END)
+
+
+def failure_key(phone: str) -> str:
+    """The key of a failure on `lookup-results`: it never replaces the phone's data."""
+    return phone + _FAILURE_END
+
+
+class ResultKey(NamedTuple):
+    """What the key of a result says. `is_failure`: the record is about the phone's failure alone."""
+
+    phone: str
+    is_failure: bool
+
+
+def parse_result_key(key: str | bytes | None) -> ResultKey | None:
+    """The inverse of `LookupResult.key`; None: no result has such a key."""
+    if key is None or len(key) > _LONGEST_RESULT_KEY:
+        return None
+    match = _RESULT_KEY.fullmatch(key.decode("ascii", "replace") if isinstance(key, bytes) else key)
+    return None if match is None else ResultKey(match[1], match[2] is not None)
 
 
 class LookupRetry(Message):

@@ -1,4 +1,4 @@
-"""The message by which every process tells that it lives, and how often it had to be started again."""
+"""Owns the message by which every process says that it lives, and counts its recent restarts."""
 
 from datetime import datetime, timedelta
 from typing import Annotated, Final, Literal
@@ -6,10 +6,12 @@ from typing import Annotated, Final, Literal
 from pydantic import Field
 
 from schemas.base import Message
+from schemas.roles import RoleName
 from schemas.values import Count, Moment, Sentence, Token
 
 PartState = Literal["starting", "running", "standby", "stuck", "stopping"]
-Role = Literal["http", "feeder", "worker", "gate", "join", "status", "web"]
+Role = Literal[RoleName, "web"]
+"""`web`: the process of the local stack that is `http` and `status` in one."""
 
 RESTARTS_LOOKED_AT: Final = timedelta(minutes=5)
 MOST_RESTARTS: Final = 3

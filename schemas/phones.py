@@ -35,6 +35,9 @@ LONGEST_PHONE_CHARS = 16
 """A plus and at most 15 digits (ITU-T E.164). `phonenumbers` calls some longer numbers valid, German ones of 17 digits
 for example; nobody can dial them, and no message may carry them."""
 
+_SHORTEST_WITH_END_SHOWN = 8
+"""Of a shorter phone, two characters at either end would leave next to nothing to guess."""
+
 LONGEST_SEARCH_CHARS = 1_000
 MOST_SEARCH_TRIES = 20
 """A cell is searched only so far: each candidate costs some 50 µs and a hostile cell may hold thousands."""
@@ -114,9 +117,10 @@ def is_region(region: str) -> bool:
 
 
 def mask(phone: str) -> str:
-    """A phone (E.164) as logs, metrics and other owners may see it: `+1415*****00`."""
+    """A phone (E.164) as logs, metrics and other owners may see it: `+1415*****00`. It hides at least three digits."""
     shown = min(5, max(2, len(phone) - 6))
-    return f"{phone[:shown]}{'*' * max(0, len(phone) - shown - 2)}{phone[-2:]}"
+    end = phone[-2:] if len(phone) >= _SHORTEST_WITH_END_SHOWN else ""
+    return f"{phone[:shown]}{'*' * (len(phone) - shown - len(end))}{end}"
 
 
 def fingerprint(phone: str, key: bytes) -> str:

@@ -203,3 +203,22 @@ def bad_record_of(
         reason=reason,
         bytes=len(record.value or b""),
     )
+
+
+def retried_record_of(record: PlacedRecord, *, topic: str, instance: str, at: datetime) -> BadRecord:
+    """What says that a record was published again at that time, and is no longer put aside. It holds no content.
+
+    `topic` is its name on the cluster, `instance` that of the status process that published it.
+    """
+    return BadRecord(
+        topic=topic,
+        partition=record.partition,
+        offset=record.offset,
+        error="",
+        key=None,
+        value=None,
+        seen_by=f"status-{instance}",
+        at=at,
+        role="status",
+        retried_at=at,
+    )

@@ -51,7 +51,8 @@ class Settings(BaseSettings):
         (), repr=False, description='JSON list of bearer tokens that see and command everything: `["T"]`'
     )
     hash_key: SecretStr = Field(
-        SecretStr("phone-scrubber"), description="Key of the hash that stands for a phone in logs"
+        SecretStr("phone-scrubber"),
+        description="Key of the hashes that keep erased phones erased; under another key they return at a rebuild",
     )
     partitions: int = Field(8, ge=1, description="Partitions of the keyed topics when they are created")
     replication_factor: int = Field(1, ge=1, description="Replicas of topics when they are created; 3 in production")

@@ -1,4 +1,4 @@
-"""The topic registry: name, key, how long kept, who writes and who reads each topic."""
+"""Owns the topic registry: name, key, retention, writers and readers of each topic."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,8 +8,11 @@ from pydantic import BaseModel
 
 from schemas import lookups, parts, rows, upload_events, uploads
 from schemas.interface import Upload
+from schemas.roles import RoleName
 
-Writer = Literal["http", "feeder", "worker", "gate", "join", "status", "producers", "every role"]
+Writer = Literal[RoleName, "producers", "every role"]
+"""`producers`: other systems that produce rows themselves."""
+Reader = Literal[RoleName, "operators", "other systems"]
 _DAY_MS = 24 * 60 * 60 * 1000
 _AHEAD_MS = 60 * 60 * 1000
 _SEGMENT_BYTES = 16 * 1024 * 1024
@@ -38,7 +41,7 @@ class Topic:
     key: str
     kept: KeptDays | Compacted
     writers: tuple[Writer, ...]
-    readers: tuple[str, ...]
+    readers: tuple[Reader, ...]
     messages: tuple[type[BaseModel], ...]
     partitions: int | None = None
     log_append_time: bool = False

@@ -1,6 +1,6 @@
 """What is said of an upload: its states, options and file, the questions of its plan, its progress."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
@@ -42,7 +42,9 @@ completed    every row has its outcome
 failed       refused when it was checked, or rows went missing
 cancelled    stopped early; what was known until then is kept
 """
-Finished = Literal["completed", "failed", "cancelled"]
+FINISHED: Final = ("completed", "failed", "cancelled")
+"""States in which nothing more happens to an upload, unless its failed rows are asked again."""
+UNFINISHED: Final[tuple[UploadState, ...]] = ("pending", "checking", "checked", "in_progress", "paused")
 WhyCode = Literal[
     "being_read",
     "waiting_turn",

@@ -26,9 +26,8 @@ TIME_AHEAD: Final = "time_ahead"
 
 _NO_NUL: Final = r"^[^\x00]*$"
 
-UploadId = Annotated[
-    str, Field(pattern=r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$", description="A UUID")
-]
+UPLOAD_ID_PATTERN: Final = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
+UploadId = Annotated[str, Field(pattern=UPLOAD_ID_PATTERN, description="A UUID")]
 """A UUID in its canonical form: lower case, with hyphens."""
 
 PHONE_PATTERN: Final = r"^\+[1-9][0-9]{3,14}$"

@@ -12,6 +12,7 @@ from schemas.base import Message
 from schemas.codec import UndecodableRecord, decode
 from schemas.interface import Page, Problem, Row, Upload
 from schemas.rows import RowState
+from schemas.uploads import FINISHED
 
 M = TypeVar("M", bound=Message)
 _POLL_SECONDS = 1
@@ -52,7 +53,7 @@ class Client:
     def follow(self, upload: Upload, on_change: Callable[[Upload], None]) -> Upload:
         """Returns the upload when it is finished; `on_change` sees it about once a second until then."""
         failures = 0
-        while upload.state not in ("completed", "failed", "cancelled"):
+        while upload.state not in FINISHED:
             try:
                 upload = self._ask(Upload, "GET", upload.links.self, params={"wait": str(_POLL_SECONDS)})
                 failures = 0

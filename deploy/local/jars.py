@@ -5,7 +5,6 @@ first one is Kafka itself, so the file also pins the version. `python -m deploy.
 """
 
 import contextlib
-import fcntl
 import hashlib
 import os
 import shutil
@@ -16,6 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from deploy.local.errors import StackError
+from services.runtime.file_lock import wait_for_lock
 
 KAFKA = "org.apache.kafka:kafka_2.13:4.2.1"
 LOG_BINDING = "org.apache.logging.log4j:log4j-slf4j-impl:2.25.4"
@@ -80,7 +80,7 @@ def class_path(cache: Path, *, say: Callable[[str], None], jars: Sequence[Jar] |
 def _locked(cache: Path) -> Iterator[None]:
     cache.mkdir(parents=True, exist_ok=True)
     with (cache / "jgo.lock").open("wb") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        wait_for_lock(lock)
         yield
 
 

@@ -6,12 +6,14 @@ import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from deploy.local.broker import HOST, free_port
 from deploy.local.errors import StackError
+from schemas.roles import ROLES
 from schemas.settings import Settings
 
-SCALABLE = ("worker", "gate", "feeder", "join")
+SCALABLE: Final[tuple[str, ...]] = tuple(role.name for role in ROLES if role.is_scalable)
 
 
 class UsageError(Exception):
@@ -90,7 +92,7 @@ def parse_scale(text: str | None, settings: Settings) -> dict[str, int]:
     Raises:
         UsageError: no such role, no number, or two joins on one SQLite file.
     """
-    scale = dict.fromkeys(SCALABLE, 1)
+    scale: dict[str, int] = dict.fromkeys(SCALABLE, 1)
     for item in filter(None, (text or "").split(",")):
         role, _, number = item.partition("=")
         if role not in SCALABLE or not number.isdecimal() or int(number) < 1:

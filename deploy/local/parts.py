@@ -3,33 +3,46 @@
 import signal
 import sys
 from pathlib import Path
+from typing import Final, NamedTuple
 
 from deploy.local.child import Part
 from deploy.local.options import StackOptions
+from schemas.roles import LOCAL_WEB, ROLES
 
-ROLE_COMMANDS = {
-    "web": ("deploy.local", "web"),
-    "feeder": ("services.ingest", "feeder"),
-    "gate": ("services.lookup", "gate"),
-    "worker": ("services.lookup", "worker"),
-    "join": ("services.assembler", "join"),
-}
 
-STOP_ORDER: tuple[tuple[str, ...], ...] = (("web", "feeder"), ("gate", "worker"), ("join",), ("simulator",), ("kafka",))
-"""From where work comes in to where it ends; what others write to goes last."""
+class _Process(NamedTuple):
+    """A kind of process of the stack: a role, or all roles with a web server together."""
+
+    name: str
+    command: tuple[str, ...]
+    stop_stage: int
+
+
+_PROCESSES: Final = (
+    _Process(LOCAL_WEB, ("deploy.local", LOCAL_WEB), min(role.stop_stage for role in ROLES if role.serves_http)),
+    *(_Process(role.name, role.command, role.stop_stage) for role in ROLES if not role.serves_http),
+)
+_STAGES: Final = sorted({process.stop_stage for process in _PROCESSES})
+STOP_ORDER: Final[tuple[tuple[str, ...], ...]] = (
+    *(tuple(process.name for process in _PROCESSES if process.stop_stage == stage) for stage in _STAGES),
+    ("simulator",),
+    ("kafka",),
+)
+"""From where work comes in to where it ends. What the others write to stops last."""
 
 
 def role_parts(options: StackOptions) -> tuple[Part, ...]:
     """Every instance of every role."""
     return tuple(
-        _part(role, number, options) for role in ROLE_COMMANDS for number in range(1, options.scale.get(role, 1) + 1)
+        _part(process, number, options)
+        for process in _PROCESSES
+        for number in range(1, options.scale.get(process.name, 1) + 1)
     )
 
 
-def _part(role: str, number: int, options: StackOptions) -> Part:
-    module, command = ROLE_COMMANDS[role]
+def _part(process: _Process, number: int, options: StackOptions) -> Part:
     env = options.environment() | {"SCRUB_INSTANCE": str(number)}
-    return Part(f"{role}-{number}", (sys.executable, "-m", module, command), env)
+    return Part(f"{process.name}-{number}", (sys.executable, "-m", *process.command), env)
 
 
 def simulator_part(options: StackOptions, *, log: Path) -> Part:

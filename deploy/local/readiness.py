@@ -67,4 +67,4 @@ def _status(value: bytes | None) -> PartStatus | None:
     try:
         return decode(PartStatus, value)
     except UndecodableRecord:
-        return None  # another version's sign of life says nothing about this stack
+        return None  # a heartbeat of another version says nothing about this stack

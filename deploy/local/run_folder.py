@@ -1,6 +1,5 @@
 """Owns `<data>/run`: who runs (pid files, ready.json), the one supervisor's lock, and ending what one left behind."""
 
-import fcntl
 import json
 import os
 from collections.abc import Callable, Mapping
@@ -11,6 +10,7 @@ from typing import IO, Any
 import psutil
 
 from deploy.local.errors import StackError
+from services.runtime.file_lock import try_lock
 
 _PATIENCE_SECONDS = 10.0
 _CLOCK_SLACK_SECONDS = 2.0
@@ -46,7 +46,7 @@ class RunFolder:
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             self._lock = (self._folder / "supervisor.lock").open("a+b")
-            if not self._is_mine():
+            if not try_lock(self._lock):
                 self._refuse()
             self.ready_file.unlink(missing_ok=True)
         except OSError as error:
@@ -54,14 +54,6 @@ class RunFolder:
                 f"The data folder {self._folder.parent} cannot be written ({error.strerror}): "
                 "change its permissions, or choose another with --data or SCRUB_DATA."
             ) from error
-
-    def _is_mine(self) -> bool:
-        assert self._lock is not None
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return True
 
     def _refuse(self) -> None:
         assert self._lock is not None
@@ -100,11 +92,7 @@ class RunFolder:
         if ready is None:
             return None
         with (self._folder / "supervisor.lock").open("a+b") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return ready
-        return None
+            return None if try_lock(lock, shared=True) else ready
 
     def end_leftovers(self, say: Callable[[str], None]) -> None:
         """Ends the processes of a supervisor that was killed, and forgets pid files whose process is gone."""

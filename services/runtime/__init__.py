@@ -1,1 +1,1 @@
-"""The process shell that all roles run in: logging, signals, Kafka clients, the sign of life, HTTP manners."""
+"""The process shell that all roles run in: logging, signals, Kafka clients, the heartbeat, HTTP manners."""

@@ -4,14 +4,17 @@ import asyncio
 import logging
 import signal
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from importlib import import_module
 
 import uvloop
 
+from schemas.roles import roles_of
 from schemas.settings import Settings
-from services.runtime.quiet import RepeatFilter
+from services.runtime.log_filter import RepeatFilter
 
 EXIT_REFUSED = 1
+EXIT_USAGE = 2
 EXIT_CRASHED = 70
 """`os.EX_SOFTWARE`: the supervisor starts the process again."""
 
@@ -48,6 +51,19 @@ def configure_logging(settings: Settings) -> None:
         logging.getLogger(chatty).setLevel(logging.WARNING)
     for handler in logging.getLogger().handlers:
         handler.addFilter(RepeatFilter("aiokafka", "faust", "mode"))
+
+
+def start_role(package: str, arguments: Sequence[str]) -> int:
+    """Runs the role of a service that the arguments name; returns the exit code.
+
+    Only the chosen role's modules are imported: a process does not load what another role needs.
+    """
+    roles = roles_of(package)
+    if len(arguments) != 1 or arguments[0] not in roles:
+        print(f"usage: python -m {package} {'|'.join(roles)}", file=sys.stderr)
+        return EXIT_USAGE
+    chosen = roles[arguments[0]]
+    return run(chosen.name, import_module(chosen.module).main, Settings())
 
 
 def run(role: str, main: RoleMain, settings: Settings) -> int:

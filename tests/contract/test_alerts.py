@@ -15,7 +15,7 @@ RULES: list[dict[str, Any]] = [
     for group in yaml.safe_load((CHECKOUT / "deploy" / "alerts.yaml").read_text(encoding="utf-8"))["groups"]
     for rule in group["rules"]
 ]
-METRICS = CHECKOUT / "services" / "assembler" / "web" / "metrics.py"
+METRICS = CHECKOUT / "services" / "assembler" / "status" / "api" / "metrics.py"
 
 
 def exported() -> set[str]:

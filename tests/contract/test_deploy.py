@@ -11,19 +11,13 @@ import pytest
 import yaml
 
 from deploy.local.jars import KAFKA
+from schemas.roles import ROLES
 from schemas.settings import SECRETS, Settings
 
 CHECKOUT = Path(__file__).parents[2]
 BASE = CHECKOUT / "deploy" / "k8s" / "base"
 IMAGE = "phone-scrubber"
-ROLES = {
-    "http": "services.ingest",
-    "feeder": "services.ingest",
-    "worker": "services.lookup",
-    "gate": "services.lookup",
-    "join": "services.assembler",
-    "status": "services.assembler",
-}
+COMMANDS: dict[str, list[str]] = {role.name: list(role.command) for role in ROLES}
 SETTINGS = {f"SCRUB_{name.upper()}" for name in Settings.model_fields}
 SECRET_FILES = {f"SCRUB_{name.upper()}_FILE": name for name in SECRETS}
 KUBERNETES = kubernetes_validate.latest_version()
@@ -77,7 +71,7 @@ def test_the_kustomization_lists_every_file() -> None:
 
 def test_every_role_has_a_workload_with_its_command() -> None:
     commands = {workload["metadata"]["name"]: pod_of(workload)["containers"][0].get("args") for workload in WORKLOADS}
-    assert {name: commands[name] for name in ROLES} == {name: [module, name] for name, module in ROLES.items()}
+    assert {name: commands.get(name) for name in COMMANDS} == COMMANDS
     assert commands["topics"] == ["deploy.topics"]
 
 
@@ -188,7 +182,7 @@ def test_services_and_budgets_select_a_workload(manifest: Document) -> None:
 
 def test_every_role_has_replicas_and_a_budget_and_the_gate_a_standby() -> None:
     budgets = {found["metadata"]["name"] for found in MANIFESTS if found["kind"] == "PodDisruptionBudget"}
-    assert budgets == {*ROLES, "gateway"}
+    assert budgets == {*COMMANDS, "gateway"}
     assert {w["metadata"]["name"]: w["spec"]["replicas"] for w in WORKLOADS if w["kind"] != "Job"}["gate"] == 2
 
 
@@ -213,10 +207,10 @@ def test_the_gateway_knows_both_services_by_the_names_they_have() -> None:
     assert re.search(r"reverse_proxy @file http:8000", config)
 
 
-@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize("role", COMMANDS)
 def test_compose_runs_every_role(role: str) -> None:
     service = COMPOSE["services"][role]
-    assert (service["image"], service["command"]) == (IMAGE, [ROLES[role], role])
+    assert (service["image"], service["command"]) == (IMAGE, COMMANDS[role])
     assert service["read_only"] is True
     assert service["cap_drop"] == ["ALL"]
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import schemas.roles
 import schemas.topics
 from schemas.topics import TOPICS, Compacted, KeptDays, Topic
 
@@ -43,8 +44,9 @@ READ_BEYOND = {
     ("upload-progress", "http"): "an owner's unfinished uploads are limited",
     ("upload-completions", "join"): "a new database learns which events are out already",
     **{
-        ("part-status", role): "each tells how the one before it ended"
-        for role in ["http", "feeder", "worker", "gate", "join"]
+        ("part-status", role.name): "each tells how the one before it ended"
+        for role in schemas.roles.ROLES
+        if role.name != "status"
     },
 }
 """Readers that the table leaves out, with what for."""
@@ -63,14 +65,7 @@ ONE_PARTITION = {
     "lookup-commands",
     "part-status",
 }
-ROLES = {
-    "http": "services/ingest/http/role.py",
-    "feeder": "services/ingest/feeder/role.py",
-    "worker": "services/lookup/worker/role.py",
-    "gate": "services/lookup/gate/role.py",
-    "join": "services/assembler/join/role.py",
-    "status": "services/assembler/status/role.py",
-}
+ROLES = {str(role.name): role.module.replace(".", "/") + ".py" for role in schemas.roles.ROLES}
 BY_NAME = {topic.name: topic for topic in TOPICS}
 BY_CONSTANT = {name: value for name, value in vars(schemas.topics).items() if isinstance(value, Topic)}
 

@@ -4,9 +4,8 @@ from typing import Any
 
 import httpx
 
+from schemas.uploads import FINISHED
 from tests.fixtures.stack import wait_until
-
-FINISHED = frozenset({"completed", "failed", "cancelled"})
 
 
 def get(client: httpx.Client, path: str) -> httpx.Response:

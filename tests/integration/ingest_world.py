@@ -15,7 +15,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.structs import RecordMetadata
 from pydantic import BaseModel
 
-from schemas import topics
+from schemas import groups, topics
 from schemas.codec import decode, encode
 from schemas.ids import new_upload_id
 from schemas.settings import Settings
@@ -23,7 +23,6 @@ from schemas.topics import Topic
 from schemas.upload_events import UPLOAD_EVENT, UploadEvent, UploadFed, UploadOpened
 from schemas.uploads import Counts, FileLocation, UploadOptions, UploadProgress, UploadState
 from services.ingest.chunks import CHUNK_BYTES
-from services.ingest.feeder.lag import LOOKUP_GROUP
 from services.ingest.http.record_limit import most_record_bytes
 from services.ingest.http.storing import FileWriter, Shelf
 from services.ingest.sending import Sender
@@ -159,7 +158,7 @@ class World:
 
     async def follow(self) -> None:
         row_topics = {topic_name(topic, self.settings) for topic in (topics.UPLOAD_ROWS, topics.REJECTED_ROWS)}
-        async with started(make_consumer(self.settings, group=LOOKUP_GROUP)) as consumer:
+        async with started(make_consumer(self.settings, group=groups.WORKER)) as consumer:
             names = [topic_name(topic, self.settings) for topic in TAILED]
             consumer.assign([tp for name in names for tp in await partitions_of(consumer, name)])
             while True:

@@ -28,8 +28,8 @@ from schemas.upload_events import UploadEventBase, UploadFed, UploadOpened
 from schemas.uploads import Operation, UploadOptions
 from services.assembler.join import role as join
 from services.assembler.status import role as status
-from services.ingest.partitioning import partition_of
 from services.runtime.kafka import make_producer, started, topic_name
+from services.runtime.partitions import partition_of
 
 WAIT_SECONDS = 30.0
 PARTITIONS = 4

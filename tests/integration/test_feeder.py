@@ -14,6 +14,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.partitioner import murmur2
 from openpyxl import Workbook
 
+from schemas import groups
 from schemas import topics as registry
 from schemas.codec import encode
 from schemas.rows import RejectedRow, UploadRow
@@ -33,7 +34,6 @@ from schemas.upload_events import (
 from schemas.uploads import PlanQuestion, UploadOptions
 from services.ingest.feeder.check import PHONES_PER_QUESTION
 from services.ingest.feeder.lag import measuring_lag
-from services.ingest.feeder.membership import FEEDER_GROUP
 from services.ingest.feeder.role import main
 from services.ingest.feeder.window import TRANSIT_ROWS, TURN_ROWS, WINDOW_ROWS
 from services.runtime.kafka import group_name, make_consumer, partitions_of, started, topic_name
@@ -275,7 +275,7 @@ async def no_lag(settings: Settings) -> None:
     async with started(make_consumer(settings)) as asker, admin_of(settings) as admin, asyncio.timeout(30):
         events = await partitions_of(asker, topic_name(registry.UPLOAD_EVENTS, settings))
         while True:
-            found = await admin.list_consumer_group_offsets(group_name(FEEDER_GROUP, settings), partitions=events)
+            found = await admin.list_consumer_group_offsets(group_name(groups.FEEDER, settings), partitions=events)
             if {tp: offset.offset for tp, offset in found.items()} == await asker.end_offsets(events):
                 return
             await asyncio.sleep(0.1)

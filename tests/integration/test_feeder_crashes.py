@@ -20,8 +20,8 @@ from schemas.upload_events import UploadFed
 from services.ingest.feeder.role import main
 from services.ingest.feeder.spool import Spool
 from services.ingest.feeder.window import TRANSIT_ROWS
-from services.ingest.partitioning import partition_of
 from services.runtime.kafka import topic_name
+from services.runtime.partitions import partition_of
 from services.runtime.process import RefusedToStart
 from tests.integration.ingest_world import PATIENCE_SECONDS, World, numbers_file, running, world_of
 

@@ -31,8 +31,8 @@ from schemas.uploads import Detected, FeedCheckpoint, FileCounts, FileLocation, 
 from services.ingest.feeder import trouble
 from services.ingest.feeder.role import main
 from services.ingest.feeder.spool import Spool
-from services.ingest.partitioning import partition_of
 from services.runtime.kafka import topic_name
+from services.runtime.partitions import partition_of
 from tests.fixtures.hostile import Hostile, some_hostile_records
 from tests.fixtures.ids import upload_id
 from tests.integration.ingest_world import World, ends_of, limit_records, now, numbers_file, running, world_of

@@ -9,6 +9,7 @@ from uuid import uuid4
 import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
 
+from schemas import groups
 from schemas import topics as registry
 from schemas.codec import decode
 from schemas.interface import Sweep, Upload
@@ -17,7 +18,6 @@ from schemas.rows import UploadRow
 from schemas.topics import Topic
 from schemas.upload_events import OperatorActed
 from services.assembler.domain.records import SweepRecord
-from services.assembler.join.cluster_view import WORKER_GROUP
 from services.assembler.join.sweep import LOOK_SECONDS, PATIENCE_SECONDS
 from services.assembler.status.api.queue import SWEEP_SECONDS
 from services.assembler.store.dialect import connect
@@ -35,7 +35,7 @@ class Others:
 
     async def worker_read_all_rows(self) -> None:
         """Commits the ends of `upload-rows` in the worker's group."""
-        async with started(make_consumer(self.stage.settings, group=WORKER_GROUP)) as consumer:
+        async with started(make_consumer(self.stage.settings, group=groups.WORKER)) as consumer:
             partitions = await partitions_of(consumer, topic_name(registry.UPLOAD_ROWS, self.stage.settings))
             consumer.assign(partitions)
             ends: dict[TopicPartition, int] = await consumer.end_offsets(partitions)

@@ -8,10 +8,10 @@ from schemas import topics as registry
 from schemas.codec import decode
 from schemas.parts import PartStatus
 from schemas.settings import Settings
+from services.runtime.heartbeat import Heartbeat, PartHealth
 from services.runtime.kafka import make_consumer, make_producer, partitions_of, read_to_end, started, topic_name
-from services.runtime.parts import Health, SignOfLife
 
-RUNNING = Health(state="running", active=True)
+RUNNING = PartHealth(state="running", active=True)
 
 
 async def signs(settings: Settings) -> list[PartStatus]:
@@ -28,7 +28,7 @@ async def one_life(settings: Settings, *, error: Exception | None) -> None:
     before = len(await signs(settings))
     async with (
         started(make_producer(settings)) as producer,
-        SignOfLife(producer, settings, role="join", health=lambda: RUNNING),
+        Heartbeat(producer, settings, role="join", health=lambda: RUNNING),
     ):
         async with asyncio.timeout(30):
             while len(await signs(settings)) == before:

@@ -16,10 +16,9 @@ from schemas.upload_events import (
     StartUpload,
     UploadEvent,
 )
-from schemas.uploads import UploadOptions, UploadState
+from schemas.uploads import FINISHED, UploadOptions, UploadState
 from schemas.values import MAX_INT32
 
-FINISHED: Final = ("completed", "failed", "cancelled")
 MOST_ROUNDS: Final = 3
 """Rounds of `retry-failed` before it has to be forced: what failed so often will hardly succeed."""
 

@@ -8,20 +8,17 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol, TypeAlias
 
 import orjson
-from pydantic import TypeAdapter
 
 from schemas import topics
 from schemas.codec import UndecodableRecord, decode, decode_one_of
-from schemas.lookups import LookupResult
+from schemas.lookups import LookupResult, parse_result_key
 from schemas.rows import RejectedRow, decode_row
 from schemas.upload_events import UPLOAD_EVENT, UploadEvent
 from schemas.uploads import PlanQuestion
-from schemas.values import EARLIEST, LATEST, Phone
+from schemas.values import EARLIEST, LATEST
 from services.assembler.store.fences import Offsets
 from services.assembler.store.values import row_place
 
-FAILED_KEY_END = "|failed"
-_PHONE: TypeAdapter[str] = TypeAdapter(Phone)
 _ReadAll: TypeAlias = "Callable[[PartitionBatch, Iterable[Record]], None]"
 _LATEST_MS = int((LATEST - EARLIEST).total_seconds()) * 1000
 
@@ -186,10 +183,10 @@ def _result(batch: PartitionBatch, record: Record) -> None:
 
 
 def _erased_phone(key: bytes | None) -> str:
-    try:
-        return _PHONE.validate_python((key or b"").decode("ascii").removesuffix(FAILED_KEY_END))
-    except ValueError:
-        raise UndecodableRecord("a null value erases a phone, but the key is none") from None
+    about = parse_result_key(key)
+    if about is None:
+        raise UndecodableRecord("a null value erases a phone, but the key is none")
+    return about.phone
 
 
 def _event(batch: PartitionBatch, record: Record) -> None:

@@ -7,10 +7,11 @@ round ended, and it stays so.
 
 import json
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import lru_cache
 from typing import NamedTuple
 
+from schemas.starts import accept_since_of
 from schemas.upload_events import (
     CancelUpload,
     DeleteUpload,
@@ -31,7 +32,6 @@ from schemas.upload_events import (
     UploadRefused,
 )
 from schemas.uploads import Detected, UploadState
-from schemas.values import LONGEST_MAX_AGE_SECONDS
 from services.assembler.domain.answers import PartialRound, UploadWant
 from services.assembler.domain.records import UploadRecord
 from services.assembler.store.values import EPOCH
@@ -166,9 +166,8 @@ def _wanted(record: UploadRecord, at: datetime, max_age_seconds: int) -> UploadR
     if record.wanted_at is not None:
         return record
     chosen = json.loads(record.options or "{}").get("max_age_seconds")
-    # Both the settings and what an older version stored may say more.
-    age = min(max_age_seconds if chosen is None else chosen, LONGEST_MAX_AGE_SECONDS)
-    return replace(record, wanted_at=at, accept_since=max(EPOCH, at - timedelta(seconds=age)))
+    since = accept_since_of(at, chosen_seconds=chosen, default_seconds=max_age_seconds)
+    return replace(record, wanted_at=at, accept_since=since)
 
 
 def _cancelled(record: UploadRecord, event: CancelUpload, announced: Announced | None) -> UploadRecord:

@@ -10,7 +10,7 @@ from typing import Literal, TypeVar
 from pydantic import ValidationError
 
 from schemas.base import Message
-from schemas.interface import Eta, Links, Plan, Row, RowResult, Summary, Upload, UploadProblem, Why
+from schemas.interface import Eta, Plan, Row, RowResult, Summary, Upload, UploadProblem, Why, links_of
 from schemas.lookups import AttemptError
 from schemas.rows import RowError
 from schemas.settings import Settings
@@ -70,17 +70,6 @@ def upload_view(
         expires_at=min(record.created_at + timedelta(days=settings.keep_days), LATEST),
         error=_problem(record),
         links=links_of(record.id),
-    )
-
-
-def links_of(upload_id: str) -> Links:
-    call = f"/v1/uploads/{upload_id}"
-    return Links(
-        self=call,
-        page=f"/uploads/{upload_id}",
-        rows=f"{call}/rows",
-        events=f"{call}/events",
-        result_csv=f"{call}/result.csv",
     )
 
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
-from schemas import topics
+from schemas import groups, topics
 from schemas.codec import UndecodableRecord, decode
 from schemas.lookups import LookupStatus
 from schemas.settings import Settings
@@ -24,7 +24,6 @@ from services.runtime.kafka import (
 )
 
 _MILLISECOND = timedelta(milliseconds=1)
-WORKER_GROUP = "lookup"
 """The lookup worker's consumer group, which is its Faust app's id."""
 
 
@@ -44,7 +43,7 @@ class Surroundings:
 
     async def worker_reached(self, ends: Mapping[int, int]) -> bool:
         """Whether the lookup worker has done with `upload-rows` up to these ends."""
-        committed = await self._admin.list_consumer_group_offsets(group_name(WORKER_GROUP, self._settings))
+        committed = await self._admin.list_consumer_group_offsets(group_name(groups.WORKER, self._settings))
         name = topic_name(topics.UPLOAD_ROWS, self._settings)
         return all(
             end == 0 or _offset(committed.get(TopicPartition(name, partition))) >= end

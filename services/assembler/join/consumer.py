@@ -9,7 +9,7 @@ from aiokafka.abc import ConsumerRebalanceListener
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.errors import KafkaError
 
-from schemas import topics
+from schemas import groups, topics
 from schemas.settings import Settings
 from services.assembler.domain.decoding import PartitionBatch
 from services.assembler.domain.positions import ACTED_ON, Goals, Place, first_reads, held_back
@@ -21,7 +21,6 @@ from services.assembler.store.fences import Offsets
 from services.assembler.store.waiting_reads import all_fences
 from services.runtime.kafka import make_consumer, start_client, topic_name
 
-GROUP = "assembler-join"
 BATCH_RECORDS = 5000
 POLL_MS = 200
 COMMIT_SECONDS = 2.0
@@ -47,7 +46,7 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
     def __init__(self, settings: Settings, database: Database, joiner: Joiner) -> None:
         self.consumer: AIOKafkaConsumer = make_consumer(
             settings,
-            group=GROUP,
+            group=groups.JOIN,
             partition_assignment_strategy=(RangePartitionAssignor,),
             max_poll_interval_ms=600_000,
             fetch_max_wait_ms=100,

@@ -39,8 +39,8 @@ from services.assembler.store.fences import FenceLost
 from services.assembler.store.lock import DatabaseInUse, only_writer
 from services.assembler.store.meta import WrongDatabase, bind_to_cluster, cluster_of, prepare
 from services.assembler.store.outbox import remember_published
+from services.runtime.heartbeat import Heartbeat, PartHealth
 from services.runtime.kafka import make_producer, started
-from services.runtime.parts import Health, SignOfLife
 from services.runtime.process import RefusedToStart
 
 RETRY_SECONDS = 1.0
@@ -79,7 +79,7 @@ async def _work(settings: Settings, stop: asyncio.Event) -> None:
         await _bind(database, settings)
         producer = await stack.enter_async_context(started(make_producer(settings)))
         process = JoinProcess(settings, database, producer, epoch=epoch)
-        await stack.enter_async_context(SignOfLife(producer, settings, role="join", health=lambda: process.health))
+        await stack.enter_async_context(Heartbeat(producer, settings, role="join", health=lambda: process.health))
         await process.run(stop)
 
 
@@ -156,12 +156,12 @@ class JoinProcess:
         self._problem_at = -PROBLEM_SECONDS
 
     @property
-    def health(self) -> Health:
+    def health(self) -> PartHealth:
         state: PartState = "running" if self._intake.caught_up else "starting"
         problem = self._present_problem()
         if problem is not None:
             state = "stuck"
-        return Health(state=state, active=bool(self._intake.partitions), error=problem)
+        return PartHealth(state=state, active=bool(self._intake.partitions), error=problem)
 
     def _present_problem(self) -> str | None:
         busy_seconds = self._database.busy_seconds()

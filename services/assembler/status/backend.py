@@ -10,7 +10,6 @@ from typing import Final, TypeVar
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
-from aiokafka.partitioner import DefaultPartitioner
 from pydantic import TypeAdapter, ValidationError
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import OperationalError
@@ -33,6 +32,7 @@ from services.assembler.store import reads
 from services.assembler.store.fences import Offsets, load_fences
 from services.runtime.identity import Identity
 from services.runtime.kafka import topic_name
+from services.runtime.partitions import partition_of
 from services.runtime.problems import ProblemError
 
 T = TypeVar("T")
@@ -214,9 +214,8 @@ class Backend:
             raise log_not_available() from None
 
     async def partition_of(self, topic: Topic, key: str) -> int:
-        """The partition that a key belongs to, by the partitioner that all writers of the topic share."""
-        partitions = sorted(await self.producer.partitions_for(topic_name(topic, self.settings)))
-        return int(DefaultPartitioner()(key.encode(), partitions, partitions))
+        """The partition that a key belongs to, by the rule that all writers of the topic share."""
+        return partition_of(key.encode(), len(await self.producer.partitions_for(topic_name(topic, self.settings))))
 
 
 def log_not_available() -> ProblemError:

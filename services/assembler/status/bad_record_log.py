@@ -12,7 +12,7 @@ from aiokafka.errors import MessageSizeTooLargeError
 
 from schemas import topics
 from schemas.codec import decode, encode
-from schemas.rows import BadRecord
+from schemas.rows import BadRecord, retried_record_of
 from schemas.settings import Settings
 from services.assembler.status.bad_record_list import MOST_LISTED, Note, Place, PutAsideList
 from services.assembler.status.following import Follower
@@ -112,7 +112,7 @@ async def _publish_one(
     except MessageSizeTooLargeError:
         outcome.not_possible += 1
         return
-    await _note_retry(settings, producer, place, record)
+    await _note_retry(settings, producer, record)
     outcome.retried += 1
 
 
@@ -131,19 +131,7 @@ async def _record_at(consumer: AIOKafkaConsumer, partition: TopicPartition, offs
     return record if record.offset == offset else None
 
 
-async def _note_retry(settings: Settings, producer: AIOKafkaProducer, place: Place, record: ConsumerRecord) -> None:
-    now = datetime.now(UTC)
-    note = BadRecord(
-        topic=record.topic,
-        partition=place.partition,
-        offset=place.offset,
-        error="",
-        key=None,
-        value=None,
-        seen_by=f"status-{settings.instance}",
-        at=now,
-        role="status",
-        retried_at=now,
-    )
+async def _note_retry(settings: Settings, producer: AIOKafkaProducer, record: ConsumerRecord) -> None:
+    note = retried_record_of(record, topic=record.topic, instance=settings.instance, at=datetime.now(UTC))
     async with asyncio.timeout(ACK_SECONDS):
         await producer.send_and_wait(topic_name(topics.BAD_RECORDS, settings), encode(note))

@@ -8,7 +8,6 @@ from typing import Final, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
-from aiokafka.partitioner import DefaultPartitioner
 
 from schemas import topics
 from schemas.codec import UndecodableRecord, decode
@@ -18,6 +17,7 @@ from schemas.settings import Settings
 from services.assembler.status.following import Follower
 from services.assembler.status.why import Surroundings
 from services.runtime.kafka import partitions_of, topic_name
+from services.runtime.partitions import partition_of
 
 LOG_END_SECONDS = 2.0
 MOST_PARTS: Final = 1_000
@@ -104,7 +104,7 @@ class LiveHub:
             return None
         try:
             partitions = await partitions_of(consumer, topic_name(topics.UPLOAD_EVENTS, self._settings))
-            of_upload = DefaultPartitioner()(upload_id.encode(), partitions, partitions)
+            of_upload = partitions[partition_of(upload_id.encode(), len(partitions))]
             ends = await asyncio.wait_for(consumer.end_offsets([of_upload]), LOG_END_SECONDS)
         except (KafkaError, LookupError, TimeoutError):
             return None

@@ -6,12 +6,11 @@ from typing import Final
 
 from schemas.interface import PartCondition, PartView
 from schemas.parts import PartStatus, Role, keeps_restarting, restarts_lately
+from schemas.roles import ROLES
 from schemas.uploads import UploadState
 
 SILENT_AFTER: Final = timedelta(seconds=15)
 """A part that has said nothing for three of its intervals is taken for dead."""
-_DATA_PATH: Final[tuple[Role, ...]] = ("feeder", "worker", "gate", "join")
-"""In the order that rows pass them."""
 _WORKING: Final[frozenset[PartCondition]] = frozenset({"starting", "running", "standby"})
 
 
@@ -52,7 +51,7 @@ def is_alive(part: PartStatus, now: datetime) -> bool:
 def missing_roles(parts: Iterable[PartStatus], now: datetime) -> list[Role]:
     """Roles of the data path of which no process lives, in the order that rows pass them."""
     alive = {part.role for part in parts if is_alive(part, now)}
-    return [role for role in _DATA_PATH if role not in alive]
+    return [role.name for role in ROLES if role.is_on_data_path and role.name not in alive]
 
 
 def waits_for_part(state: UploadState, parts: Iterable[PartStatus], *, fed: bool, now: datetime) -> bool:

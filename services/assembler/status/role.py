@@ -30,8 +30,8 @@ from services.assembler.status.pages import uploads as pages
 from services.assembler.status.pages.rendering import Renderer
 from services.assembler.store import meta
 from services.assembler.store.dialect import connect, sqlite_file
+from services.runtime.heartbeat import Heartbeat, PartHealth
 from services.runtime.kafka import make_producer, started
-from services.runtime.parts import Health, SignOfLife
 from services.runtime.problems import ProblemError, on_crash, on_disconnect, on_http_exception, on_problem
 from services.runtime.process import RefusedToStart
 from services.runtime.web import BoundedBody, host_guard, refuse_open_door, serve
@@ -75,7 +75,7 @@ def build_app(settings: Settings) -> Starlette:
             async with (
                 _running(followers),
                 started(make_producer(settings)) as producer,
-                SignOfLife(producer, settings, role="status", health=lambda: _health(followers)),
+                Heartbeat(producer, settings, role="status", health=lambda: _health(followers)),
             ):
                 backend = Backend(settings, engine, producer, hub, bad_records, epoch)
                 yield WebState(backend=backend, renderer=renderer)
@@ -129,12 +129,12 @@ async def _running(followers: Iterable[Follower]) -> AsyncIterator[None]:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def _health(followers: Iterable[Follower]) -> Health:
+def _health(followers: Iterable[Follower]) -> PartHealth:
     if not all(follower.caught_up.is_set() for follower in followers):
-        return Health(state="starting", active=False)
+        return PartHealth(state="starting", active=False)
     if not all(follower.follows for follower in followers):
-        return Health(state="stuck", active=False, error="the live news have stopped")
-    return Health(state="running", active=True)
+        return PartHealth(state="stuck", active=False, error="the live news have stopped")
+    return PartHealth(state="running", active=True)
 
 
 async def main(settings: Settings, stop: asyncio.Event) -> None:

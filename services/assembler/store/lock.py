@@ -1,12 +1,12 @@
 """Owns the lock that lets only one join write to an SQLite file; it ends with the process, however that ends."""
 
-import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from services.assembler.store.dialect import sqlite_file
+from services.runtime.file_lock import try_lock
 
 
 class DatabaseInUse(Exception):
@@ -27,13 +27,11 @@ def only_writer(url: str) -> Iterator[None]:
         return
     file.parent.mkdir(parents=True, exist_ok=True)
     with _lock_file(file).open("a+") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not try_lock(lock):
             raise DatabaseInUse(
                 f"Another join (process {_holder(_lock_file(file))}) writes to {file}: SQLite allows one. Stop it, or"
                 " set SCRUB_DATABASE to a PostgreSQL database to run several."
-            ) from None
+            )
         lock.truncate(0)
         lock.write(str(os.getpid()))
         lock.flush()

@@ -4,8 +4,8 @@ from collections.abc import Collection, Mapping
 
 from sqlalchemy import Connection, bindparam, select, update
 
+from schemas.uploads import UNFINISHED
 from services.assembler.domain.records import UploadRecord
-from services.assembler.store.reads import UNFINISHED
 from services.assembler.store.tables import uploads
 
 _MARK = (

@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, Select, and_, func, or_, select
 
-from schemas.uploads import UploadState
+from schemas.uploads import UNFINISHED, UploadState
 from services.assembler.domain.records import (
     AuditEntry,
     QueueTotals,
@@ -78,9 +78,6 @@ def count_open_uploads(connection: Connection, owner: str) -> int:
         .select_from(uploads)
         .where(uploads.c.owner == owner, uploads.c.deleted_at.is_(None), uploads.c.state.in_(UNFINISHED))
     ).scalar_one()
-
-
-UNFINISHED: tuple[UploadState, ...] = ("pending", "checking", "checked", "in_progress", "paused")
 
 
 def _with_tallies(connection: Connection, found: list[dict[str, Any]]) -> Iterator[UploadRecord]:

@@ -13,7 +13,6 @@ from schemas.uploads import FeedCheckpoint
 from services.ingest.feeder.admission import left_out_reason
 from services.ingest.feeder.preparation.row_file import PreparedReader
 from services.ingest.feeder.upload_state import Case, Settled
-from services.ingest.partitioning import partition_of
 from services.ingest.publishing import (
     KeyAndValue,
     left_out_head,
@@ -24,6 +23,7 @@ from services.ingest.publishing import (
 )
 from services.ingest.sending import Sender
 from services.runtime.kafka import topic_name
+from services.runtime.partitions import partition_of
 
 CHECKPOINT_SECONDS = 1.0
 """Rows of at most so long are published again after a crash."""

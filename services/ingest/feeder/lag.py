@@ -7,11 +7,10 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.structs import OffsetAndMetadata
 
-from schemas import topics
+from schemas import groups, topics
 from schemas.settings import Settings
 from services.runtime.kafka import admin_client, group_name, partitions_of, topic_name
 
-LOOKUP_GROUP = "lookup"
 """The lookup worker's consumer group."""
 
 
@@ -46,4 +45,4 @@ async def measuring_lag(settings: Settings, *, asker: AIOKafkaConsumer) -> Async
     """A `WorkerLag` for as long as the block lasts."""
     rows = await partitions_of(asker, topic_name(topics.UPLOAD_ROWS, settings))
     async with admin_client(settings) as admin:
-        yield WorkerLag(group_name(LOOKUP_GROUP, settings), rows, admin=admin, asker=asker)
+        yield WorkerLag(group_name(groups.WORKER, settings), rows, admin=admin, asker=asker)

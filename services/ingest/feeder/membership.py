@@ -7,11 +7,10 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.abc import ConsumerRebalanceListener
 from aiokafka.structs import OffsetAndMetadata
 
-from schemas import topics
+from schemas import groups, topics
 from schemas.settings import Settings
 from services.runtime.kafka import make_consumer, topic_name
 
-FEEDER_GROUP = "feeder"
 _NEVER_MS = 2**31 - 1
 """A member that idles too long is put out by aiokafka and never let in again; ours fetches nothing by design."""
 
@@ -23,7 +22,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]
         self.partitions: frozenset[int] = frozenset()
         self.changed = asyncio.Event()
         self._topic = topic_name(topics.UPLOAD_EVENTS, settings)
-        self.consumer: AIOKafkaConsumer = make_consumer(settings, group=FEEDER_GROUP, max_poll_interval_ms=_NEVER_MS)
+        self.consumer: AIOKafkaConsumer = make_consumer(settings, group=groups.FEEDER, max_poll_interval_ms=_NEVER_MS)
 
     def subscribe(self) -> None:
         self.consumer.subscribe([self._topic], listener=self)

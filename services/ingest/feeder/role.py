@@ -21,8 +21,8 @@ from services.ingest.feeder.spool import Spool
 from services.ingest.feeder.watchdog import Watchdog
 from services.ingest.feeder.window import Pace
 from services.ingest.sending import Sender
+from services.runtime.heartbeat import Heartbeat, PartHealth
 from services.runtime.kafka import make_consumer, make_producer, started, topic_name
-from services.runtime.parts import Health, SignOfLife
 
 WATCH_SECONDS = 1.0
 SAVE_AT_STOP_SECONDS = 5.0
@@ -49,7 +49,7 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
             started(membership.consumer),
         ):
             feeder = Feeder(settings, spool=spool, sender=sender, asker=asker, membership=membership)
-            async with SignOfLife(producer, settings, role="feeder", health=feeder.health):
+            async with Heartbeat(producer, settings, role="feeder", health=feeder.health):
                 await feeder.run(stop)
 
 
@@ -75,10 +75,10 @@ class Feeder:
         self._assignment: Assignment | None = None
         self._watchdog = Watchdog()
 
-    def health(self) -> Health:
+    def health(self) -> PartHealth:
         if self._assignment is None:
-            return Health(state="standby", active=False)
-        return Health(state="running", active=self._assignment.is_busy, error=self._assignment.error)
+            return PartHealth(state="standby", active=False)
+        return PartHealth(state="running", active=self._assignment.is_busy, error=self._assignment.error)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Works for whatever is assigned, until stopped.

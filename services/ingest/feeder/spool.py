@@ -1,7 +1,6 @@
 """Owns the feeder's disposable folder: files fetched from Kafka, and what was prepared of them."""
 
 import errno
-import fcntl
 import os
 import shutil
 from collections.abc import Collection
@@ -15,6 +14,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from schemas import topics
 from schemas.settings import Settings
 from schemas.uploads import FileLocation
+from services.runtime.file_lock import try_lock
 from services.runtime.kafka import MAX_RECORD_BYTES, make_consumer, partitions_of, started, topic_name
 from services.runtime.process import RefusedToStart
 
@@ -52,13 +52,9 @@ class Spool:
     def __enter__(self) -> "Spool":
         self._home.mkdir(parents=True, exist_ok=True)
         self._lock = (self._home / "lock").open("wb")
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        if not try_lock(self._lock):
             self._lock.close()
-            raise RefusedToStart(
-                f"Another feeder uses {self._home}: give each its own SCRUB_INSTANCE or SCRUB_DATA."
-            ) from None
+            raise RefusedToStart(f"Another feeder uses {self._home}: give each its own SCRUB_INSTANCE or SCRUB_DATA.")
         shutil.rmtree(self._folder, ignore_errors=True)
         return self
 

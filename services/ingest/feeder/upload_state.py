@@ -2,9 +2,10 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Literal
 
+from schemas.starts import accept_since_of
 from schemas.upload_events import (
     CancelUpload,
     DeleteUpload,
@@ -18,7 +19,6 @@ from schemas.upload_events import (
     UploadRefused,
 )
 from schemas.uploads import FeedCheckpoint, UploadOptions, UploadProgress
-from schemas.values import EARLIEST, LONGEST_MAX_AGE_SECONDS
 
 Step = Literal["check", "wait", "feed", "nothing"]
 """What an upload needs next.
@@ -71,9 +71,11 @@ class Case:
 
     def accept_since(self, *, default_max_age_seconds: int) -> datetime:
         """From when on an answer is young enough. Before the start: as if started when the check was asked for."""
-        chosen = self.options.max_age_seconds
-        max_age_seconds = min(default_max_age_seconds if chosen is None else chosen, LONGEST_MAX_AGE_SECONDS)
-        return max(EARLIEST, (self.started_at or self.check_asked_at) - timedelta(seconds=max_age_seconds))
+        return accept_since_of(
+            self.started_at or self.check_asked_at,
+            chosen_seconds=self.options.max_age_seconds,
+            default_seconds=default_max_age_seconds,
+        )
 
 
 def open_case(opened: UploadOpened, *, offset: int) -> Case:

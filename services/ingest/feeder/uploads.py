@@ -6,10 +6,8 @@ from typing import Protocol
 
 from schemas.codec import UndecodableRecord, decode, decode_one_of
 from schemas.upload_events import UPLOAD_EVENT, UploadEvent
-from schemas.uploads import FeedCheckpoint, UploadProgress
+from schemas.uploads import FINISHED, FeedCheckpoint, UploadProgress
 from services.ingest.feeder.upload_state import Case, Settled, fold
-
-_FINISHED = frozenset({"completed", "failed", "cancelled"})
 
 
 class Record(Protocol):
@@ -70,7 +68,7 @@ class Ledger:
             return
         progress = decode(UploadProgress, record.value, timestamp_ms=record.timestamp)
         _confirmed(progress.upload_id, upload_id)
-        if progress.state in _FINISHED:
+        if progress.state in FINISHED:
             self.settled.pop(upload_id, None)
         else:
             self.settled[upload_id] = Settled.of(progress)

@@ -2,21 +2,9 @@
 
 from datetime import timedelta
 
-from schemas.interface import Links, Summary, Upload
+from schemas.interface import Summary, Upload, links_of
 from schemas.upload_events import UploadOpened
 from schemas.uploads import Counts
-
-
-def links_of(upload_id: str) -> Links:
-    """Where everything about an upload is found, on this origin."""
-    own = f"/v1/uploads/{upload_id}"
-    return Links(
-        self=own,
-        page=f"/uploads/{upload_id}",
-        rows=f"{own}/rows",
-        events=f"{own}/events",
-        result_csv=f"{own}/result.csv",
-    )
 
 
 def fresh_upload(opened: UploadOpened, *, keep_days: int) -> Upload:

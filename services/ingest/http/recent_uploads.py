@@ -6,10 +6,9 @@ from datetime import datetime
 from uuid import UUID
 
 from schemas.upload_events import DeleteUpload, UploadEvent, UploadOpened, UploadRefused
-from schemas.uploads import UploadProgress
+from schemas.uploads import FINISHED, UploadProgress
 
 _IDEMPOTENT_VERSION = 5
-_FINISHED = frozenset({"completed", "failed", "cancelled"})
 
 
 @dataclass(slots=True)
@@ -39,7 +38,7 @@ class LatelyOpened:
             self._set_finished(event.upload_id, True)
 
     def progress(self, progress: UploadProgress) -> None:
-        self._set_finished(progress.upload_id, progress.state in _FINISHED)
+        self._set_finished(progress.upload_id, progress.state in FINISHED)
 
     def forget(self, before: datetime) -> None:
         """Drops what was opened earlier."""

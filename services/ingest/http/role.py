@@ -25,9 +25,9 @@ from services.ingest.http.record_limit import most_record_bytes
 from services.ingest.http.refusal_page import refusal_page
 from services.ingest.http.storing import Shelf
 from services.ingest.sending import Sender
+from services.runtime.heartbeat import Heartbeat, PartHealth
 from services.runtime.identity import identify
 from services.runtime.kafka import MAX_BATCH_BYTES, make_producer, started, topic_name
-from services.runtime.parts import Health, SignOfLife
 from services.runtime.problems import ProblemError, on_crash, on_http_exception, on_problem
 from services.runtime.web import host_guard, refuse_foreign_origin, refuse_open_door, serve
 
@@ -54,7 +54,7 @@ def build_app(settings: Settings) -> Starlette:
             Sender(settings, batch_bytes=min(MAX_BATCH_BYTES, chunk_bytes(most_bytes))) as sender,
             started(make_producer(settings)) as producer,
             following_opened_log(settings) as opened_log,
-            SignOfLife(producer, settings, role="http", health=lambda: _health(opened_log)),
+            Heartbeat(producer, settings, role="http", health=lambda: _health(opened_log)),
         ):
             shelf = Shelf(
                 sender,
@@ -81,9 +81,9 @@ def build_app(settings: Settings) -> Starlette:
     return app
 
 
-def _health(opened_log: OpenedLog) -> Health:
+def _health(opened_log: OpenedLog) -> PartHealth:
     error = None if opened_log.is_following else "upload-events cannot be read: requests with a key wait in vain"
-    return Health(state="running", active=True, error=error)
+    return PartHealth(state="running", active=True, error=error)
 
 
 async def main(settings: Settings, stop: asyncio.Event) -> None:

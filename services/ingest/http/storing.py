@@ -13,8 +13,8 @@ from aiokafka.structs import RecordMetadata
 from schemas.uploads import FileLocation
 from services.ingest.chunks import CHUNK_BYTES
 from services.ingest.http.sniffing import ADVICE, HEAD_BYTES, binary_kind
-from services.ingest.partitioning import partition_of
 from services.ingest.sending import Sender
+from services.runtime.partitions import partition_of
 from services.runtime.problems import ProblemError
 
 UNACKNOWLEDGED_CHUNKS = 4

@@ -1,4 +1,4 @@
-"""Decides whose turn it is: deficit round robin with weights, where nobody with work waits for more than one round."""
+"""Decides whose turn it is: deficit round robin with weights; whoever has work waits for one round at most. Pure."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable

@@ -1,6 +1,5 @@
 """Owns the gate's state as a fold of the log: what is wanted, known, failed and commanded. Pure: `apply` one record."""
 
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -8,10 +7,10 @@ from typing import Final
 
 from schemas import topics
 from schemas.codec import UndecodableRecord, decode, decode_one_of
-from schemas.lookups import LookupCommand, LookupRequest, LookupResult, LookupRetry, parse_request_key
+from schemas.lookups import LookupCommand, LookupRequest, LookupResult, LookupRetry, parse_request_key, parse_result_key
 from schemas.topics import Topic
 from schemas.upload_events import UPLOAD_EVENT, CancelUpload, DeleteUpload
-from schemas.values import EARLIEST, PHONE_PATTERN
+from schemas.values import EARLIEST
 from services.lookup.gate.commands import apply_event
 from services.lookup.gate.controls import DAY_MS, HOUR_MS, Controls
 from services.lookup.gate.lanes import Ask, Entry, Stage
@@ -40,7 +39,6 @@ class LogRecord:
     timestamp_ms: int
 
 
-_RESULT_KEY: Final = re.compile(PHONE_PATTERN[:-1] + r"(\|failed)?")
 _LONGEST_BACKOFF: Final = timedelta(milliseconds=HOUR_MS)
 
 
@@ -215,12 +213,12 @@ class Fold:
 
         Who asks for it later means it: that request is called. Calls that were paid for it are accounted for no more.
         """
-        match = _RESULT_KEY.fullmatch(record.key)
-        if match is None:
+        about = parse_result_key(record.key)
+        if about is None:
             raise UndecodableRecord("the key of a result is its phone, or `phone|failed`")
-        phone = record.key.partition("|")[0]
-        self.recent.erase(phone, failures=match[1] is not None, at_ms=record.timestamp_ms)
-        if match[1] is not None:
+        phone = about.phone
+        self.recent.erase(phone, failures=about.is_failure, at_ms=record.timestamp_ms)
+        if about.is_failure:
             return
         if self.histories.pop(phone, None) is not None:
             self.erased[phone] = None

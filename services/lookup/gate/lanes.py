@@ -1,4 +1,4 @@
-"""The parts of the queue: what an upload asks (`Ask`), a phone somebody waits for (`Entry`), an upload's `Lane`."""
+"""The parts of the queue: an upload's wish (`Ask`), a phone somebody waits for (`Entry`), an upload's `Lane`. Pure."""
 
 from collections import deque
 from collections.abc import Collection, Container, Iterable, Iterator

@@ -9,13 +9,12 @@ from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, OffsetAndMetad
 from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
 from aiokafka.errors import KafkaError
 
-from schemas import topics
+from schemas import groups, topics
 from schemas.settings import Settings
 from services.lookup.gate.clock import boot_time
 from services.lookup.gate.lease import LEASE_SECONDS, RENEW_SECONDS, Lease
 from services.runtime.kafka import make_consumer, start_client, topic_name
 
-GROUP = "lookup-gate"
 SESSION_MS = 6_000
 HEARTBEAT_MS = 500
 _NEVER_MS = 10**10
@@ -82,7 +81,7 @@ class LeaseKeeper(ConsumerRebalanceListener):  # type: ignore[misc]
     def _make_consumer(self) -> AIOKafkaConsumer:
         return make_consumer(
             self._settings,
-            group=GROUP,
+            group=groups.GATE,
             partition_assignment_strategy=(StickyPartitionAssignor,),
             session_timeout_ms=SESSION_MS,
             heartbeat_interval_ms=HEARTBEAT_MS,

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from schemas import topics
 from schemas.codec import encode
-from schemas.lookups import DeadLetter, LookupResult, LookupRetry
+from schemas.lookups import DeadLetter, LookupResult, LookupRetry, failure_key
 from schemas.rows import BadRecord
 from services.lookup.gate.outgoing import Outgoing
 
@@ -16,7 +16,7 @@ def result_record(result: LookupResult) -> Outgoing:
 
 def erasing_records(phone: str) -> list[Outgoing]:
     """What erases all that is known of a phone."""
-    keys = (phone, f"{phone}|failed")
+    keys = (phone, failure_key(phone))
     return [Outgoing(topics.LOOKUP_RESULTS, key, None, partition_key=phone) for key in keys]
 
 

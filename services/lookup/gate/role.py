@@ -25,9 +25,8 @@ from services.lookup.gate.outbox import Outbox
 from services.lookup.gate.recorder import Recorder
 from services.lookup.gate.status import compose_status, shorter_status
 from services.lookup.providers import UnusableUrl, make_provider
+from services.runtime.heartbeat import Heartbeat, PartHealth
 from services.runtime.kafka import topic_name
-from services.runtime.parts import Health as PartHealth
-from services.runtime.parts import SignOfLife
 from services.runtime.process import RefusedToStart
 
 WATCH_SECONDS = 10.0
@@ -165,7 +164,7 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
         caller = HttpCaller(provider, limiter, timeout_seconds=settings.lookup_timeout_seconds)
         async with caller:
             gate = Gate(settings, outbox, caller, limiter)
-            async with SignOfLife(outbox, settings, role="gate", health=gate.health):
+            async with Heartbeat(outbox, settings, role="gate", health=gate.health):
                 await _run(gate, stop)
     finally:
         await outbox.stop()

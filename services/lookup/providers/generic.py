@@ -1,4 +1,4 @@
-"""Speaks the generic lookup API: `GET {url}?phone=...`, answered with one flat JSON object."""
+"""Speaks the generic lookup API: `GET {url}?phone=...`, answered with one flat JSON object. Pure."""
 
 from typing import Any
 from urllib.parse import quote

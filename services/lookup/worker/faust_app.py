@@ -7,13 +7,12 @@ import faust
 from faust import streams
 from faust.transport import conductor
 
+from schemas import groups
 from schemas.settings import Settings
 from schemas.topics import Topic
 from services.lookup.worker.runs import RunScheduler, consume_by_runs
 from services.runtime.kafka import MAX_RECORD_BYTES, group_name, topic_name
 from services.runtime.process import RefusedToStart
-
-NAME = "lookup"
 
 
 def refuse_without_compiled_faust() -> None:
@@ -28,7 +27,7 @@ def refuse_without_compiled_faust() -> None:
 def build_app(settings: Settings, *, folder: Path) -> faust.App:
     """The app, without agents and tables. Its RocksDB data live in `folder`."""
     app = faust.App(
-        group_name(NAME, settings),
+        group_name(groups.WORKER, settings),
         broker=[f"kafka://{server.strip()}" for server in settings.kafka.split(",")],
         datadir=folder,
         store="rocksdb://",

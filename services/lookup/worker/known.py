@@ -1,4 +1,4 @@
-"""Decides what the table `phones` keeps of the results of a phone: its newest data, and whose requests failed.
+"""Decides what the table `phones` keeps of a phone's results: its newest data, and whose requests failed. Pure.
 
 Between two erasures it is a function of the set of results, not of the order in which they are read, or how often.
 """
@@ -7,17 +7,14 @@ from collections.abc import Iterable
 from enum import Enum
 from typing import Annotated, Final, NamedTuple
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field
 
 from schemas.base import Message
 from schemas.codec import UndecodableRecord, decode
-from schemas.lookups import LookupResult, Outcome
-from schemas.values import EARLIEST, BoundedTime, Phone, Round, UploadId, Version
+from schemas.lookups import LookupResult, Outcome, parse_result_key
+from schemas.values import EARLIEST, BoundedTime, Round, UploadId, Version
 
 MOST_FAILURES: Final = 20
-_FAILED_KEY: Final = "|failed"
-_LONGEST_KEY_BYTES: Final = 16 + len(_FAILED_KEY)
-_PHONE: TypeAdapter[str] = TypeAdapter(Phone)
 
 
 class Failure(NamedTuple):
@@ -106,10 +103,7 @@ def _newest(failures: Iterable[Failure]) -> tuple[Failure, ...]:
 
 
 def _erased(key: bytes | None) -> tuple[str, Erasure]:
-    name = (key or b"")[: _LONGEST_KEY_BYTES + 1].decode("ascii", "replace")
-    phone = name.removesuffix(_FAILED_KEY)
-    try:
-        _PHONE.validate_python(phone)
-    except ValidationError:
-        raise UndecodableRecord("a LookupResult was expected, the record has no value and its key no phone") from None
-    return phone, Erasure.EVERYTHING if phone == name else Erasure.FAILURES
+    about = parse_result_key(key)
+    if about is None:
+        raise UndecodableRecord("a LookupResult was expected, the record has no value and its key no phone")
+    return about.phone, Erasure.FAILURES if about.is_failure else Erasure.EVERYTHING

@@ -6,7 +6,6 @@ from collections.abc import Collection, Sequence
 from typing import Final, NamedTuple
 
 from aiokafka import ConsumerRecord
-from aiokafka.partitioner import murmur2
 
 from schemas.lookups import LookupRequest
 from services.lookup.worker.batches import work_through
@@ -17,6 +16,7 @@ from services.lookup.worker.publishing import Record
 from services.lookup.worker.read_progress import Progress
 from services.lookup.worker.sent_keys import SentKeys
 from services.lookup.worker.wanted import WantedRow, requests_for, wanted_row
+from services.runtime.partitions import partition_of
 
 SENT_KEYS: Final = 50_000
 log = logging.getLogger("worker")
@@ -68,7 +68,7 @@ class LookUp:
             return
         right: dict[int, list[Record]] = defaultdict(list)
         for placed in rows:
-            right[partition_of(placed.row.phone, partitions)].append((placed.row.phone.encode(), placed.value))
+            right[partition_of(placed.row.phone.encode(), partitions)].append((placed.row.phone.encode(), placed.value))
         await self._outputs.publish_again(right)
         self._misplaced += len(rows)
         log.warning("published %d rows again that lay in a wrong partition, %d so far", len(rows), self._misplaced)
@@ -83,9 +83,4 @@ def misplaced_phones(unknown: Collection[str], *, partition: int, partitions: in
 
     Whatever the partition's table knows of lies where it belongs: its results have the phone as their key, too.
     """
-    return {phone for phone in unknown if partition_of(phone, partitions) != partition}
-
-
-def partition_of(phone: str, partitions: int) -> int:
-    """The partition of a phone's records, as Kafka's own clients choose it."""
-    return int(murmur2(phone.encode()) & 0x7FFFFFFF) % partitions
+    return {phone for phone in unknown if partition_of(phone.encode(), partitions) != partition}

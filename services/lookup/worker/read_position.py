@@ -1,4 +1,4 @@
-"""Judges how far a worker has read: whether it caught up, how far it lags, and whether it is stuck."""
+"""Judges how far a worker has read: whether it caught up, how far it lags, and whether it is stuck. Pure."""
 
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field

@@ -13,13 +13,12 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 from faust.exceptions import ConsistencyError
 
-from schemas import topics
+from schemas import groups, topics
 from schemas.settings import Settings
-from services.lookup.worker.faust_app import NAME
 from services.lookup.worker.read_position import Partition, Reading, Watchdog
 from services.lookup.worker.table_folder import wipe
+from services.runtime.heartbeat import PartHealth
 from services.runtime.kafka import admin_client, group_name, make_consumer, started, topic_name
-from services.runtime.parts import Health
 
 FAR_BEHIND_RECORDS: Final = 2_000
 PATIENCE_SECONDS: Final = 60.0
@@ -73,13 +72,13 @@ class Progress:
             and reading.lag(self._ends, self._results) <= FAR_BEHIND_RECORDS
         )
 
-    def health(self) -> Health:
+    def health(self) -> PartHealth:
         """What this worker says of itself on `part-status`."""
         if self._stuck:
-            return Health("stuck", active=False, error=f"no progress for {self._watchdog.patience_seconds:.0f} s")
+            return PartHealth("stuck", active=False, error=f"no progress for {self._watchdog.patience_seconds:.0f} s")
         if not self.remembers_enough():
-            return Health("starting", active=False)
-        return Health("running", active=bool(self._reading and self._reading.positions))
+            return PartHealth("starting", active=False)
+        return PartHealth("running", active=bool(self._reading and self._reading.positions))
 
     async def watch(self) -> None:
         """Runs for as long as the process.
@@ -111,7 +110,7 @@ class Progress:
         self._ends = await consumer.end_offsets(partitions) if partitions else {}
         if generation != self._generation:
             begins = await consumer.beginning_offsets(partitions) if partitions else {}
-            offsets = await admin.list_consumer_group_offsets(group_name(NAME, self._settings))
+            offsets = await admin.list_consumer_group_offsets(group_name(groups.WORKER, self._settings))
             committed = {tp: meta.offset for tp, meta in offsets.items()}
             if self._app.rebalancing or self._app.consumer_generation_id != generation:
                 return

@@ -23,8 +23,8 @@ from services.lookup.worker.publishing import Publisher, publishing
 from services.lookup.worker.read_progress import PATIENCE_SECONDS, Progress
 from services.lookup.worker.remember import Remember
 from services.lookup.worker.table_folder import folder_of, locked_folder, wipe_data_of_other_cluster
+from services.runtime.heartbeat import Heartbeat
 from services.runtime.kafka import admin_client, topic_name
-from services.runtime.parts import SignOfLife
 from services.runtime.process import EXIT_CRASHED
 
 STOP_SECONDS: Final = 8.0
@@ -62,7 +62,7 @@ class Worker:
         self._progress = progress = Progress(app, settings, patience_seconds=patience_seconds)
         phones = Phones(app, publisher, settings)
         outputs = Outputs(publisher, settings)
-        self._sign: SignOfLife | None = None
+        self._sign: Heartbeat | None = None
         remember = Remember(phones, outputs, progress)
         look_up = LookUp(phones, outputs, progress)
         results = topic_name(topics.LOOKUP_RESULTS, settings)
@@ -74,7 +74,7 @@ class Worker:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Starts the app and watches it until `stop` is set; then stops it, or leaves it after `STOP_SECONDS`."""
-        async with SignOfLife(self._publisher, self._settings, role="worker", health=self._progress.health) as sign:
+        async with Heartbeat(self._publisher, self._settings, role="worker", health=self._progress.health) as sign:
             self._sign = sign
             tasks = [
                 asyncio.create_task(self._exit_on_error(self._app.start())),

@@ -1,4 +1,4 @@
-"""Remembers, within bounds, which request keys Kafka has acknowledged, so that a repeated row sends nothing."""
+"""Remembers, within bounds, which request keys Kafka has acknowledged, so that a repeated row sends nothing. Pure."""
 
 from collections.abc import Iterable
 

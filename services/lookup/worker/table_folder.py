@@ -1,12 +1,12 @@
 """Owns a worker's data folder: one worker at a time in it, and nothing in it that belongs to another Kafka cluster."""
 
-import fcntl
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from schemas.settings import Settings
+from services.runtime.file_lock import try_lock
 from services.runtime.process import RefusedToStart
 
 
@@ -29,12 +29,10 @@ def locked_folder(path: Path) -> Iterator[Path]:
             f"The folder {path} cannot be written ({error.strerror}): set SCRUB_DATA to another."
         ) from None
     with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        if not try_lock(lock):
             raise RefusedToStart(
                 f"Another worker uses the folder {path}: give each worker an SCRUB_INSTANCE of its own."
-            ) from None
+            )
         yield path
 
 

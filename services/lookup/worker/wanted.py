@@ -1,4 +1,4 @@
-"""Decides which rows still need a lookup: what a row wants, against what is known of its phone."""
+"""Decides which rows still need a lookup: what a row wants, against what is known of its phone. Pure."""
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime

@@ -10,6 +10,8 @@ from starlette.responses import Response
 
 from schemas import topics
 from schemas.base import Message
+from schemas.lookups import failure_key
+from schemas.phones import mask
 from schemas.upload_events import OperatorActed
 from schemas.values import PHONE_PATTERN
 from services.assembler.status.api.calls import Ask, Call, json_answer
@@ -18,8 +20,6 @@ from services.runtime.problems import ProblemError
 
 _WRITTEN: Final = r"^(?:\+[1-9]|\(?[0-9])(?:[ ()./-]{0,2}[0-9]){3,14}$"
 """Four to fifteen digits with what people put between them."""
-_SHORT: Final = 10
-"""Of a shorter phone, five and two characters would leave next to nothing to guess."""
 
 
 class ForgetBody(Input):
@@ -35,14 +35,12 @@ class Forgotten(Message):
 async def forget(ask: Ask[Nothing, ForgetBody]) -> Response:
     """Null records for the phone's result and its failure, both on the phone's partition, erase it everywhere."""
     phone = e164_of(ask.body.phone, region=ask.backend.settings.region)
-    acted = OperatorActed(
-        at=datetime.now(UTC), by=ask.identity.owner, action="forget_phone", phone_masked=masked(phone)
-    )
+    acted = OperatorActed(at=datetime.now(UTC), by=ask.identity.owner, action="forget_phone", phone_masked=mask(phone))
     await ask.backend.publish_event(acted)
     partition = await ask.backend.partition_of(topics.LOOKUP_RESULTS, phone)
-    for key in (phone, f"{phone}|failed"):
+    for key in (phone, failure_key(phone)):
         await ask.backend.publish(topics.LOOKUP_RESULTS, key, None, partition=partition)
-    return json_answer(Forgotten(phone_masked=masked(phone)), 202)
+    return json_answer(Forgotten(phone_masked=mask(phone)), 202)
 
 
 def e164_of(written: str, *, region: str) -> str:
@@ -71,13 +69,6 @@ def _no_such_phone() -> ProblemError:
         "There can be no such number in the service's region. Send it in E.164: a plus, the country code, the number."
     )
     return ProblemError(404, "no-such-phone", "There is no such number", detail)
-
-
-def masked(phone: str) -> str:
-    """A phone of which only the country's side and the last two digits can be read: `+1415*****00`."""
-    shown = 5 if len(phone) >= _SHORT else 2
-    last = phone[-2:] if len(phone) >= _SHORT else ""
-    return phone[:shown] + "*" * (len(phone) - shown - len(last)) + last
 
 
 CALLS = (

@@ -17,7 +17,7 @@ from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from schemas.interface import Row, Upload
-from services.assembler.domain.commands import FINISHED
+from schemas.uploads import FINISHED
 from services.assembler.domain.records import UploadRecord
 from services.assembler.domain.views import row_view
 from services.assembler.status.backend import Backend

@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field
 from starlette.responses import Response
 
 from schemas.interface import Upload
-from schemas.uploads import UploadOptions, UploadState
+from schemas.uploads import FINISHED, UploadOptions, UploadState
 from schemas.values import Count, Priority
 from services.assembler.domain import commands
 from services.assembler.domain.commands import Decision, Target
@@ -47,9 +47,7 @@ class OptionsBody(UploadOptions):
 
 class ClearBody(Input):
     older_than_days: Annotated[float, Field(ge=0, le=36_500, description="Created at least so many days ago")] = 0
-    states: Annotated[tuple[UploadState, ...], Some] = Field(
-        commands.FINISHED, description="Only uploads in these states"
-    )
+    states: Annotated[tuple[UploadState, ...], Some] = Field(FINISHED, description="Only uploads in these states")
     dry_run: bool = Field(False, description="Only say how many")
 
 

@@ -12,9 +12,8 @@ from schemas.codec import encode
 from schemas.interface import Page, Row, Upload
 from schemas.lookups import LineType, Verdict
 from schemas.rows import RowState
-from schemas.uploads import UploadState
+from schemas.uploads import FINISHED, UploadState
 from schemas.values import Owner
-from services.assembler.domain.commands import FINISHED
 from services.assembler.domain.records import RowFilter, UploadCursor
 from services.assembler.domain.views import row_view
 from services.assembler.status.api.calls import Ask, Call, json_answer

@@ -12,7 +12,7 @@ from starlette.routing import Route
 
 from schemas.interface import Row, Upload
 from schemas.settings import Settings
-from schemas.uploads import UploadOptions
+from schemas.uploads import FINISHED, UploadOptions
 from services.assembler.domain import commands
 from services.assembler.status.api.uploads import ListQuery, RowsQuery, rows_page, uploads_page
 from services.assembler.status.backend import Backend
@@ -121,7 +121,7 @@ def facts_of(shown: Upload, rows: list[Row], now: datetime, settings: Settings) 
         "answered": counts.answered,
         "failed": counts.failed,
         "rejected": counts.rejected,
-        "unprocessed": counts.unprocessed if shown.state in commands.FINISHED else 0,
+        "unprocessed": counts.unprocessed if shown.state in FINISHED else 0,
     }
     columns = () if shown.detected is None else shown.detected.columns
     has_titles = shown.detected is not None and shown.detected.header

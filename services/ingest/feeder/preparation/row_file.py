@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import orjson
 
-from services.ingest.partitioning import partition_hash
+from services.runtime.partitions import partition_hash
 
 _HEAD = struct.Struct("<IIB")
 _ROWS_PER_MARK = 1024

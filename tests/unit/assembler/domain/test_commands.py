@@ -18,9 +18,9 @@ from schemas.upload_events import (
     SetPriority,
     StartUpload,
 )
-from schemas.uploads import UploadOptions, UploadState
+from schemas.uploads import FINISHED, UploadOptions, UploadState
 from services.assembler.domain import commands
-from services.assembler.domain.commands import FINISHED, Accepted, Decision, Refused, Target
+from services.assembler.domain.commands import Accepted, Decision, Refused, Target
 from tests.fixtures.ids import upload_id
 
 NOW = datetime(2026, 1, 5, 12, 0, tzinfo=UTC)

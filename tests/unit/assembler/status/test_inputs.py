@@ -12,6 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from starlette.requests import Request
 
 from schemas.codec import encode
+from schemas.phones import mask
 from services.assembler.status.api.bad_records import RetryBadRecordsBody
 from services.assembler.status.api.cursors import (
     RowsCursor,
@@ -21,7 +22,7 @@ from services.assembler.status.api.cursors import (
     number_and_id,
 )
 from services.assembler.status.api.dead_letters import DeadLettersQuery, RedriveBody
-from services.assembler.status.api.forget import ForgetBody, e164_of, masked
+from services.assembler.status.api.forget import ForgetBody, e164_of
 from services.assembler.status.api.upload_commands import ClearBody, OptionsBody, PriorityBody, StartBody
 from services.assembler.status.api.uploads import ListQuery, OneQuery, RowsQuery
 from services.assembler.status.inputs import Input, form_number, idempotency_key, parse_body, parse_query
@@ -201,8 +202,8 @@ def test_a_number_is_forgotten_as_it_is_written() -> None:
         with pytest.raises(ProblemError) as refusal:
             e164_of(body_of(ForgetBody, json.dumps({"phone": text})).phone, region="US")
         assert refusal.value.problem.status == 404
-    assert masked("+14155550100") == "+1415*****00"
-    assert masked("+1234") == "+1***"
+    assert mask("+14155550100") == "+1415*****00"
+    assert mask("+1234") == "+1***"
 
 
 @pytest.mark.parametrize("key", ["", '""', "\x00", "\x7f", "\xe9", "k" * 256])

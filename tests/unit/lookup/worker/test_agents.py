@@ -14,9 +14,9 @@ from schemas import topics
 from schemas.codec import encode
 from schemas.rows import KEPT_BYTES
 from services.lookup.worker import look_up
-from services.lookup.worker.look_up import partition_of
 from services.lookup.worker.phones_table import Heard, TableError
 from services.lookup.worker.wanted import WantedRow
+from services.runtime.partitions import partition_of
 from tests.fixtures.hostile import some_hostile_records
 from tests.unit.lookup.gate.requests import phone
 from tests.unit.lookup.worker.worker_parts import (
@@ -35,7 +35,7 @@ from tests.unit.lookup.worker.worker_parts import (
 
 
 def home(of: str) -> int:
-    return partition_of(of, PARTITIONS)
+    return partition_of(of.encode(), PARTITIONS)
 
 
 def rows_of(*phones: str, upload: str = "u1", round_: int = 0) -> list[ConsumerRecord]:

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from schemas.interface import Queue, Row, Upload
-from schemas.uploads import UploadState
-from services.assembler.domain.commands import FINISHED
+from schemas.uploads import FINISHED, UploadState
 from services.assembler.status.pages.wording import words
 from services.assembler.status.pages.wording.words import number, plural
 

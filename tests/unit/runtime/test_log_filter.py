@@ -2,7 +2,7 @@
 
 import logging
 
-from services.runtime.quiet import QUIET_SECONDS, RepeatFilter
+from services.runtime.log_filter import REPEAT_SECONDS, RepeatFilter
 
 
 def line(name: str, line_number: int, *values: object) -> logging.LogRecord:
@@ -15,7 +15,7 @@ def test_repetitions_of_a_library_pass_twice_a_minute() -> None:
     assert quiet.filter(line("aiokafka.client", 7, 1))
     assert not quiet.filter(line("aiokafka.client", 7, 2))
     assert quiet.filter(line("aiokafka.client", 8, 1))
-    now = QUIET_SECONDS
+    now = REPEAT_SECONDS
     assert quiet.filter(line("aiokafka.client", 7, 3))
 
 

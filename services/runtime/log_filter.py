@@ -1,10 +1,10 @@
-"""Decides which log lines are repetitions: a client library that waits for its broker says so ten times a second."""
+"""Decides which log lines are repetitions: a client library that waits for its broker logs it ten times a second."""
 
 import logging
 import time
 from collections.abc import Callable
 
-QUIET_SECONDS = 30.0
+REPEAT_SECONDS = 30.0
 
 
 class RepeatFilter(logging.Filter):
@@ -20,7 +20,7 @@ class RepeatFilter(logging.Filter):
         if record.name.partition(".")[0] not in self._libraries:
             return True
         place, now = (record.pathname, record.lineno), self._clock()
-        if now - self._passed_at.get(place, -QUIET_SECONDS) < QUIET_SECONDS:
+        if now - self._passed_at.get(place, -REPEAT_SECONDS) < REPEAT_SECONDS:
             return False
         self._passed_at[place] = now
         return True

@@ -5,7 +5,7 @@ import asyncio
 from schemas.codec import decode
 from schemas.parts import PartStatus
 from schemas.settings import Settings
-from services.runtime.parts import Health, SignOfLife
+from services.runtime.heartbeat import Heartbeat, PartHealth
 
 
 class Taken:
@@ -30,8 +30,8 @@ class Taken:
 async def test_nothing_is_said_after_the_last_word() -> None:
     """The health has not changed, so the task that tells it would take the last word for news and correct it."""
     taken = Taken()
-    sign = SignOfLife(
-        taken, Settings(kafka="127.0.0.1:1"), role="worker", health=lambda: Health("running", active=True)
+    sign = Heartbeat(
+        taken, Settings(kafka="127.0.0.1:1"), role="worker", health=lambda: PartHealth("running", active=True)
     )
     async with sign, asyncio.timeout(10):
         await taken.has_first.wait()

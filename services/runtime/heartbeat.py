@@ -1,4 +1,4 @@
-"""Tells every five seconds on `part-status` that this process lives and what it does, and at its end why it ends."""
+"""Owns a process's heartbeat on `part-status`: every five seconds what it does, and at its end why it ends."""
 
 import asyncio
 import logging
@@ -26,19 +26,19 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Health:
-    """What a role says of itself. `active`: it does work now; `error`: its last one, without personal data."""
+class PartHealth:
+    """How a role is. `active`: it does work now; `error`: its last one, without personal data."""
 
     state: PartState
     active: bool
     error: str | None = None
 
 
-class SignOfLife:
-    """Publishes a role's health until the block ends, and a last time when it stops."""
+class Heartbeat:
+    """Publishes a role's health until the block ends, and once more when it ends."""
 
     def __init__(
-        self, producer: AIOKafkaProducer, settings: Settings, *, role: Role, health: Callable[[], Health]
+        self, producer: AIOKafkaProducer, settings: Settings, *, role: Role, health: Callable[[], PartHealth]
     ) -> None:
         self._producer = producer
         self._settings = settings
@@ -47,16 +47,16 @@ class SignOfLife:
         self._started_at = datetime.now(UTC)
         self._past = Past((self._started_at,))
         self._task: asyncio.Task[None] | None = None
-        self._last_published: Health | None = None
+        self._last_published: PartHealth | None = None
 
-    async def __aenter__(self) -> "SignOfLife":
+    async def __aenter__(self) -> "Heartbeat":
         try:
             self._past = past_of(await self._last_heard(), now=self._started_at)
         except (KafkaError, LookupError) as error:
             log.warning("nothing is known of the process before this one: %s", type(error).__name__)
         if self._past.last_end is not None:
             log.warning("the process before this one %s", self._past.last_end)
-        self._task = asyncio.create_task(self._publish_for_ever())
+        self._task = asyncio.create_task(self._publish_until_cancelled())
         return self
 
     async def __aexit__(
@@ -72,19 +72,19 @@ class SignOfLife:
             await self.ending_by(error)
 
     async def ending_by(self, error: BaseException) -> None:
-        """Says that this error ends the process: for whoever ends it without leaving the block."""
+        """Publishes that this error ends the process. For a role that ends without leaving the block."""
         if self._task is not None:
-            # It would take the last word for news, and say how the part was before.
+            # It would take the last word for a change, and publish the health of before.
             self._task.cancel()
         await self._last_word(end_by(error))
 
     async def _last_word(self, error: str | None) -> None:
         with suppress(KafkaError, TimeoutError):
             async with asyncio.timeout(LAST_WORD_SECONDS):
-                await self._publish(Health(state="stopping", active=False, error=error))
+                await self._publish(PartHealth(state="stopping", active=False, error=error))
 
     async def _last_heard(self) -> PartStatus | None:
-        """The last sign of life of this role and instance."""
+        """The last heartbeat of this role and instance."""
         wanted = f"{self._role}-{self._settings.instance}".encode()
         found: PartStatus | None = None
         async with started(make_consumer(self._settings)) as consumer:
@@ -96,22 +96,22 @@ class SignOfLife:
                         found = decode(PartStatus, record.value, timestamp_ms=record.timestamp)
         return found
 
-    async def _publish_for_ever(self) -> None:
+    async def _publish_until_cancelled(self) -> None:
         while True:
             try:
                 await self._publish(self._health())
             except Exception as error:
-                # Whatever is wrong with one sign of life, the next may be right; without any the part counts as down.
-                log.warning("could not publish the sign of life: %s", type(error).__name__)
-            await self._wait_for_news()
+                # Whatever is wrong with one heartbeat, the next may be right; without any the part counts as down.
+                log.warning("could not publish the heartbeat: %s", type(error).__name__)
+            await self._wait_for_change()
 
-    async def _wait_for_news(self) -> None:
+    async def _wait_for_change(self) -> None:
         """Returns after the interval, or as soon as the health changes."""
         deadline = asyncio.get_running_loop().time() + INTERVAL_SECONDS
         while asyncio.get_running_loop().time() < deadline and self._health() == self._last_published:
             await asyncio.sleep(0.25)
 
-    async def _publish(self, health: Health) -> None:
+    async def _publish(self, health: PartHealth) -> None:
         status = PartStatus(
             role=self._role,
             instance=self._settings.instance,
