@@ -28,6 +28,7 @@ from services.lookup.providers import UnusableUrl, make_provider
 from services.runtime.heartbeat import Heartbeat, PartHealth
 from services.runtime.kafka import topic_name
 from services.runtime.process import RefusedToStart
+from services.runtime.stuck import StuckDetector
 
 WATCH_SECONDS = 10.0
 STUCK_SECONDS = 60.0
@@ -78,16 +79,14 @@ class Gate:
     async def watch_for_ever(self) -> None:
         """Raises Stuck when the log goes on and the fold does not: a consumer can live on and read nothing."""
         loop = asyncio.get_running_loop()
-        moved_at, last = loop.time(), -1
+        detector = StuckDetector(STUCK_SECONDS)
         while True:
             await asyncio.sleep(WATCH_SECONDS)
             try:
                 lag = await asyncio.wait_for(self.reader.lag(), STUCK_SECONDS)
             except (KafkaError, TimeoutError):
                 lag = 1
-            if lag == 0 or self.reader.records_read != last:
-                moved_at, last = loop.time(), self.reader.records_read
-            elif loop.time() - moved_at > STUCK_SECONDS:
+            if detector.is_stuck(now=loop.time(), work_left=lag > 0, progress=self.reader.records_read):
                 raise Stuck(f"{lag} records wait to be folded and none was read for {STUCK_SECONDS:.0f} s")
 
     # -- what it says of itself

@@ -1,7 +1,7 @@
-"""Judges how far a worker has read: whether it caught up, how far it lags, and whether it is stuck. Pure."""
+"""Judges how far a worker has read: whether it caught up, and how far it lags. Pure."""
 
-from collections.abc import Hashable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 Partition = tuple[str, int]
 """A topic's name and a partition's number."""
@@ -46,20 +46,3 @@ class Reading:
             for partition, position in self.positions.items()
             if topic is None or partition[0] == topic
         )
-
-
-@dataclass(slots=True)
-class Watchdog:
-    """Says when there has been work for `patience_seconds` without any of it getting done."""
-
-    patience_seconds: float
-    _progress: Hashable = None
-    _since: float | None = field(default=None)
-
-    def is_stuck(self, *, now: float, work_left: bool, progress: Hashable) -> bool:
-        """Call regularly. `now`: monotonic seconds; `progress`: any value that changes when something gets done."""
-        if not work_left or progress != self._progress or self._since is None:
-            self._progress = progress
-            self._since = now
-            return False
-        return now - self._since >= self.patience_seconds

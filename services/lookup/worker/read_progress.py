@@ -15,10 +15,11 @@ from faust.exceptions import ConsistencyError
 
 from schemas import groups, topics
 from schemas.settings import Settings
-from services.lookup.worker.read_position import Partition, Reading, Watchdog
+from services.lookup.worker.read_position import Partition, Reading
 from services.lookup.worker.table_folder import wipe
 from services.runtime.heartbeat import PartHealth
 from services.runtime.kafka import admin_client, group_name, make_consumer, started, topic_name
+from services.runtime.stuck import StuckDetector
 
 FAR_BEHIND_RECORDS: Final = 2_000
 PATIENCE_SECONDS: Final = 60.0
@@ -49,7 +50,7 @@ class Progress:
         self._processed: dict[Partition, int] = {}
         self._ends: dict[TopicPartition, int] = {}
         self._attempts = 0
-        self._watchdog = Watchdog(patience_seconds)
+        self._detector = StuckDetector(patience_seconds)
         self._stuck = False
 
     def attempted(self) -> None:
@@ -75,7 +76,7 @@ class Progress:
     def health(self) -> PartHealth:
         """What this worker says of itself on `part-status`."""
         if self._stuck:
-            return PartHealth("stuck", active=False, error=f"no progress for {self._watchdog.patience_seconds:.0f} s")
+            return PartHealth("stuck", active=False, error=f"no progress for {self._detector.patience_seconds:.0f} s")
         if not self.remembers_enough():
             return PartHealth("starting", active=False)
         return PartHealth("running", active=bool(self._reading and self._reading.positions))
@@ -136,9 +137,9 @@ class Progress:
     def _raise_if_stuck(self) -> None:
         reading = self._present_reading()
         work_left = reading is None or reading.lag(self._ends) > 0
-        self._stuck = self._watchdog.is_stuck(now=monotonic(), work_left=work_left, progress=self._done())
+        self._stuck = self._detector.is_stuck(now=monotonic(), work_left=work_left, progress=self._done())
         if self._stuck:
-            patience_seconds = self._watchdog.patience_seconds
+            patience_seconds = self._detector.patience_seconds
             log.error("rebalancing: %s; records behind: %s; to recover: %s", *self._state())
             raise Stuck(f"there is work but none was done for {patience_seconds:.0f} s")
 

@@ -1,9 +1,6 @@
-"""How far a worker has read, and when it counts as stuck."""
+"""How far a worker has read."""
 
-from hypothesis import given
-from hypothesis import strategies as st
-
-from services.lookup.worker.read_position import Reading, Watchdog
+from services.lookup.worker.read_position import Reading
 
 ROWS, RESULTS = ("rows", 0), ("results", 0)
 
@@ -55,21 +52,3 @@ def test_lag_counts_what_came_since() -> None:
     assert reading.lag({ROWS: 12, RESULTS: 5}) == 2 + 5
     assert reading.lag({ROWS: 12, RESULTS: 5}, "rows") == 2
     assert reading.lag({}) == 0
-
-
-def test_a_worker_is_stuck_when_work_waits_and_nothing_gets_done() -> None:
-    watchdog = Watchdog(patience_seconds=60)
-    assert not watchdog.is_stuck(now=0, work_left=True, progress=1)
-    assert not watchdog.is_stuck(now=59, work_left=True, progress=1)
-    assert watchdog.is_stuck(now=60, work_left=True, progress=1)
-
-
-@given(st.lists(st.tuples(st.floats(0, 30), st.booleans(), st.integers(0, 3)), max_size=40))
-def test_progress_or_idleness_within_the_patience_is_never_stuck(steps: list[tuple[float, bool, int]]) -> None:
-    watchdog = Watchdog(patience_seconds=60)
-    now, last_good, last_progress = 0.0, 0.0, None
-    for wait, work_left, progress in steps:
-        now += wait
-        if not work_left or progress != last_progress:
-            last_good, last_progress = now, progress
-        assert watchdog.is_stuck(now=now, work_left=work_left, progress=progress) == (now - last_good >= 60)
