@@ -46,4 +46,4 @@ lock: dev ## resolve the requirements and Kafka's jars anew and pin them with ha
 	@$(COMPILE) -o requirements.lock
 	@$(COMPILE) --extra local -o requirements-local.lock
 	@$(COMPILE) --extra local --extra dev -o requirements-dev.lock
-	@$(PY) -m deploy.local.jars
+	@$(PY) -m deploy.local.broker

@@ -12,9 +12,9 @@ from pydantic import ValidationError
 
 from deploy.local import simulator
 from deploy.local.errors import StackError
-from deploy.local.options import Flags, UsageError, stack_options
-from deploy.local.run_folder import RunFolder
 from deploy.local.stack import Stack
+from deploy.local.supervisor.options import Flags, UsageError, stack_options
+from deploy.local.supervisor.run_folder import RunFolder
 from schemas.settings import Settings
 
 EXIT_ERROR, EXIT_USAGE = 1, 2

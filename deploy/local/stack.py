@@ -6,12 +6,12 @@ from collections.abc import Callable, Coroutine, Iterable
 from contextlib import suppress
 
 from deploy.local.broker import prepare_broker, wait_until_answering
-from deploy.local.child import Child, Part
 from deploy.local.errors import StackError
-from deploy.local.options import StackOptions, refuse_taken_ports
-from deploy.local.parts import STOP_ORDER, kafka_part, role_parts, simulator_part
-from deploy.local.readiness import wait_until_ready
-from deploy.local.run_folder import Ready, RunFolder
+from deploy.local.supervisor.child import Child, Part
+from deploy.local.supervisor.options import StackOptions, refuse_taken_ports
+from deploy.local.supervisor.parts import STOP_ORDER, kafka_part, role_parts, simulator_part
+from deploy.local.supervisor.readiness import wait_until_ready
+from deploy.local.supervisor.run_folder import Ready, RunFolder
 from deploy.topics import TopicsError, create_topics
 
 _KAFKA_SECONDS = 60.0

@@ -10,7 +10,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from deploy.local.jars import KAFKA
+from deploy.local.broker.jars import KAFKA
 from schemas.roles import ROLES
 from schemas.settings import SECRETS, Settings
 

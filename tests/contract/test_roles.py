@@ -9,8 +9,8 @@ from typing import Any, get_args
 import pytest
 import yaml
 
-from deploy.local.options import SCALABLE
-from deploy.local.parts import STOP_ORDER
+from deploy.local.supervisor.options import SCALABLE
+from deploy.local.supervisor.parts import STOP_ORDER
 from schemas import groups
 from schemas.parts import Role
 from schemas.roles import LOCAL_WEB, ROLES, RoleName, RoleSpec

@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 
 from benchmarks.figures import worst_window
-from deploy.local.simulated_answers import reply_to
+from deploy.local.simulator.answers import reply_to
 from tests.fixtures.stack import Call
 
 IN_FLIGHT_NS = 100_000_000 + 400_000_000

@@ -16,8 +16,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from deploy.local.broker.jars import cache_folder, class_path
 from deploy.local.errors import StackError
-from deploy.local.jars import cache_folder, class_path
 
 HOST = "127.0.0.1"
 _LOG4J = Path(__file__).with_name("log4j2.xml")

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deploy.local import simulated_answers
-from deploy.local.simulated_answers import reply_to
+from deploy.local.simulator import answers
+from deploy.local.simulator.answers import reply_to
 
 FIELDS = {"line_type", "carrier", "country", "reachable", "do_not_call"}
 phones = st.builds("+1{}555{:04d}".format, st.sampled_from([212, 415, 702]), st.integers(100, 199))
@@ -87,7 +87,7 @@ def test_a_number_that_succeeds_after_failures(failures: int) -> None:
 
 
 def test_the_special_numbers_are_documented() -> None:
-    documented = simulated_answers.__doc__
+    documented = answers.__doc__
     assert documented is not None
     for area in ("931", "934", "936", "937", "938", "940", "941", "945"):
         assert f"+1 {area} 555 01xx" in documented

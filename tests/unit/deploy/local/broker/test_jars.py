@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from deploy.local.broker.jars import KAFKA, Jar, class_path, pinned_jars
 from deploy.local.errors import StackError
-from deploy.local.jars import KAFKA, Jar, class_path, pinned_jars
 
 CONTENT = b"a jar"
 JAR = Jar("org/example/some-thing/1.0/some-thing-1.0.jar", hashlib.sha256(CONTENT).hexdigest())

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from deploy.local.summary import detected_lines, outcome_lines, plan_line, reason_lines
+from deploy.local.scrub.summary import detected_lines, outcome_lines, plan_line, reason_lines
 from schemas.interface import Links, Plan, Row, Summary, Upload
 from schemas.rows import RowError, RowErrorCode
 from schemas.uploads import Counts, Detected, UploadOptions

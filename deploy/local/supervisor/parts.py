@@ -5,8 +5,8 @@ import sys
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from deploy.local.child import Part
-from deploy.local.options import StackOptions
+from deploy.local.supervisor.child import Part
+from deploy.local.supervisor.options import StackOptions
 from schemas.roles import LOCAL_WEB, ROLES
 
 

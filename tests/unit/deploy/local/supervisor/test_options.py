@@ -7,8 +7,15 @@ import pytest
 
 from deploy.local.broker import free_port
 from deploy.local.errors import StackError
-from deploy.local.options import Flags, StackOptions, UsageError, parse_scale, refuse_taken_ports, stack_options
-from deploy.local.parts import STOP_ORDER, role_parts
+from deploy.local.supervisor.options import (
+    Flags,
+    StackOptions,
+    UsageError,
+    parse_scale,
+    refuse_taken_ports,
+    stack_options,
+)
+from deploy.local.supervisor.parts import STOP_ORDER, role_parts
 from schemas.settings import Settings
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from deploy.local.child import Child, Part, backoff_seconds
+from deploy.local.supervisor.child import Child, Part, backoff_seconds
 from tests.fixtures.stack import wait_until
 
 SLEEP = (sys.executable, "-c", "import time; print('begins', flush=True); time.sleep(600)")
@@ -118,7 +118,7 @@ def test_nothing_outlives_a_supervisor_that_is_killed(tmp_path: Path) -> None:
     program = f"""
 import asyncio
 from pathlib import Path
-from deploy.local.child import Child, Part
+from deploy.local.supervisor.child import Child, Part
 
 async def main():
     folder = Path({str(tmp_path)!r})

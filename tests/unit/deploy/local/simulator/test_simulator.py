@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
-from deploy.local.simulator import phone_of
+from deploy.local.simulator.server import phone_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,10 +20,10 @@ from pathlib import Path
 from typing import TextIO
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from deploy.local import simulated_answers
-from deploy.local.arrivals import ask_for_stamps, receive
-from deploy.local.simulated_answers import Reply, reply_to
-from deploy.local.sliding_limit import SlidingLimit
+from deploy.local.simulator import answers
+from deploy.local.simulator.answers import Reply, reply_to
+from deploy.local.simulator.arrivals import ask_for_stamps, receive
+from deploy.local.simulator.sliding_limit import SlidingLimit
 
 _HEAD_END = b"\r\n\r\n"
 _LARGEST_HEAD_BYTES = 16 * 1024
@@ -68,7 +68,7 @@ def phone_of(target: str) -> str:
     return asked[0] if asked else last if last.lstrip("+").isdecimal() else ""
 
 
-class Turns:
+class ArrivalOrder:
     """Lets connections that became readable together have their turns in the order in which the requests arrived."""
 
     def __init__(self) -> None:
@@ -88,7 +88,7 @@ class Turns:
 class Connection:
     """One client connection. Requests have no body; pipelined ones are answered in order, one at a time."""
 
-    def __init__(self, api: Api, connection: socket.socket, turns: "Turns") -> None:
+    def __init__(self, api: Api, connection: socket.socket, turns: "ArrivalOrder") -> None:
         self._api = api
         self._turns = turns
         self._socket = connection
@@ -175,7 +175,7 @@ async def serve(api: Api, *, host: str, port: int, stop: asyncio.Event) -> None:
 
 
 async def _accept(api: Api, listener: socket.socket) -> None:
-    loop, turns = asyncio.get_running_loop(), Turns()
+    loop, turns = asyncio.get_running_loop(), ArrivalOrder()
     while True:
         connection, _address = await loop.sock_accept(listener)
         Connection(api, connection, turns)
@@ -186,7 +186,7 @@ def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(
         "python -m deploy.local.simulator",
         description=__doc__,
-        epilog=simulated_answers.__doc__,
+        epilog=answers.__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     made.add_argument("--port", type=int, default=8900, help="8900 unless set; 0: a free one, which is printed")
@@ -241,7 +241,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"{what} cannot be used ({error.strerror}): choose another.", file=sys.stderr)
         return 1
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -14,10 +14,10 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from deploy.local.client import Client
 from deploy.local.errors import StackError
-from deploy.local.run_folder import RunFolder
-from deploy.local.summary import detected_lines, outcome_lines, plan_line, reason_lines
+from deploy.local.scrub.client import Client
+from deploy.local.scrub.summary import detected_lines, outcome_lines, plan_line, reason_lines
+from deploy.local.supervisor.run_folder import RunFolder
 from schemas.interface import Upload
 from schemas.settings import Settings
 

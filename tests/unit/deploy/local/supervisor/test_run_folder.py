@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from deploy.local.errors import StackError
-from deploy.local.run_folder import Ready, RunFolder
+from deploy.local.supervisor.run_folder import Ready, RunFolder
 
 
 @pytest.fixture

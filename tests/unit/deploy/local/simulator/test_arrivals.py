@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from deploy.local.arrivals import ask_for_stamps, receive
+from deploy.local.simulator.arrivals import ask_for_stamps, receive
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from itertools import accumulate
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deploy.local.sliding_limit import NANOSECONDS, SlidingLimit
+from deploy.local.simulator.sliding_limit import NANOSECONDS, SlidingLimit
 
 gaps_ns = st.lists(st.integers(0, NANOSECONDS // 4), min_size=1, max_size=80)
 

@@ -1,14 +1,13 @@
 """Owns Kafka's jars: downloads them once through jgo, and lets none be used whose SHA-256 is not the pinned one.
 
 `kafka-jars.sha256` holds one line a jar in the format of `sha256sum`, with the jar's path in a Maven repository; the
-first one is Kafka itself, so the file also pins the version. `python -m deploy.local.jars` writes it anew.
+first one is Kafka itself, so the file also pins the version. `python -m deploy.local.broker` writes it anew.
 """
 
 import contextlib
 import hashlib
 import os
 import shutil
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -22,7 +21,7 @@ LOG_BINDING = "org.apache.logging.log4j:log4j-slf4j-impl:2.25.4"
 """Kafka's distribution has it beside the resolved jars; without it the broker logs nothing."""
 
 HASHES = Path(__file__).with_name("kafka-jars.sha256")
-_ROOT = Path(__file__).parents[2]
+_ROOT = Path(__file__).parents[3]
 _DOWNLOADS_AT_ONCE = 4
 _TIMEOUT_SECONDS = 60
 
@@ -139,10 +138,11 @@ def write_hashes(repository: Path, hashes: Path = HASHES) -> int:
     return len(lines)
 
 
-if __name__ == "__main__":
+def pin_anew() -> int:
+    """Pins what Maven has now, from a cache of its own; returns how many jars."""
     fresh = cache_folder() / "jgo-fresh"
     shutil.rmtree(fresh, ignore_errors=True)
     try:
-        print(f"{HASHES.name}: {write_hashes(fresh)} jars", file=sys.stderr)
+        return write_hashes(fresh)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)

@@ -1,0 +1,1 @@
+"""Keeps the processes of a stack running: which there are, how each is started, watched, restarted and stopped."""
