@@ -9,6 +9,10 @@ from collections.abc import Hashable
 from dataclasses import dataclass, field
 
 
+class Stuck(Exception):
+    """The process is alive but does not do its work. Only a new start helps."""
+
+
 @dataclass(slots=True)
 class StuckDetector:
     """Remembers since when there has been work without progress."""

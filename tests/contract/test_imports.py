@@ -26,7 +26,7 @@ SAYS_PURE = re.compile(r"(?:[.;] |^)[Pp]ure[.;]", re.MULTILINE)
 DOMAIN = "services.assembler.domain"
 STORE = "services.assembler.store"
 COMPOSES = ("role", "__main__", "cli", "stack")
-"""Modules that put a process or a stack together. They import what they put together, and no other module imports them."""
+"""Modules that put a process or a stack together: they import its parts, and no other module imports them."""
 
 
 # Each entry below is a breach that is on its way out; a test fails when one is not needed any more.

@@ -25,7 +25,6 @@ TWICE_YET: set[str] = {
     "Refused",
     "Sender",
     "Stage",
-    "Stuck",
     "Surroundings",
     "Task",
     "Turns",

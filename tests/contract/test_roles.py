@@ -86,7 +86,9 @@ def test_the_local_stack_stops_every_role_where_work_comes_in_first() -> None:
     stopped = [name for stage in STOP_ORDER for name in stage]
     assert len(stopped) == len(set(stopped))
     assert set(stopped) == {role.name for role in ROLES if not role.serves_http} | {LOCAL_WEB, "simulator", "kafka"}
-    assert STOP_ORDER == ((LOCAL_WEB, "feeder"), ("worker", "gate"), ("join",), ("simulator",), ("kafka",))
+    stages = [sorted(role.stop_stage for role in ROLES if role.name in stage) for stage in STOP_ORDER[:-2]]
+    assert stages == sorted(stages)
+    assert STOP_ORDER[-2:] == (("simulator",), ("kafka",))
 
 
 def test_roles_of_the_data_path_that_read_in_a_group_can_be_scaled() -> None:

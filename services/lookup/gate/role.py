@@ -28,7 +28,7 @@ from services.lookup.providers import UnusableUrl, make_provider
 from services.runtime.heartbeat import Heartbeat, PartHealth
 from services.runtime.kafka import topic_name
 from services.runtime.process import RefusedToStart
-from services.runtime.stuck import StuckDetector
+from services.runtime.stuck import Stuck, StuckDetector
 
 WATCH_SECONDS = 10.0
 STUCK_SECONDS = 60.0
@@ -40,10 +40,6 @@ LEAVE_SECONDS = 5.0
 GC_THRESHOLDS = (10_000, 50, 1_000)
 """Young objects are collected as usual, the whole heap practically never: see `Leader`."""
 log = logging.getLogger(__name__)
-
-
-class Stuck(Exception):
-    """The process lives but does not do its work; a new start is the cure."""
 
 
 class Gate:

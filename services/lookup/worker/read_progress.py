@@ -19,7 +19,7 @@ from services.lookup.worker.read_position import Partition, Reading
 from services.lookup.worker.table_folder import wipe
 from services.runtime.heartbeat import PartHealth
 from services.runtime.kafka import admin_client, group_name, make_consumer, started, topic_name
-from services.runtime.stuck import StuckDetector
+from services.runtime.stuck import Stuck, StuckDetector
 
 FAR_BEHIND_RECORDS: Final = 2_000
 PATIENCE_SECONDS: Final = 60.0
@@ -31,10 +31,6 @@ log = logging.getLogger("worker")
 
 class Crashed(Exception):
     """Faust ended itself."""
-
-
-class Stuck(Exception):
-    """There is work, and nothing gets done."""
 
 
 class Progress:
