@@ -1,8 +1,8 @@
 """Says who may do what on Kafka, derived from the topic registry: `python -m deploy.acls` prints a script.
 
 Each role is a principal of its own and gets no right more than its work needs. Other systems may write two topics,
-`upload-events` and `upload-rows`, and read one, `upload-completions`. Everything else is ours: whoever could write
-`lookup-results` could say what a phone is, and whoever joins the gate's group takes its lease.
+`upload-events` and `upload-rows`, and read one, `upload-completions`. Everything else is closed to them: a writer of
+`lookup-results` could forge what is known of a phone, and a member of the gate's group takes its lease.
 """
 
 import sys
@@ -32,7 +32,7 @@ LISTENER_GROUPS: Final = "listener-"
 
 @dataclass(frozen=True, slots=True, order=True)
 class Right:
-    """What a principal may do with a topic or a group. `prefixed`: with all whose names begin so."""
+    """What a principal may do with a topic or a group. `prefixed`: with every one whose name begins with `name`."""
 
     principal: str
     operation: Operation
@@ -68,7 +68,7 @@ def _of_roles(settings: Settings) -> Iterator[Right]:
 
 
 def _puts_back(role: str, topic: Topic) -> bool:
-    """Operators try a record again that was put aside: it is read where it lies and written there anew."""
+    """Whether the role publishes bad records of the topic again: it reads each at its place and writes it anew."""
     return role == "status" and bool(topic.messages) and topic.name != "bad-records"
 
 

@@ -1,4 +1,4 @@
-"""Creates the topics of the registry on a cluster: `python -m deploy.topics`, as often as one likes.
+"""Creates the topics of the registry on a cluster: `python -m deploy.topics`, as often as you like.
 
 A topic that exists is left alone; one that exists with another partition count is reported, because keys would then
 lie on other partitions than its co-partitioned topics have them.

@@ -1,4 +1,4 @@
-"""Identifiers: upload ids that sort by time, idempotent ids, and the ids of completion events."""
+"""Makes identifiers: upload ids that sort by time, idempotent upload ids, and the ids of completion events."""
 
 import secrets
 from uuid import UUID, uuid5

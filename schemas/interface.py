@@ -1,4 +1,4 @@
-"""The shapes of the HTTP interface and of completion events: upload, row, queue, problem, list."""
+"""Owns the shapes of the HTTP interface and of completion events: upload, row, queue, problem, list."""
 
 from typing import Generic, Literal, TypeVar
 
@@ -182,10 +182,10 @@ class QueuedCall(Message):
 
 
 PartCondition = Literal["starting", "running", "standby", "stuck", "stopping", "silent", "restarting"]
-"""What a part says of itself, but for the last two.
+"""The state that a part reports in its heartbeat. The last two are derived:
 
-silent      nothing was heard of it for some seconds
-restarting  it was started more often within the last minutes than a part that does its work
+silent      no heartbeat came for some seconds
+restarting  it was restarted so often within the last minutes that it does not do its work
 """
 
 

@@ -1,4 +1,4 @@
-"""Messages around one lookup: the request, its retries, its result, the dead letter, the gate's status and command."""
+"""Owns the messages around one lookup: request, retry, result, dead letter, the gate's status and command."""
 
 import re
 from typing import Final, Literal, NamedTuple
@@ -33,7 +33,7 @@ GateState = Literal["running", "paused", "account_problem", "provider_down", "th
 
 
 class PhoneData(Message):
-    """What the provider says of a phone, in one shape for all providers."""
+    """The provider's data about a phone, in one shape for all providers."""
 
     line_type: LineType = "unknown"
     carrier: Word | None = None
@@ -182,8 +182,8 @@ class DeadLetter(Message):
 class LaneStatus(Message):
     """An upload in the gate's queue. `position` 1 is the next lane to be served.
 
-    `calls` and `retries` are those that it paid for, since it first was in the queue. `backoff_until` is when the last
-    of its phones in backoff may be called again.
+    `calls` and `retries` are those that it has paid for since it first entered the queue. `backoff_until` is the time
+    at which the last of its phones in backoff may be called again.
     """
 
     upload_id: UploadId
@@ -210,8 +210,8 @@ class NextCall(Message):
 class LookupStatus(Message):
     """What the active gate holds and does. Key: the gate's partition.
 
-    `folded_offset` is the next unread offset of `lookup-requests`. `retries` and `dead_letters` go on over changes of
-    the active gate, but for the half second before one that was killed.
+    `folded_offset` is the next unread offset of `lookup-requests`. `retries` and `dead_letters` count on over changes
+    of the active gate; a gate that is killed loses what it counted in its last half second.
 
     A record holds 1 MB, so its lists may be cut, and each says so. `lanes` are the first of `lanes_total` (None: an
     older gate's, which wrote at most 1,000). `held` names every upload for which the gate holds anything; if not

@@ -44,11 +44,11 @@ class PartStatus(Message):
 
 
 def restarts_lately(part: PartStatus, now: datetime) -> int:
-    """How often it was started again of late; the very first start is none."""
+    """How often the part was restarted in the last five minutes. The very first start is no restart."""
     lately = sum(now - start <= RESTARTS_LOOKED_AT for start in part.starts)
     return max(0, lately - 1) if lately == len(part.starts) else lately
 
 
 def keeps_restarting(part: PartStatus, now: datetime) -> bool:
-    """Whether the part was started again so often of late that it does not do its work."""
+    """Whether the part was restarted so often in the last five minutes that it does not do its work."""
     return restarts_lately(part, now) > MOST_RESTARTS

@@ -1,4 +1,4 @@
-"""Messages that carry a file's rows: usable ones, rejected ones, and records that could not be read."""
+"""Owns the messages that carry a file's rows, usable or rejected, and the bad records of any topic."""
 
 from datetime import datetime
 from functools import lru_cache

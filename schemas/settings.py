@@ -1,4 +1,4 @@
-"""The settings: every `SCRUB_*` variable with its meaning, unit and default."""
+"""Owns the settings: every `SCRUB_*` variable with its meaning, unit and default."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Decides how old an answer an upload takes: the one rule for the feeder, the join and what people are shown."""
+"""Decides how old an answer an upload takes: one rule for the feeder, the join and the rows that they write."""
 
 from datetime import datetime, timedelta
 

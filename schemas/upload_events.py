@@ -1,4 +1,4 @@
-"""Messages on `upload-events`: what happened to an upload, what people want of it, what operators did."""
+"""Owns the messages on `upload-events`: what happened to an upload, and what people and operators commanded."""
 
 from datetime import datetime
 from typing import Annotated, Literal
@@ -82,7 +82,10 @@ class UploadFed(UploadEventBase):
 
 
 class StartUpload(UploadEventBase):
-    """Go. The first one sets the upload's `wanted_at`; `options` if they differ from those checked."""
+    """A person starts the upload with the options that were checked. The first start sets its `wanted_at`.
+
+    `max_calls` and `sample_rows` replace those of the options, unless they are null.
+    """
 
     type: Literal["start_upload"] = "start_upload"
     max_calls: Count | None = None
@@ -107,7 +110,7 @@ class CancelUpload(UploadEventBase):
 
 
 class Failures(Message):
-    """Which of an upload's failures: those of this error code, looked up from `after` on and before `before`."""
+    """Selects failures of an upload: those with this error code, looked up at `after` or later and before `before`."""
 
     error_code: Token | None = None
     after: AnyMoment | None = None
@@ -123,9 +126,9 @@ class Failures(Message):
 
 
 class RetryFailed(UploadEventBase):
-    """Ask again for the failed rows, as `round`; repeating a round changes nothing.
+    """Ask again for the failed rows, as `round`. Repeating a round changes nothing.
 
-    `only` None: for all of them. Those in one of `but_not` are left as they are.
+    `only` selects failures; null: all of them. Failures that one of `but_not` selects stay as they are.
     """
 
     type: Literal["retry_failed"] = "retry_failed"
@@ -135,7 +138,7 @@ class RetryFailed(UploadEventBase):
 
 
 class DismissFailed(UploadEventBase):
-    """Take failures off the dead letters, at the latest those up to now; the rows stay failed and can be retried."""
+    """Take failures that exist by now off the dead letters. The rows stay failed and can be retried."""
 
     type: Literal["dismiss_failed"] = "dismiss_failed"
     only: Failures = Failures()
@@ -151,9 +154,9 @@ class DeleteUpload(UploadEventBase):
 
 
 class OperatorActed(UploadEventBase):
-    """An operator did something that is about no upload: for the audit list. `upload_id` is `NO_UPLOAD`.
+    """An operator did something that concerns no single upload; for the audit list. `upload_id` is `NO_UPLOAD`.
 
-    It is written before the deed. `sweep`: the join sweeps on reading it and keeps the figures under `sweep_id`.
+    It is written before the action. `sweep`: the join sweeps when it reads this, and keeps the counts under `sweep_id`.
     """
 
     type: Literal["operator_acted"] = "operator_acted"

@@ -1,4 +1,4 @@
-"""What is said of an upload: its states, options and file, the questions of its plan, its progress."""
+"""Owns the messages about an upload: its states, options and file, the questions of its plan, its progress."""
 
 from typing import Annotated, Final, Literal
 
@@ -167,7 +167,10 @@ class PlanQuestion(Message):
 
 
 class FeedCheckpoint(Message):
-    """Where the feeder goes on after a restart. `next_row` counts data rows from 1; null value: nothing left to do."""
+    """The row from which the feeder continues after a restart.
+
+    `next_row` counts data rows from 1. A null value: nothing is left to do.
+    """
 
     upload_id: UploadId
     check_id: Token

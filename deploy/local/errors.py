@@ -1,4 +1,4 @@
-"""The one way in which the local stack says that it cannot go on."""
+"""Owns the error by which the local stack says that it cannot continue."""
 
 
 class StackError(Exception):

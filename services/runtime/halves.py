@@ -1,4 +1,4 @@
-"""Finds the records that the work on a batch cannot get past, so that they can be put aside and the rest goes on."""
+"""Finds the records that make the work on a batch fail, so that they can be put aside and the others are done."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass

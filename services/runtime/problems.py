@@ -56,7 +56,7 @@ async def on_disconnect(_request: Request, _error: Exception) -> Response:
 
 
 async def on_crash(_request: Request, _error: Exception) -> Response:
-    """What nobody foresaw is a problem document too; what it was stands in the log, not in the answer."""
+    """An unforeseen error is a problem document too. The log names the error, the answer does not."""
     problem = Problem(
         type="/problems/internal-error",
         title="Something went wrong here",

@@ -31,7 +31,7 @@ _LIBRARIES = (
     "uvicorn.error",
     "websockets",
 )
-"""Below warnings these log what they carry: whole frames of sockets, paths that strangers ask for. It may be phones."""
+"""Below warnings these libraries log data that passes through them: frames of sockets, paths. It may hold phones."""
 
 RoleMain = Callable[[Settings, asyncio.Event], Awaitable[None]]
 

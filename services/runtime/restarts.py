@@ -1,4 +1,4 @@
-"""Decides what a part that starts knows of the one before it: when it was started of late, and why it ended. Pure."""
+"""Decides what a starting process reports of its past: recent starts, and why the last process ended. Pure."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ class Past:
 
 
 def past_of(previous: PartStatus | None, *, now: datetime) -> Past:
-    """What a process that starts `now` says of its past. `previous`: the last that was heard of the same instance."""
+    """The past of a process that starts `now`. `previous`: the last heartbeat of the same role and instance."""
     if previous is None:
         return Past((now,))
     known = previous.starts or (previous.started_at,)
@@ -36,7 +36,7 @@ ENDED_BY = "ended by "
 
 
 def end_by(error: BaseException) -> str:
-    """The last word of a process that an error ends: the error's type. Its text may hold personal data."""
+    """Names the error that ends a process by its type; its text may hold personal data."""
     kinds = dict.fromkeys(type(each).__name__ for each in _leaves(error))
     return ENDED_BY + ", ".join(kinds)
 

@@ -1,4 +1,4 @@
-"""How a role serves HTTP: bound to its address until told to stop, and never open to strangers by accident."""
+"""Serves HTTP for a role: bound to its address until told to stop, and never open to strangers by accident."""
 
 import asyncio
 import logging

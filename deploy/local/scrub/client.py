@@ -40,7 +40,7 @@ class Client:
         self._http.close()
 
     def send(self, file: Path, options: dict[str, str], on_bytes: Callable[[int], None]) -> Upload:
-        """Uploads a file; returns what became of it once Kafka has all of it."""
+        """Uploads a file. Returns the new upload once Kafka has all of the file."""
         headers = {
             "Content-Disposition": f"attachment; filename*=UTF-8''{quote(file.name)}",
             "Content-Type": "application/octet-stream",

@@ -47,7 +47,7 @@ def run(flags: argparse.Namespace) -> int:
     file: Path = flags.file
     output: Path = flags.output or file.with_name(f"{file.stem}.scrubbed.csv")
     _refuse_unreadable(file)
-    # SIGINT too: a shell without job control starts what is in the background with it ignored.
+    # SIGINT too: a shell without job control starts background commands with SIGINT ignored.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
     console = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)

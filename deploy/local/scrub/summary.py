@@ -1,4 +1,4 @@
-"""Says in lines of text what a file was and what became of it. Shows row numbers, never a phone."""
+"""Describes a file and its outcome in lines of text. Shows row numbers, never a phone."""
 
 from collections.abc import Iterable, Iterator, Mapping
 

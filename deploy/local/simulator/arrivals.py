@@ -1,4 +1,4 @@
-"""Tells when bytes arrived at this machine: by the kernel's stamp, not by when this process came round to read them."""
+"""Reads bytes with the time at which the kernel received them, not the time at which this process read them."""
 
 import socket
 import struct
@@ -18,7 +18,7 @@ def ask_for_stamps(listener: socket.socket) -> None:
 
 
 def receive(connection: socket.socket) -> tuple[bytes, int]:
-    """What is there to read, and when its last byte arrived in nanoseconds of CLOCK_MONOTONIC; `b""` at the end.
+    """The bytes that can be read, and when the last one arrived in nanoseconds of CLOCK_MONOTONIC; `b""` at the end.
 
     On a busy machine a process is woken tens of milliseconds after the arrival: enough to move calls from one second
     into another. Where the system gives no stamp, the moment of reading stands for it.

@@ -51,7 +51,7 @@ class StackOptions:
         return f"http://{f'[{host}]' if ':' in host else host}:{self.settings.port}"
 
     def environment(self) -> dict[str, str]:
-        """What every role is told beside what this process was told itself."""
+        """Variables of every role, in addition to those of this process."""
         return {
             "SCRUB_KAFKA": self.settings.kafka,
             "SCRUB_DATA": str(self.settings.data),

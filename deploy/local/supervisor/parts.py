@@ -1,4 +1,4 @@
-"""Decides what a stack runs: one part a role and instance, in the order in which they stop."""
+"""Decides what a stack runs: a part for each role and instance, and the order in which they stop."""
 
 import signal
 import sys

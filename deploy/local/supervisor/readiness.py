@@ -1,4 +1,4 @@
-"""Decides from outside whether a stack works: its pages answer, and every other part says on Kafka that it lives."""
+"""Decides from outside whether a stack works: its pages answer, and every other part has a recent heartbeat."""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -18,12 +18,12 @@ _PAUSE_SECONDS = 0.1
 
 
 def is_working(status: PartStatus, now: datetime) -> bool:
-    """Whether a part has said lately that it does its work, or stands by to."""
+    """Whether a part's last heartbeat is recent and says that it works or stands by."""
     return status.state in _WORKING and now - status.seen_at <= FRESH
 
 
 async def wait_until_ready(settings: Settings, url: str, pids: Callable[[], Mapping[str, int | None]]) -> None:
-    """Returns once the web role answers and all other roles work. `pids` tells their present process by name."""
+    """Returns once the web role answers and all other roles work. `pids` returns their processes by name."""
     await asyncio.gather(_wait_for_pages(url), _wait_for_parts(settings, pids))
 
 

@@ -1,8 +1,8 @@
 """Starts a command that ends when the process that started it does: `python tether.py SIGNAL PARENT COMMAND...`.
 
-Linux tells a process of its parent's death by a signal of its choice, and the choice outlives exec. It is a program of
-its own because a parent with threads may run hardly anything safely between fork and exec. Where there is no prctl the
-command just starts; the next `up` then ends what a killed supervisor left behind.
+Linux sends a process a signal of its choice when its parent dies, and the choice survives exec. This is a program on
+its own because a parent with threads can safely run hardly anything between fork and exec. Where there is no prctl the
+command just starts; the next `up` then ends the processes that a killed supervisor left behind.
 """
 
 import ctypes
@@ -19,7 +19,7 @@ def main(death_signal: int, parent: int, command: list[str]) -> None:
     if prctl is not None:
         prctl(_PR_SET_PDEATHSIG, death_signal, 0, 0, 0)
     if os.getppid() != parent:
-        os.kill(os.getpid(), signal.SIGKILL)  # the parent died before the kernel knew of the wish
+        os.kill(os.getpid(), signal.SIGKILL)  # the parent died before the kernel was asked
     os.execv(command[0], command)
 
 
