@@ -40,7 +40,12 @@ class PartStatus(Message):
 
     @property
     def key(self) -> str:
-        return f"{self.role}-{self.instance}"
+        return part_key(self.role, self.instance)
+
+
+def part_key(role: Role, instance: str) -> str:
+    """The name of a process among all: its key on `part-status`, and the `seen_by` of the records it puts aside."""
+    return f"{role}-{instance}"
 
 
 def restarts_lately(part: PartStatus, now: datetime) -> int:

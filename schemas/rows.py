@@ -9,7 +9,7 @@ from typing_extensions import TypedDict
 
 from schemas.base import Message
 from schemas.codec import MAX_VALUE_BYTES, decode
-from schemas.parts import Role
+from schemas.parts import Role, part_key
 from schemas.values import (
     MOST_COLUMNS,
     AnyMoment,
@@ -197,7 +197,7 @@ def bad_record_of(
         error=error[:_LONGEST_ERROR],
         key=None if record.key is None else record.key[:KEPT_BYTES],
         value=None if record.value is None else record.value[:KEPT_BYTES],
-        seen_by=f"{role}-{instance}",
+        seen_by=part_key(role, instance),
         at=at,
         role=role,
         reason=reason,
@@ -217,7 +217,7 @@ def retried_record_of(record: PlacedRecord, *, topic: str, instance: str, at: da
         error="",
         key=None,
         value=None,
-        seen_by=f"status-{instance}",
+        seen_by=part_key("status", instance),
         at=at,
         role="status",
         retried_at=at,

@@ -42,7 +42,7 @@ completed    every row has its outcome
 failed       refused when it was checked, or rows went missing
 cancelled    stopped early; what was known until then is kept
 """
-FINISHED: Final = ("completed", "failed", "cancelled")
+FINISHED: Final[tuple[UploadState, ...]] = ("completed", "failed", "cancelled")
 """States in which nothing more happens to an upload, unless its failed rows are asked again."""
 UNFINISHED: Final[tuple[UploadState, ...]] = ("pending", "checking", "checked", "in_progress", "paused")
 WhyCode = Literal[

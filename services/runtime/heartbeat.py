@@ -14,7 +14,7 @@ from aiokafka.errors import KafkaError
 
 from schemas import topics
 from schemas.codec import UndecodableRecord, decode, encode
-from schemas.parts import PartState, PartStatus, Role
+from schemas.parts import PartState, PartStatus, Role, part_key
 from schemas.settings import Settings
 from services.runtime.kafka import make_consumer, partitions_of, read_to_end, started, topic_name
 from services.runtime.restarts import Past, end_by, past_of
@@ -85,7 +85,7 @@ class Heartbeat:
 
     async def _last_heard(self) -> PartStatus | None:
         """The last heartbeat of this role and instance."""
-        wanted = f"{self._role}-{self._settings.instance}".encode()
+        wanted = part_key(self._role, self._settings.instance).encode()
         found: PartStatus | None = None
         async with started(make_consumer(self._settings)) as consumer:
             partitions = await partitions_of(consumer, topic_name(topics.PART_STATUS, self._settings))

@@ -18,6 +18,7 @@ from schemas.codec import UndecodableRecord, decode, encode
 from schemas.lookups import Answered, LookupRequest, LookupResult
 from schemas.rows import UploadRow
 from schemas.topics import TOPICS, Topic
+from schemas.uploads import FINISHED
 from schemas.values import MAX_INT32, MOST_COLUMNS
 from services.assembler.domain.decoding import decode_partition
 from services.assembler.store.fences import Offsets
@@ -312,3 +313,39 @@ def test_a_request_is_what_a_row_asked_for() -> None:
     for name, field in LookupRequest.model_fields.items():
         of_row = UploadRow.model_fields[name]
         assert (field.annotation, field.metadata) == (of_row.annotation, of_row.metadata), name
+
+
+WRITTEN_ONCE: Final = {
+    "|failed": "failure_key or parse_result_key of schemas.lookups",
+    "[1-9][0-9]{3,14}": "PHONE_PATTERN of schemas.values",
+}
+"""Texts that only the contract spells, with the name that stands for each."""
+PRODUCT: Final = [path for top in ("services", "deploy") for path in sorted((SERVICES.parent / top).rglob("*.py"))]
+
+
+def nodes_of(path: Path) -> Iterator[ast.AST]:
+    return ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+
+
+def literals(path: Path) -> Iterator[str]:
+    """The texts in a module that something is built of: those with a space in them explain something."""
+    for node in nodes_of(path):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and " " not in node.value:
+            yield node.value
+
+
+@pytest.mark.parametrize("text", WRITTEN_ONCE)
+def test_what_the_contract_spells_nobody_else_spells(text: str) -> None:
+    found = [str(path.relative_to(SERVICES.parent)) for path in PRODUCT if any(text in each for each in literals(path))]
+    assert found == [], f"use {WRITTEN_ONCE[text]}"
+
+
+def test_the_states_of_a_finished_upload_are_listed_once() -> None:
+    found = [
+        f"{path.relative_to(SERVICES.parent)}:{node.lineno}"
+        for path in PRODUCT
+        for node in nodes_of(path)
+        if isinstance(node, ast.Tuple | ast.Set | ast.List)
+        if {item.value for item in node.elts if isinstance(item, ast.Constant)} == set(FINISHED)
+    ]
+    assert found == [], "use FINISHED of schemas.uploads"

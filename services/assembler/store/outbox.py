@@ -7,13 +7,11 @@ from datetime import datetime
 from sqlalchemy import Connection, select, update
 
 from schemas.ids import completion_id
-from schemas.uploads import UploadState
+from schemas.uploads import FINISHED
 from services.assembler.domain.lifecycle import Announced
 from services.assembler.domain.records import UploadRecord
 from services.assembler.store.dialect import insert_or_ignore
 from services.assembler.store.tables import outbox, uploads
-
-ENDS: tuple[UploadState, ...] = ("completed", "failed", "cancelled")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +48,7 @@ def announced_end(connection: Connection, upload: UploadRecord) -> Announced | N
     """How the upload's present round ended, if its completion event was written."""
     query = select(outbox.c.type, outbox.c.at).where(outbox.c.id == completion_id(upload.id, upload.round))
     found = connection.execute(query).first()
-    states = [state for state in ENDS if found is not None and found[0] == type_of(state)]
+    states = [state for state in FINISHED if found is not None and found[0] == type_of(state)]
     return Announced(states[0], found[1]) if found is not None and states else None
 
 
