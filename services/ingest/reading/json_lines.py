@@ -39,11 +39,16 @@ def _integer(written: str) -> int | str:
 _DECODER: Final = json.JSONDecoder(parse_int=_integer, parse_float=_Float, parse_constant=str)
 
 
-def looks_like_json_lines(text: str) -> bool:
-    """Whether the first lines are JSON objects or arrays. Raises Refused for a JSON document over several lines."""
+def looks_like_json_lines(text: str, limits: Limits) -> bool:
+    """Whether the first lines are JSON objects or arrays. Raises Refused for a JSON document over several lines.
+
+    A first line that is too long cannot be judged by parsing it, for it may be cut: `values` refuses it as too long.
+    """
     start = text.lstrip()
     if not start.startswith(("{", "[")):
         return False
+    if len(start.partition("\n")[0]) > limits.max_line_chars and start.startswith(('{"', '["')):
+        return True
     lines = [line for line in text.split("\n")[:50] if line.strip()]
     if len(lines) > 1 and len(text.split("\n")) <= 50 and not text.endswith("\n"):
         lines = lines[:-1] if _parsed(lines[-1]) is None else lines

@@ -42,7 +42,7 @@ def detect_text(path: Path, container: Container, options: ReadOptions, limits: 
     if not head.strip("\r\n"):
         raise Refused("empty", "The file holds nothing but line ends. Choose the file again; perhaps it was not saved.")
     text = _Text(seen, head)
-    if looks_like_json_lines(head[:65_536]):
+    if looks_like_json_lines(head[: 2 * limits.max_line_chars], limits):
         detected = _detect_json_lines(path, container, encoding, text, options, limits)
     else:
         detected = _detect_delimited(container, encoding, text, options, limits)

@@ -53,6 +53,23 @@ def test_a_json_document_is_not_json_lines(tmp_path: Path, text: str) -> None:
     assert refused.value.code == "not-json-lines"
 
 
+@pytest.mark.parametrize("chars", [60_000, 70_000, 130_000])
+def test_a_long_first_line_is_read_as_any_other(tmp_path: Path, chars: int) -> None:
+    lines = [f'{{"phone": "{phone(1)}", "note": "{"x" * chars}"}}', f'{{"phone": "{phone(2)}"}}']
+    detected = detected_in(tmp_path, "\n".join(lines).encode())
+    assert (detected.format, detected.phone_columns) == ("jsonl", (0,))
+    assert [cells[0] for cells in cells_in(tmp_path, detected)] == [phone(1), phone(2)]
+
+
+@pytest.mark.parametrize("chars", [132_000, 300_000, 3_000_000])
+@pytest.mark.parametrize("beginning", ['{"phone": "', '["'])
+def test_a_first_line_beyond_the_limit_is_refused_for_its_length(tmp_path: Path, beginning: str, chars: int) -> None:
+    end = '"}' if beginning.startswith("{") else '"]'
+    with pytest.raises(Refused) as refused:
+        detected_in(tmp_path, f"{beginning}{'x' * chars}{end}\n".encode())
+    assert refused.value.code == "line-too-long"
+
+
 def test_hostile_lines(tmp_path: Path) -> None:
     text = f'{{"phone": "{phone(1)}"}}\n{{"phone": "{phone(2)}"}}\n' + "[" * 50_000 + "\n" + '{"a":' * 20_000 + "\n"
     detected = detected_in(tmp_path, text.encode())

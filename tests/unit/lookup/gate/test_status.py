@@ -12,6 +12,7 @@ from schemas.codec import MAX_VALUE_BYTES, decode, encode
 from schemas.lookups import LookupStatus, PaidCalls, PhoneData
 from schemas.phones import mask
 from schemas.upload_events import PauseUpload
+from services.lookup.gate import status as gate_status
 from services.lookup.gate.fold import LogRecord
 from services.lookup.gate.limiter import Limiter
 from services.lookup.gate.status import MOST_HELD, MOST_LANES, compose_status, shorter_status
@@ -283,6 +284,22 @@ def test_a_cap_that_the_status_had_no_room_for_counts_as_spent() -> None:
     while (call := bench.core.next_call(bench.now)) is not None:
         made.append(name_of(call.payer))
     assert sorted(made) == ["later", "no cap", "told"]
+
+
+@pytest.mark.parametrize(("capped", "is_complete"), [(2, True), (3, True), (4, False)])
+def test_a_list_of_caps_is_whole_up_to_its_limit(
+    monkeypatch: pytest.MonkeyPatch, *, capped: int, is_complete: bool
+) -> None:
+    monkeypatch.setattr(gate_status, "MOST_CAPPED", 3)
+    bench = Bench()
+    for number in range(capped):
+        bench.open(f"u{number}", max_calls=9)
+        bench.want(request(number, f"u{number}"))
+    for _ in range(capped):
+        bench.call(OK)
+    told = status(bench)
+    assert len(told.capped) == min(capped, 3)
+    assert told.capped_complete is is_complete
 
 
 def test_a_status_of_an_older_gate_is_read_as_it_was_meant() -> None:
