@@ -22,12 +22,12 @@ from schemas.settings import Settings
 from schemas.topics import Topic
 from schemas.upload_events import UploadFed, UploadOpened
 from services.assembler.domain.records import UploadRecord
+from services.assembler.domain.row_state import State
 from services.assembler.join import role as join
 from services.assembler.store.dialect import connect
 from services.assembler.store.meta import prepare
 from services.assembler.store.reads import upload as read_upload
 from services.assembler.store.tables import rows, uploads
-from services.assembler.store.values import State
 from services.runtime.kafka import make_consumer, make_producer, partitions_of, read_to_end, started, topic_name
 
 DEADLINE_SECONDS = 60.0

@@ -9,7 +9,8 @@ from typing import NamedTuple
 from schemas.answers import Want, first_answer, is_fresh
 from schemas.lookups import LookupResult, Outcome, verdict_of
 from schemas.upload_events import Failures
-from services.assembler.store.values import State, result_id
+from services.assembler.domain.row_state import State
+from services.assembler.domain.stored_numbers import result_id
 
 CACHED_PHONES = 100_000
 """About 35 MB; phones beyond it are read from SQL again."""

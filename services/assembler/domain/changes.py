@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from schemas.lookups import LookupResult
 from services.assembler.domain.answers import Candidate
-from services.assembler.store.values import State
+from services.assembler.domain.row_state import State
 
 LISTED_ROWS = 200
 """Most rows of one version that are listed for live views; of the others only the counts are shown."""

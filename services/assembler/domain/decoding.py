@@ -17,8 +17,8 @@ from schemas.rows import RejectedRow, decode_row
 from schemas.upload_events import UPLOAD_EVENT, UploadEvent
 from schemas.uploads import PlanQuestion
 from schemas.values import EARLIEST, LATEST, Phone
-from services.assembler.store.fences import Offsets
-from services.assembler.store.values import row_place
+from services.assembler.domain.positions import Offsets
+from services.assembler.domain.stored_numbers import row_place
 
 FAILED_KEY_END = "|failed"
 _PHONE: TypeAdapter[str] = TypeAdapter(Phone)

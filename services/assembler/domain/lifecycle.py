@@ -34,7 +34,7 @@ from schemas.uploads import Detected, UploadState
 from schemas.values import LONGEST_MAX_AGE_SECONDS
 from services.assembler.domain.answers import PartialRound, UploadWant
 from services.assembler.domain.records import UploadRecord
-from services.assembler.store.values import EPOCH
+from services.assembler.domain.stored_numbers import EPOCH
 
 NEVER = datetime.max.replace(tzinfo=EPOCH.tzinfo)
 """`accept_since` of an upload that has not been started: only a result that names it can answer."""

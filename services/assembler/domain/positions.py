@@ -8,14 +8,31 @@ answered when all results are there that were when it was asked.
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from services.assembler.store.fences import Offsets
+
+class Offsets(NamedTuple):
+    """The next unread offset of each topic, for one partition number."""
+
+    upload_rows: int = 0
+    rejected_rows: int = 0
+    lookup_results: int = 0
+    upload_events: int = 0
+    plan_questions: int = 0
+
+
+class LookupCounts(NamedTuple):
+    """What the results of one batch add to a partition's totals."""
+
+    answered: int = 0
+    failed: int = 0
+    retries: int = 0
+
 
 Place = tuple[str, int]
 """A topic, by its name in `Offsets`, and a partition number."""
-
-
 ACTED_ON = ("upload_rows", "rejected_rows", "lookup_results", "upload_events")
 """Topics that must have been joined before anything is done on the word of SQL as a whole. Questions ask, no more."""
+LEADING_PARTITION = 0
+"""The join that owns it does what one join must do for all: sweep, drop old uploads."""
 
 
 class LogLost(Exception):

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from schemas.uploads import Counts, UploadState
 from schemas.values import MAX_INT32
-from services.assembler.store.values import State
+from services.assembler.domain.row_state import State
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,8 @@ from schemas.settings import Settings
 from schemas.uploads import Detected, Preview, UploadOptions
 from schemas.values import LATEST
 from services.assembler.domain.records import StoredRow, UploadRecord
-from services.assembler.store.values import State, from_micros
+from services.assembler.domain.row_state import State
+from services.assembler.domain.stored_numbers import from_micros
 
 M = TypeVar("M", bound=Message)
 

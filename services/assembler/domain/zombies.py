@@ -5,8 +5,8 @@ from datetime import datetime, timedelta
 
 from schemas.interface import Sweep
 from schemas.lookups import LookupStatus
+from services.assembler.domain.positions import Offsets
 from services.assembler.domain.records import UploadRecord
-from services.assembler.store.fences import Offsets
 
 PATIENCE = timedelta(seconds=10)
 """A producer of another system may say that it is done before Kafka has all its rows."""

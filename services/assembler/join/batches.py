@@ -16,13 +16,14 @@ from aiokafka.errors import KafkaError
 
 from schemas.settings import Settings
 from services.assembler.domain.decoding import REGISTERED, PartitionBatch, Undecodable, decode_partition
+from services.assembler.domain.positions import Offsets
 from services.assembler.join.bad_records import put_aside
 from services.assembler.join.consumer import Intake, Records
 from services.assembler.join.database import Database
 from services.assembler.join.transaction.rows import RowsAppeared
 from services.assembler.join.transaction.transaction import Joiner
 from services.assembler.store.dialect import is_failure_of_database
-from services.assembler.store.fences import FenceLost, Offsets
+from services.assembler.store.fences import FenceLost
 from services.runtime.halves import find_by_halves
 
 IN_ORDER = ("upload_events", "lookup_results", "upload_rows", "rejected_rows", "plan_questions")

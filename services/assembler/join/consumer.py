@@ -12,12 +12,11 @@ from aiokafka.errors import KafkaError
 from schemas import topics
 from schemas.settings import Settings
 from services.assembler.domain.decoding import PartitionBatch
-from services.assembler.domain.positions import ACTED_ON, Goals, Place, first_reads, held_back
+from services.assembler.domain.positions import ACTED_ON, Goals, Offsets, Place, first_reads, held_back
 from services.assembler.domain.stall import Stall
 from services.assembler.domain.zombies import joined_up_to
 from services.assembler.join.database import Database
 from services.assembler.join.transaction.transaction import Joiner
-from services.assembler.store.fences import Offsets
 from services.assembler.store.waiting_reads import all_fences
 from services.runtime.kafka import make_consumer, start_client, topic_name
 

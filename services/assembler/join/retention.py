@@ -6,8 +6,8 @@ from collections.abc import Callable, Collection
 from datetime import UTC, datetime, timedelta
 
 from schemas.settings import Settings
+from services.assembler.domain.positions import LEADING_PARTITION
 from services.assembler.join.database import Database
-from services.assembler.join.sweep import LEADING_PARTITION
 from services.assembler.store.retention import drop_rows, drop_sweeps, expire_uploads
 
 EVERY_SECONDS = 60.0

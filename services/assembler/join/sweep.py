@@ -22,6 +22,7 @@ from schemas import topics
 from schemas.interface import Sweep
 from schemas.lookups import LookupStatus
 from schemas.settings import Settings
+from services.assembler.domain.positions import LEADING_PARTITION
 from services.assembler.domain.records import UploadRecord
 from services.assembler.domain.zombies import figures, joined_up_to, lacking_for_good, uploads_held, zombie_uploads
 from services.assembler.join.cluster_view import Surroundings, looking_around
@@ -35,7 +36,6 @@ EVERY_SECONDS = 60.0
 LOOK_SECONDS = 1.0
 PATIENCE_SECONDS = 20.0
 """For all that a sweep waits for. Two sweeps, the one under way and the one asked for, must end within a minute."""
-LEADING_PARTITION = 0
 log = logging.getLogger(__name__)
 
 

@@ -23,6 +23,7 @@ from schemas.topics import Topic
 from schemas.upload_events import UploadEventBase
 from schemas.uploads import UploadState
 from schemas.values import UploadId
+from services.assembler.domain.positions import Offsets
 from services.assembler.domain.records import UploadRecord
 from services.assembler.domain.views import upload_view
 from services.assembler.status.bad_record_log import BadRecords
@@ -30,7 +31,7 @@ from services.assembler.status.eta import Feeding, eta_of, feeding_of
 from services.assembler.status.live import LiveHub
 from services.assembler.status.why import why_of
 from services.assembler.store import reads
-from services.assembler.store.fences import Offsets, load_fences
+from services.assembler.store.fences import load_fences
 from services.runtime.identity import Identity
 from services.runtime.kafka import topic_name
 from services.runtime.problems import ProblemError

@@ -10,10 +10,10 @@ from schemas.upload_events import UploadOpened
 from schemas.uploads import FileLocation, UploadOptions, UploadState
 from services.assembler.domain.commands import Accepted, Decision, Refused, Target
 from services.assembler.domain.records import UploadCursor, UploadRecord
+from services.assembler.domain.stored_numbers import to_micros
 from services.assembler.domain.views import parsed
 from services.assembler.status.backend import Backend, is_upload_id
 from services.assembler.store import reads
-from services.assembler.store.values import to_micros
 from services.runtime.identity import Identity
 from services.runtime.problems import ProblemError
 

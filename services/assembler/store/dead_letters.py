@@ -8,9 +8,10 @@ from sqlalchemy import ColumnElement, Connection, Select, and_, distinct, exists
 
 from schemas.upload_events import Failures
 from services.assembler.domain.records import DeadLetterFilter, DeadLetterGroup, StoredDeadLetter
+from services.assembler.domain.row_state import State
+from services.assembler.domain.stored_numbers import EPOCH, from_micros, to_micros
 from services.assembler.store.dialect import insert_or_ignore
 from services.assembler.store.tables import dismissals, is_open, results, rows, uploads
-from services.assembler.store.values import EPOCH, State, from_micros, to_micros
 
 _FAILED = rows.join(uploads, uploads.c.no == rows.c.upload_no).join(results, results.c.id == rows.c.result_id)
 

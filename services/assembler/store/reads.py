@@ -19,9 +19,10 @@ from services.assembler.domain.records import (
     UploadCursor,
     UploadRecord,
 )
+from services.assembler.domain.row_state import State
+from services.assembler.domain.stored_numbers import from_micros
 from services.assembler.store.dead_letters import count_dead_letters
 from services.assembler.store.tables import audit, fences, meta, results, row_changes, rows, tallies, uploads
-from services.assembler.store.values import State, from_micros
 
 
 def reading(engine: Engine) -> Any:

@@ -9,9 +9,9 @@ from sqlalchemy import Connection, delete, select
 
 from schemas.lookups import LookupResult
 from services.assembler.domain.answers import Candidate, Named, named
+from services.assembler.domain.stored_numbers import from_micros, to_micros
 from services.assembler.store.dialect import insert_or_ignore
 from services.assembler.store.tables import results
-from services.assembler.store.values import from_micros, to_micros
 
 PHONES_PER_QUERY = 1000
 

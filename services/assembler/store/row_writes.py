@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Executable, bindparam, select, tuple_, update
 
+from services.assembler.domain.row_state import State
 from services.assembler.store.dialect import by_index, compiled, insert_or_ignore
 from services.assembler.store.result_writes import PHONES_PER_QUERY
 from services.assembler.store.tables import is_open, results, rows
-from services.assembler.store.values import State
 
 CHUNK = 5000
 

@@ -20,7 +20,8 @@ from sqlalchemy import (
     text,
 )
 
-from services.assembler.store.values import Instant, State
+from services.assembler.domain.row_state import State
+from services.assembler.store.instant import Instant
 
 SCHEMA_VERSION = 4
 

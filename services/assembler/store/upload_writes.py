@@ -10,9 +10,11 @@ from sqlalchemy import Connection, case, literal, select, update
 
 from services.assembler.domain.changes import UploadChanges
 from services.assembler.domain.records import AuditEntry, UploadRecord
+from services.assembler.domain.row_state import State
+from services.assembler.domain.stored_numbers import from_micros
 from services.assembler.store.dialect import insert_or_ignore, upsert, upsert_adding
+from services.assembler.store.instant import Instant
 from services.assembler.store.tables import audit, outbox, row_changes, tallies, uploads
-from services.assembler.store.values import Instant, State, from_micros
 
 HELD_VERSIONS = 256
 """Versions of an upload whose changed rows are held for live views."""

@@ -5,11 +5,11 @@ from typing import NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, select
 
+from services.assembler.domain.positions import Offsets
 from services.assembler.domain.records import UploadRecord
+from services.assembler.domain.row_state import State
 from services.assembler.store.dialect import by_index
-from services.assembler.store.fences import Offsets
 from services.assembler.store.tables import fences, is_open, rows, uploads
-from services.assembler.store.values import State
 
 _ALIVE = (uploads.c.created_at.is_not(None), uploads.c.deleted_at.is_(None), uploads.c.refused.is_(None))
 _WAITING = (uploads.c.waiting > 0, uploads.c.wanted_at.is_not(None), uploads.c.cancelled_at.is_(None))

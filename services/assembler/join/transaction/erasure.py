@@ -7,12 +7,13 @@ import hmac
 
 from sqlalchemy import Connection, select
 
+from services.assembler.domain.row_state import State
+from services.assembler.domain.stored_numbers import from_micros, to_micros
 from services.assembler.join.transaction.work import Work
 from services.assembler.store.dialect import upsert
 from services.assembler.store.result_writes import candidates_of, delete_results
 from services.assembler.store.row_writes import erase_phone
 from services.assembler.store.tables import erasures
-from services.assembler.store.values import State, from_micros, to_micros
 
 
 class Erasures:

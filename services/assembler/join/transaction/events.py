@@ -10,13 +10,14 @@ from schemas.upload_events import DismissFailed, OperatorActed, UploadEvent
 from services.assembler.domain.decoding import PartitionBatch
 from services.assembler.domain.lifecycle import depends_on_announced, fold, want_of
 from services.assembler.domain.records import AuditEntry, UploadRecord
+from services.assembler.domain.row_state import State
+from services.assembler.domain.stored_numbers import result_id, to_micros
 from services.assembler.join.transaction.work import Work
 from services.assembler.store.dead_letters import dismiss
 from services.assembler.store.outbox import announced_end
 from services.assembler.store.row_writes import open_rows_of_upload, rows_answered_after
 from services.assembler.store.sweeps import request_sweep
 from services.assembler.store.upload_writes import add_audit, save_facts
-from services.assembler.store.values import State, result_id, to_micros
 
 _HEAD = frozenset({"type", "upload_id", "at", "by"})
 

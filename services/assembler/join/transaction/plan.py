@@ -5,11 +5,11 @@ from collections.abc import Iterable
 from sqlalchemy import Connection, func, select
 
 from services.assembler.domain.decoding import PartitionBatch
+from services.assembler.domain.stored_numbers import to_micros
 from services.assembler.join.transaction.work import Work
 from services.assembler.store.dialect import insert_or_ignore
 from services.assembler.store.result_writes import count_known
 from services.assembler.store.tables import plan_answers
-from services.assembler.store.values import to_micros
 
 
 def join_questions(work: Work, batches: Iterable[PartitionBatch]) -> None:

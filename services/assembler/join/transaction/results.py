@@ -6,9 +6,10 @@ from schemas.lookups import LookupResult
 from services.assembler.domain.answers import Candidate, candidate_of
 from services.assembler.domain.changes import calls_and_retries
 from services.assembler.domain.decoding import PartitionBatch
+from services.assembler.domain.positions import LookupCounts
 from services.assembler.join.transaction.erasure import Erasures
 from services.assembler.join.transaction.work import Work
-from services.assembler.store.fences import LookupCounts, count_lookups
+from services.assembler.store.fences import count_lookups
 from services.assembler.store.result_writes import insert_results
 from services.assembler.store.row_writes import open_rows_of_phones
 

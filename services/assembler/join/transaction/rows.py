@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 from services.assembler.domain.answers import Candidate, judge
 from services.assembler.domain.decoding import PartitionBatch, UnusableRow, UsableRow
+from services.assembler.domain.row_state import State
+from services.assembler.domain.stored_numbers import to_micros
 from services.assembler.join.transaction.erasure import Erasures
 from services.assembler.join.transaction.work import Work
 from services.assembler.store.result_writes import candidates_of
@@ -17,7 +19,6 @@ from services.assembler.store.row_writes import (
     replace_rows,
     set_rounds,
 )
-from services.assembler.store.values import State, to_micros
 
 _Key = tuple[int, int]
 log = logging.getLogger(__name__)

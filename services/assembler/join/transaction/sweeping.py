@@ -10,12 +10,12 @@ from sqlalchemy import Connection
 from schemas.settings import Settings
 from services.assembler.domain.answers import CandidateCache
 from services.assembler.domain.records import UploadRecord
+from services.assembler.domain.row_state import State
 from services.assembler.join.transaction.closing import close_uploads
 from services.assembler.join.transaction.work import Work
 from services.assembler.store.dialect import take_turn
 from services.assembler.store.row_writes import open_rows_of_upload
 from services.assembler.store.upload_writes import save_missing_rows
-from services.assembler.store.values import State
 
 
 def judge_waiting_rows(

@@ -18,6 +18,7 @@ from schemas.settings import Settings
 from schemas.upload_events import NO_UPLOAD
 from services.assembler.domain.answers import CandidateCache
 from services.assembler.domain.decoding import PartitionBatch
+from services.assembler.domain.positions import Offsets
 from services.assembler.join.transaction.closing import close_uploads
 from services.assembler.join.transaction.erasure import Erasures
 from services.assembler.join.transaction.events import join_events
@@ -26,7 +27,7 @@ from services.assembler.join.transaction.results import join_results
 from services.assembler.join.transaction.rows import RowsAppeared, join_rejected, join_rows
 from services.assembler.join.transaction.work import Work
 from services.assembler.store.dialect import for_writing, may_succeed_at_once, take_turn
-from services.assembler.store.fences import Offsets, create_fences, load_fences, take_fences
+from services.assembler.store.fences import create_fences, load_fences, take_fences
 
 MOST_ATTEMPTS = 10
 """How often a transaction that loses to others is tried. The last failure is the database's."""

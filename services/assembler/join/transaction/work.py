@@ -11,10 +11,11 @@ from services.assembler.domain.answers import Candidate, CandidateCache, UploadW
 from services.assembler.domain.changes import Changes
 from services.assembler.domain.lifecycle import want_of
 from services.assembler.domain.records import UploadRecord
+from services.assembler.domain.row_state import State
+from services.assembler.domain.stored_numbers import to_micros
 from services.assembler.store.result_writes import candidates_of
 from services.assembler.store.row_writes import HeldRow, RowMove, move_rows
 from services.assembler.store.upload_writes import open_uploads, uploads_by_number
-from services.assembler.store.values import State, to_micros
 
 log = logging.getLogger(__name__)
 

@@ -7,7 +7,8 @@ import pytest
 from schemas.lookups import Outcome
 from schemas.upload_events import Failures
 from services.assembler.domain.answers import Candidate, CandidateCache, PartialRound, UploadWant, candidate_of, judge
-from services.assembler.store.values import State, result_id
+from services.assembler.domain.row_state import State
+from services.assembler.domain.stored_numbers import result_id
 from tests.fixtures.ids import upload_id
 from tests.unit.assembler.join.join_log import PHONES, START, lookup_result
 

@@ -8,7 +8,7 @@ from aiokafka.errors import KafkaError
 from sqlalchemy.exc import DataError, IntegrityError, OperationalError
 
 from schemas.settings import Settings
-from services.assembler.domain.positions import Goals, LogLost, first_reads, held_back
+from services.assembler.domain.positions import Goals, LogLost, Offsets, first_reads, held_back
 from services.assembler.domain.records import UploadRecord
 from services.assembler.domain.stall import LOOK_SECONDS, PATIENCE_SECONDS, Stall, Stalled
 from services.assembler.domain.zombies import (
@@ -22,7 +22,7 @@ from services.assembler.domain.zombies import (
 from services.assembler.join.batches import decode_all, decode_records, in_order, is_environment
 from services.assembler.join.cluster import OTHERS, TOGETHER, Cluster, check_topics
 from services.assembler.join.transaction.rows import RowsAppeared
-from services.assembler.store.fences import FenceLost, Offsets
+from services.assembler.store.fences import FenceLost
 from services.runtime.process import RefusedToStart
 from tests.unit.assembler.join.join_log import PHONES, START, Log, LogRecord, Reader, gate_status
 from tests.unit.assembler.join.test_joining import OTHER, U, World

@@ -29,7 +29,7 @@ from schemas.values import LONGEST_MAX_AGE_SECONDS
 from services.assembler.domain.answers import PartialRound
 from services.assembler.domain.lifecycle import NEVER, Announced, fold, standing_of, want_of
 from services.assembler.domain.records import UploadRecord
-from services.assembler.store.values import EPOCH
+from services.assembler.domain.stored_numbers import EPOCH
 from tests.fixtures.ids import upload_id
 from tests.unit.assembler.join.join_log import START, Log, Reader
 from tests.unit.assembler.join.test_joining import World

@@ -24,16 +24,16 @@ from schemas.lookups import (
 from schemas.settings import Settings
 from services.assembler.domain.decoding import PartitionBatch, decode_partition
 from services.assembler.domain.lifecycle import Announced
+from services.assembler.domain.positions import Offsets
 from services.assembler.domain.records import UploadRecord
+from services.assembler.domain.row_state import State
 from services.assembler.join.transaction.transaction import Joiner
 from services.assembler.store.dialect import connect
-from services.assembler.store.fences import Offsets
 from services.assembler.store.meta import prepare
 from services.assembler.store.outbox import Completion, announced_end, remember_published
 from services.assembler.store.reads import list_uploads
 from services.assembler.store.reads import upload as read_upload
 from services.assembler.store.tables import outbox, rows, uploads
-from services.assembler.store.values import State
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 PHONES = tuple(f"+141555501{number:02d}" for number in range(6))

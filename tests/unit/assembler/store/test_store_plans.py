@@ -6,6 +6,7 @@ import pytest
 from sqlalchemy import Connection, Engine, event
 
 from services.assembler.domain.records import DeadLetterFilter
+from services.assembler.domain.row_state import State
 from services.assembler.store.dead_letters import count_dead_letters, group_dead_letters
 from services.assembler.store.dialect import connect
 from services.assembler.store.meta import prepare
@@ -13,7 +14,6 @@ from services.assembler.store.outbox import unpublished
 from services.assembler.store.progress_reads import changed_uploads, unfinished_uploads
 from services.assembler.store.result_writes import candidates_of
 from services.assembler.store.row_writes import open_rows_of_phones, open_rows_of_upload
-from services.assembler.store.values import State
 from services.assembler.store.waiting_reads import waiting_rows
 
 READS: dict[str, tuple[Callable[[Connection], object], str]] = {

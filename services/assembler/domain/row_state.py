@@ -1,0 +1,13 @@
+"""Owns the states of a stored row."""
+
+from enum import IntEnum
+
+
+class State(IntEnum):
+    """A row's state as stored. `waiting` rows of a cancelled upload count as `unprocessed` wherever they are shown."""
+
+    waiting = 0
+    answered = 1
+    failed = 2
+    rejected = 3
+    unprocessed = 4
