@@ -16,7 +16,7 @@ from schemas.lookups import LookupRequest
 from schemas.rows import UploadRow
 from schemas.topics import Topic
 from schemas.upload_events import OperatorActed
-from services.assembler.domain.records import SweepRecord
+from services.assembler.domain.stored import StoredSweep
 from services.assembler.join.cluster_view import WORKER_GROUP
 from services.assembler.join.sweep import LOOK_SECONDS, PATIENCE_SECONDS
 from services.assembler.status.api.queue import SWEEP_SECONDS
@@ -47,12 +47,12 @@ class Others:
         await self.stage.write(registry.LOOKUP_STATUS, "0", status)
 
 
-async def ask_for_sweep(stage: Stage) -> SweepRecord:
+async def ask_for_sweep(stage: Stage) -> StoredSweep:
     """Asks as status does, and waits for the answer."""
     sweep_id = str(uuid4())
     await stage.event(OperatorActed(at=datetime.now(UTC), by="jane", action="sweep", sweep_id=sweep_id))
     engine = connect(stage.settings.database_url)
-    answers: list[SweepRecord] = []
+    answers: list[StoredSweep] = []
 
     async def answered() -> bool:
         with engine.connect() as connection:
@@ -65,7 +65,7 @@ async def ask_for_sweep(stage: Stage) -> SweepRecord:
     return answers[0]
 
 
-def figures(record: SweepRecord) -> Sweep:
+def figures(record: StoredSweep) -> Sweep:
     assert record.problem is None
     return Sweep.model_validate(record, from_attributes=True)
 

@@ -16,7 +16,7 @@ CACHED_PHONES = 100_000
 """About 35 MB; phones beyond it are read from SQL again."""
 
 
-class Named(NamedTuple):
+class AnsweredRound(NamedTuple):
     """An upload and round whose request a result settled."""
 
     upload_id: str
@@ -24,18 +24,18 @@ class Named(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class AnswerCandidate:
     """What the answer rule and the tallies need of a stored result. `id` grows in log order."""
 
     id: int
     outcome: Outcome
     looked_up_at: datetime
-    answers: tuple[Named, ...]
+    answers: tuple[AnsweredRound, ...]
     verdict: str | None
     line_type: str | None
     error_code: str | None = None
 
-    def repeats(self, other: "Candidate") -> bool:
+    def repeats(self, other: "AnswerCandidate") -> bool:
         """Whether both are one result: its writer could not know that Kafka had taken it, and wrote it again."""
         return (self.looked_up_at, self.outcome, self.answers) == (other.looked_up_at, other.outcome, other.answers)
 
@@ -48,7 +48,7 @@ class PartialRound:
     only: Failures | None
     but_not: tuple[Failures, ...] = ()
 
-    def includes(self, failure: Candidate) -> bool:
+    def includes(self, failure: AnswerCandidate) -> bool:
         about = failure.error_code, failure.looked_up_at
         return (self.only is None or self.only.include(*about)) and not any(f.include(*about) for f in self.but_not)
 
@@ -59,7 +59,7 @@ class UploadWant(Want):
 
     partial_rounds: tuple[PartialRound, ...] = ()
 
-    def of_phone(self, candidates: "Sequence[Candidate]") -> Want:
+    def of_phone(self, candidates: "Sequence[AnswerCandidate]") -> Want:
         """What it wants of a phone with these results: a partial round counts if the failure before it was meant.
 
         A function of the phone's results alone, so that a rebuild comes to the same.
@@ -73,25 +73,25 @@ class UploadWant(Want):
 
 
 @lru_cache(maxsize=4096)
-def named(upload_id: str, round_: int) -> Named:
+def answered_round(upload_id: str, round_: int) -> AnsweredRound:
     """One shared object for each upload and round: thousands of results name the same."""
-    return Named(upload_id, round_)
+    return AnsweredRound(upload_id, round_)
 
 
-def candidate_of(result: LookupResult, *, partition: int, offset: int) -> Candidate:
+def candidate_of(result: LookupResult, *, partition: int, offset: int) -> AnswerCandidate:
     """The candidate that a result at this place of the log is."""
-    return Candidate(
+    return AnswerCandidate(
         result_id(partition, offset),
         result.outcome,
         result.looked_up_at,
-        tuple(named(answered.upload_id, answered.round) for answered in result.answers),
+        tuple(answered_round(answered.upload_id, answered.round) for answered in result.answers),
         verdict_of(result.outcome, result.data),
         None if result.data is None else result.data.line_type,
         None if result.error is None else result.error.code,
     )
 
 
-def judge(candidates: Sequence[Candidate], want: UploadWant | None) -> tuple[State, Candidate | None]:
+def judge(candidates: Sequence[AnswerCandidate], want: UploadWant | None) -> tuple[State, AnswerCandidate | None]:
     """The state of a usable row, and the result that it has. `want` None: its upload has not been opened yet."""
     if want is None or not candidates:
         return State.waiting, None
@@ -116,8 +116,8 @@ class CandidateCache:
 
     def __init__(self, limit: int = CACHED_PHONES) -> None:
         self._half = max(1, limit // 2)
-        self._young: dict[str, tuple[Candidate, ...]] = {}
-        self._old: dict[str, tuple[Candidate, ...]] = {}
+        self._young: dict[str, tuple[AnswerCandidate, ...]] = {}
+        self._old: dict[str, tuple[AnswerCandidate, ...]] = {}
 
     def __len__(self) -> int:
         return len(self._young) + len(self._old)
@@ -125,7 +125,7 @@ class CandidateCache:
     def clear(self) -> None:
         self._young, self._old = {}, {}
 
-    def get(self, phone: str) -> tuple[Candidate, ...] | None:
+    def get(self, phone: str) -> tuple[AnswerCandidate, ...] | None:
         """The phone's candidates; None if they are not remembered."""
         found = self._young.get(phone)
         if found is None:
@@ -134,12 +134,12 @@ class CandidateCache:
                 self._put(phone, found)
         return found
 
-    def put_all(self, candidates: Mapping[str, tuple[Candidate, ...]]) -> None:
+    def put_all(self, candidates: Mapping[str, tuple[AnswerCandidate, ...]]) -> None:
         """Remembers what SQL says of these phones."""
         for phone, found in candidates.items():
             self._put(phone, found)
 
-    def add(self, phone: str, candidate: Candidate) -> None:
+    def add(self, phone: str, candidate: AnswerCandidate) -> None:
         """Appends a new result of a phone, if the phone is remembered."""
         found = self.get(phone)
         if found is not None:
@@ -149,7 +149,7 @@ class CandidateCache:
         self._young.pop(phone, None)
         self._old.pop(phone, None)
 
-    def _put(self, phone: str, candidates: tuple[Candidate, ...]) -> None:
+    def _put(self, phone: str, candidates: tuple[AnswerCandidate, ...]) -> None:
         self._young[phone] = candidates
         if len(self._young) > self._half:
             self._young, self._old = {}, self._young

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from schemas.lookups import LookupResult
-from services.assembler.domain.answers import Candidate
+from services.assembler.domain.answers import AnswerCandidate
 from services.assembler.domain.row_state import State
 
 LISTED_ROWS = 200
@@ -36,7 +36,7 @@ class UploadChanges:
         elif row not in self.rows:
             self.more = True
 
-    def tally(self, candidate: Candidate, sign: int) -> None:
+    def tally(self, candidate: AnswerCandidate, sign: int) -> None:
         """An answered row gains (+1) or loses (-1) this result."""
         if candidate.verdict is not None:
             self.tallies[candidate.verdict, candidate.line_type or NO_LINE_TYPE] += sign

@@ -41,7 +41,7 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True)
-class Accepted:
+class CommandAccepted:
     """Events to write, none when the upload is already so; `expect`: the states it will soon be in."""
 
     events: tuple[UploadEvent, ...]
@@ -49,61 +49,65 @@ class Accepted:
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class CommandRefused:
     """Not in this state. `detail` says what can be done."""
 
     detail: str
 
 
-Decision = Accepted | Refused
+CommandDecision = CommandAccepted | CommandRefused
 
 
-def start(target: Target, *, by: str, now: datetime, max_calls: int | None, sample_rows: int | None) -> Decision:
+def start(target: Target, *, by: str, now: datetime, max_calls: int | None, sample_rows: int | None) -> CommandDecision:
     if target.state == "checked":
         event = StartUpload(upload_id=target.upload_id, at=now, by=by, max_calls=max_calls, sample_rows=sample_rows)
-        return Accepted((event,), ("in_progress", "paused", *FINISHED))
+        return CommandAccepted((event,), ("in_progress", "paused", *FINISHED))
     if target.started and target.state != "failed":
-        return Accepted((), (target.state,))
+        return CommandAccepted((), (target.state,))
     if target.state in ("pending", "checking"):
-        return Refused("The file is still being read. Start it when its state is `checked`.")
-    return Refused(f"An upload that is `{target.state}` cannot be started. Use `reprocess` to run its file again.")
+        return CommandRefused("The file is still being read. Start it when its state is `checked`.")
+    return CommandRefused(
+        f"An upload that is `{target.state}` cannot be started. Use `reprocess` to run its file again."
+    )
 
 
-def set_options(target: Target, options: UploadOptions, *, by: str, now: datetime) -> Decision:
+def set_options(target: Target, options: UploadOptions, *, by: str, now: datetime) -> CommandDecision:
     if target.started:
-        return Refused("The upload has been started. Use `reprocess` with other options to run its file again.")
+        return CommandRefused("The upload has been started. Use `reprocess` with other options to run its file again.")
     if target.state in FINISHED:
-        return Refused(f"The upload is `{target.state}`. Use `reprocess` with other options to run its file again.")
+        return CommandRefused(
+            f"The upload is `{target.state}`. Use `reprocess` with other options to run its file again."
+        )
     if options == target.options:
-        return Accepted((), (target.state,))
-    return Accepted(
+        return CommandAccepted((), (target.state,))
+    return CommandAccepted(
         (SetOptions(upload_id=target.upload_id, at=now, by=by, options=options),),
         ("pending", "checking", "checked", "failed"),
     )
 
 
-def pause(target: Target, *, by: str, now: datetime) -> Decision:
+def pause(target: Target, *, by: str, now: datetime) -> CommandDecision:
     if target.state == "paused":
-        return Accepted((), ("paused",))
+        return CommandAccepted((), ("paused",))
     if target.state == "in_progress":
-        return Accepted((PauseUpload(upload_id=target.upload_id, at=now, by=by),), ("paused", *FINISHED))
-    return Refused(f"Only an upload that is `in_progress` can be paused; this one is `{target.state}`.")
+        return CommandAccepted((PauseUpload(upload_id=target.upload_id, at=now, by=by),), ("paused", *FINISHED))
+    return CommandRefused(f"Only an upload that is `in_progress` can be paused; this one is `{target.state}`.")
 
 
-def resume(target: Target, *, by: str, now: datetime) -> Decision:
+def resume(target: Target, *, by: str, now: datetime) -> CommandDecision:
     if target.state == "in_progress":
-        return Accepted((), ("in_progress",))
+        return CommandAccepted((), ("in_progress",))
     if target.state == "paused":
-        return Accepted((ResumeUpload(upload_id=target.upload_id, at=now, by=by),), ("in_progress", *FINISHED))
-    return Refused(f"Only an upload that is `paused` can be resumed; this one is `{target.state}`.")
+        return CommandAccepted((ResumeUpload(upload_id=target.upload_id, at=now, by=by),), ("in_progress", *FINISHED))
+    return CommandRefused(f"Only an upload that is `paused` can be resumed; this one is `{target.state}`.")
 
 
-def cancel(target: Target, *, by: str, now: datetime) -> Decision:
+def cancel(target: Target, *, by: str, now: datetime) -> CommandDecision:
     if target.state == "cancelled":
-        return Accepted((), ("cancelled",))
+        return CommandAccepted((), ("cancelled",))
     if target.state in FINISHED:
-        return Refused(f"The upload is already `{target.state}`; there is nothing left to stop.")
-    return Accepted((CancelUpload(upload_id=target.upload_id, at=now, by=by),), FINISHED)
+        return CommandRefused(f"The upload is already `{target.state}`; there is nothing left to stop.")
+    return CommandAccepted((CancelUpload(upload_id=target.upload_id, at=now, by=by),), FINISHED)
 
 
 def retry_failed(
@@ -114,35 +118,37 @@ def retry_failed(
     force: bool,
     only: Failures | None = None,
     but_not: tuple[Failures, ...] = (),
-) -> Decision:
+) -> CommandDecision:
     """`only` None: all failed rows; those in one of `but_not` are left as they are."""
     if target.state in ("in_progress", "paused") and target.round > 0:
-        return Accepted((), (target.state,))
+        return CommandAccepted((), (target.state,))
     if target.state != "completed":
-        return Refused(f"Failed rows can be tried again when the upload is `completed`; it is `{target.state}`.")
+        return CommandRefused(f"Failed rows can be tried again when the upload is `completed`; it is `{target.state}`.")
     if target.cancelled:
-        return Refused("A cancellation of this upload was asked for. Use `reprocess` to run its file again.")
+        return CommandRefused("A cancellation of this upload was asked for. Use `reprocess` to run its file again.")
     if not target.failed:
-        return Refused("No row of this upload failed.")
+        return CommandRefused("No row of this upload failed.")
     if target.round >= MAX_INT32:
-        return Refused("Its failed rows were tried as often as rounds can be counted.")
+        return CommandRefused("Its failed rows were tried as often as rounds can be counted.")
     if target.round >= MOST_ROUNDS and not force:
-        return Refused(
+        return CommandRefused(
             f"Its failed rows were tried {target.round} more times already. Send `force: true` to try once more."
         )
     event = RetryFailed(upload_id=target.upload_id, at=now, by=by, round=target.round + 1, only=only, but_not=but_not)
-    return Accepted((event,), ("in_progress", "paused"))
+    return CommandAccepted((event,), ("in_progress", "paused"))
 
 
-def set_priority(target: Target, priority: int, *, by: str, now: datetime) -> Decision:
+def set_priority(target: Target, priority: int, *, by: str, now: datetime) -> CommandDecision:
     if target.state in FINISHED:
-        return Refused(f"The upload is `{target.state}`; its priority no longer matters.")
-    return Accepted((SetPriority(upload_id=target.upload_id, at=now, by=by, priority=priority),), (target.state,))
+        return CommandRefused(f"The upload is `{target.state}`; its priority no longer matters.")
+    return CommandAccepted(
+        (SetPriority(upload_id=target.upload_id, at=now, by=by, priority=priority),), (target.state,)
+    )
 
 
-def delete(target: Target, *, by: str, now: datetime) -> Decision:
+def delete(target: Target, *, by: str, now: datetime) -> CommandDecision:
     """An unfinished upload is stopped first, so that no part goes on working for something that is gone."""
     gone = DeleteUpload(upload_id=target.upload_id, at=now, by=by)
     if target.state in FINISHED:
-        return Accepted((gone,), ())
-    return Accepted((CancelUpload(upload_id=target.upload_id, at=now, by=by), gone), ())
+        return CommandAccepted((gone,), ())
+    return CommandAccepted((CancelUpload(upload_id=target.upload_id, at=now, by=by), gone), ())

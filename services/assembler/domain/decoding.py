@@ -22,11 +22,11 @@ from services.assembler.domain.stored_numbers import row_place
 
 FAILED_KEY_END = "|failed"
 _PHONE: TypeAdapter[str] = TypeAdapter(Phone)
-_ReadAll: TypeAlias = "Callable[[PartitionBatch, Iterable[Record]], None]"
+_ReadAll: TypeAlias = "Callable[[PartitionBatch, Iterable[TimedRecord]], None]"
 _LATEST_MS = int((LATEST - EARLIEST).total_seconds()) * 1000
 
 
-class Record(Protocol):
+class TimedRecord(Protocol):
     """A record of a log; aiokafka's `ConsumerRecord` is one. `timestamp`: milliseconds since 1970."""
 
     @property
@@ -92,7 +92,7 @@ class Undecodable(NamedTuple):
     """A record that says nothing we know, and why. `topic` is the registry's name."""
 
     topic: str
-    record: Record
+    record: TimedRecord
     error: str
 
 
@@ -112,7 +112,7 @@ class PartitionBatch:
 
 
 def decode_partition(
-    partition: int, start: Offsets, records_by_topic: Iterable[tuple[str, Iterable[Record]]]
+    partition: int, start: Offsets, records_by_topic: Iterable[tuple[str, Iterable[TimedRecord]]]
 ) -> PartitionBatch:
     """Everything the records say. Topics are the names of `Offsets`; records before the fence are passed over."""
     batch = PartitionBatch(partition, start, start)
@@ -128,7 +128,7 @@ def decode_partition(
     return batch
 
 
-def _rows(batch: PartitionBatch, records: Iterable[Record]) -> None:
+def _rows(batch: PartitionBatch, records: Iterable[TimedRecord]) -> None:
     """In one loop, for rows are the bulk: a million for one file."""
     dump, add, partition = orjson.dumps, batch.rows.append, batch.partition
     for record in records:
@@ -154,8 +154,8 @@ def _rows(batch: PartitionBatch, records: Iterable[Record]) -> None:
         )
 
 
-def _one_by_one(topic: str, read: Callable[[PartitionBatch, Record], None]) -> _ReadAll:
-    def read_all(batch: PartitionBatch, records: Iterable[Record]) -> None:
+def _one_by_one(topic: str, read: Callable[[PartitionBatch, TimedRecord], None]) -> _ReadAll:
+    def read_all(batch: PartitionBatch, records: Iterable[TimedRecord]) -> None:
         for record in records:
             try:
                 read(batch, record)
@@ -165,18 +165,18 @@ def _one_by_one(topic: str, read: Callable[[PartitionBatch, Record], None]) -> _
     return read_all
 
 
-def _refuse(batch: PartitionBatch, topic: str, record: Record, error: UndecodableRecord) -> None:
+def _refuse(batch: PartitionBatch, topic: str, record: TimedRecord, error: UndecodableRecord) -> None:
     batch.undecodable.append(Undecodable(REGISTERED[topic], record, str(error)))
 
 
-def _rejected(batch: PartitionBatch, record: Record) -> None:
+def _rejected(batch: PartitionBatch, record: TimedRecord) -> None:
     row = decode(RejectedRow, record.value, timestamp_ms=record.timestamp)
     cells, error, ms = orjson.dumps(row.cells).decode(), row.error.model_dump_json(), _milliseconds(record)
     place = row_place(ms, batch.partition)
     batch.rejected.append(UnusableRow(row.upload_id, row.row, row.line, row.error.code, cells, error, ms * 1000, place))
 
 
-def _result(batch: PartitionBatch, record: Record) -> None:
+def _result(batch: PartitionBatch, record: TimedRecord) -> None:
     at = _milliseconds(record) * 1000
     if record.value is None:
         batch.results.append(PlacedResult(record.offset, _erased_phone(record.key), None, at))
@@ -192,17 +192,17 @@ def _erased_phone(key: bytes | None) -> str:
         raise UndecodableRecord("a null value erases a phone, but the key is none") from None
 
 
-def _event(batch: PartitionBatch, record: Record) -> None:
+def _event(batch: PartitionBatch, record: TimedRecord) -> None:
     event: UploadEvent = decode_one_of(UPLOAD_EVENT, record.value, what="upload event", timestamp_ms=record.timestamp)
     batch.events.append(PlacedEvent(record.offset, event))
 
 
-def _question(batch: PartitionBatch, record: Record) -> None:
+def _question(batch: PartitionBatch, record: TimedRecord) -> None:
     question = decode(PlanQuestion, record.value, timestamp_ms=record.timestamp)
     batch.questions.append(TimedQuestion(question, _milliseconds(record) * 1000))
 
 
-def _milliseconds(record: Record) -> int:
+def _milliseconds(record: TimedRecord) -> int:
     """The record's time, within what a database stores: its writer may have said anything, on most topics."""
     return min(max(record.timestamp, 0), _LATEST_MS)
 

@@ -27,7 +27,7 @@ class LookupCounts(NamedTuple):
     retries: int = 0
 
 
-Place = tuple[str, int]
+LogPlace = tuple[str, int]
 """A topic, by its name in `Offsets`, and a partition number."""
 ACTED_ON = ("upload_rows", "rejected_rows", "lookup_results", "upload_events")
 """Topics that must have been joined before anything is done on the word of SQL as a whole. Questions ask, no more."""
@@ -40,14 +40,14 @@ class LogLost(Exception):
 
 
 def first_reads(
-    fences: Mapping[int, Offsets], begins: Mapping[Place, int], ends: Mapping[Place, int]
-) -> dict[Place, int]:
+    fences: Mapping[int, Offsets], begins: Mapping[LogPlace, int], ends: Mapping[LogPlace, int]
+) -> dict[LogPlace, int]:
     """The offset to read next in each log. A log that was never read begins where it begins.
 
     Raises:
         LogLost: records between fence and log's start are gone, or the fence lies beyond the log's end.
     """
-    reads: dict[Place, int] = {}
+    reads: dict[LogPlace, int] = {}
     for partition, offsets in fences.items():
         for topic, offset in offsets._asdict().items():
             place = (topic, partition)
@@ -59,7 +59,7 @@ def first_reads(
     return reads
 
 
-def _explain(place: Place, what: str) -> str:
+def _explain(place: LogPlace, what: str) -> str:
     topic, partition = place[0].replace("_", "-"), place[1]
     return (
         f"Partition {partition} of {topic} {what}: the topic was recreated or its records expired. Give SCRUB_DATABASE"
@@ -70,14 +70,14 @@ def _explain(place: Place, what: str) -> str:
 class Goals(NamedTuple):
     """Where each log ended when the partitions were taken over."""
 
-    ends: Mapping[Place, int]
+    ends: Mapping[LogPlace, int]
 
-    def reached(self, topic: str, positions: Mapping[Place, int]) -> bool:
+    def reached(self, topic: str, positions: Mapping[LogPlace, int]) -> bool:
         """Whether a topic has been read up to there on all partitions."""
         return all(positions.get(place, 0) >= end for place, end in self.ends.items() if place[0] == topic)
 
 
-def held_back(goals: Goals, positions: Mapping[Place, int]) -> frozenset[str]:
+def held_back(goals: Goals, positions: Mapping[LogPlace, int]) -> frozenset[str]:
     """Topics that are not to be read yet."""
     if not goals.reached("upload_events", positions):
         return frozenset({"upload_rows", "rejected_rows", "lookup_results", "plan_questions"})

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from services.assembler.domain.positions import Place
+from services.assembler.domain.positions import LogPlace
 
 PATIENCE_SECONDS = 60.0
 LOOK_SECONDS = 10.0
@@ -14,7 +14,7 @@ class Stalled(Exception):
 
 
 @dataclass(slots=True)
-class Stall:
+class StallDetector:
     """Remembers since when nothing came although something was there. Times are of a monotonic clock, seconds."""
 
     since: float | None = None
@@ -30,7 +30,7 @@ class Stall:
         self.looked_at = now
         return True
 
-    def check(self, positions: Mapping[Place, int], ends: Mapping[Place, int], *, now: float) -> None:
+    def check(self, positions: Mapping[LogPlace, int], ends: Mapping[LogPlace, int], *, now: float) -> None:
         """Compares what was read with what there is.
 
         Raises:

@@ -16,8 +16,8 @@ from schemas.rows import RowError
 from schemas.settings import Settings
 from schemas.uploads import Detected, Preview, UploadOptions
 from schemas.values import LATEST
-from services.assembler.domain.records import StoredRow, UploadRecord
 from services.assembler.domain.row_state import State
+from services.assembler.domain.stored import StoredRow, StoredUpload
 from services.assembler.domain.stored_numbers import from_micros
 
 M = TypeVar("M", bound=Message)
@@ -35,42 +35,42 @@ REFUSED = UploadProblem(code="refused", title="The file was refused", detail="Up
 
 
 def upload_view(
-    record: UploadRecord,
+    upload: StoredUpload,
     *,
     settings: Settings,
     why: Why | None = None,
     position: int | None = None,
     eta: Eta | None = None,
 ) -> Upload:
-    """The upload as everybody outside sees it. `record` must be of an opened upload."""
-    assert record.created_at is not None, "only an opened upload can be shown"
+    """The upload as everybody outside sees it. `upload` must be of an opened upload."""
+    assert upload.created_at is not None, "only an opened upload can be shown"
     return Upload(
-        id=record.id,
-        name=(record.name or "")[:_LONGEST_NAME],
-        bytes=record.file_bytes,
-        sha256=record.sha256,
-        owner=record.owner or "",
-        operation=record.operation or "upload",
-        parent_id=record.parent_id,
-        state=record.state,
-        outcome=_outcome(record),
-        round=record.round,
-        priority=record.priority,
-        why=Why(code="rows_missing") if record.lacks_rows else why,
-        options=parsed(UploadOptions, record.options) or UploadOptions(),
-        detected=parsed(Detected, record.detected),
-        plan=plan_of(record, settings),
-        preview=parsed(Preview, record.preview),
-        counts=record.counts,
-        summary=Summary(verdict=record.verdicts, line_type=record.line_types),
+        id=upload.id,
+        name=(upload.name or "")[:_LONGEST_NAME],
+        bytes=upload.file_bytes,
+        sha256=upload.sha256,
+        owner=upload.owner or "",
+        operation=upload.operation or "upload",
+        parent_id=upload.parent_id,
+        state=upload.state,
+        outcome=_outcome(upload),
+        round=upload.round,
+        priority=upload.priority,
+        why=Why(code="rows_missing") if upload.lacks_rows else why,
+        options=parsed(UploadOptions, upload.options) or UploadOptions(),
+        detected=parsed(Detected, upload.detected),
+        plan=plan_of(upload, settings),
+        preview=parsed(Preview, upload.preview),
+        counts=upload.counts,
+        summary=Summary(verdict=upload.verdicts, line_type=upload.line_types),
         position=position,
         eta=eta,
-        created_at=record.created_at,
-        started_at=record.wanted_at,
-        finished_at=record.finished_at,
-        expires_at=min(record.created_at + timedelta(days=settings.keep_days), LATEST),
-        error=_problem(record),
-        links=links_of(record.id),
+        created_at=upload.created_at,
+        started_at=upload.wanted_at,
+        finished_at=upload.finished_at,
+        expires_at=min(upload.created_at + timedelta(days=settings.keep_days), LATEST),
+        error=_problem(upload),
+        links=links_of(upload.id),
     )
 
 
@@ -85,35 +85,35 @@ def links_of(upload_id: str) -> Links:
     )
 
 
-def plan_of(record: UploadRecord, settings: Settings) -> Plan | None:
+def plan_of(upload: StoredUpload, settings: Settings) -> Plan | None:
     """What the file's check counted, and what its calls would take at full rate and cost."""
-    if record.plan_rows is None or record.plan_distinct is None:
+    if upload.plan_rows is None or upload.plan_distinct is None:
         return None
-    calls = None if record.plan_known is None else max(0, record.plan_distinct - record.plan_known)
+    calls = None if upload.plan_known is None else max(0, upload.plan_distinct - upload.plan_known)
     return Plan(
-        rows=record.plan_rows,
-        with_phone=record.plan_with_phone or 0,
-        usable=record.plan_usable or 0,
-        split=record.plan_split or 0,
-        distinct=record.plan_distinct,
-        known=record.plan_known,
+        rows=upload.plan_rows,
+        with_phone=upload.plan_with_phone or 0,
+        usable=upload.plan_usable or 0,
+        split=upload.plan_split or 0,
+        distinct=upload.plan_distinct,
+        known=upload.plan_known,
         calls=calls,
         seconds=None if calls is None else calls * settings.window_seconds / settings.rate,
         cost=None if calls is None else round(calls * settings.call_price, 4),
     )
 
 
-def _outcome(record: UploadRecord) -> Literal["success", "partial"] | None:
-    if record.finished_at is None or record.refused is not None:
+def _outcome(upload: StoredUpload) -> Literal["success", "partial"] | None:
+    if upload.finished_at is None or upload.refused is not None:
         return None
-    counts = record.counts
-    return "partial" if counts.failed or counts.rejected or counts.unprocessed or record.lacks_rows else "success"
+    counts = upload.counts
+    return "partial" if counts.failed or counts.rejected or counts.unprocessed or upload.lacks_rows else "success"
 
 
-def _problem(record: UploadRecord) -> UploadProblem | None:
-    if record.refused is not None:
-        return parsed(UploadProblem, record.refused) or REFUSED
-    return ROWS_MISSING if record.lacks_rows else None
+def _problem(upload: StoredUpload) -> UploadProblem | None:
+    if upload.refused is not None:
+        return parsed(UploadProblem, upload.refused) or REFUSED
+    return ROWS_MISSING if upload.lacks_rows else None
 
 
 def parsed(model: type[M], text: str | None) -> M | None:

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from schemas.interface import Sweep
 from schemas.lookups import LookupStatus
 from services.assembler.domain.positions import Offsets
-from services.assembler.domain.records import UploadRecord
+from services.assembler.domain.stored import StoredUpload
 
 PATIENCE = timedelta(seconds=10)
 """A producer of another system may say that it is done before Kafka has all its rows."""
@@ -15,8 +15,8 @@ OLD_MOST_LANES = 1_000
 
 
 def zombie_uploads(
-    before: Iterable[UploadRecord], after: Iterable[UploadRecord], status: LookupStatus
-) -> list[UploadRecord]:
+    before: Iterable[StoredUpload], after: Iterable[StoredUpload], status: LookupStatus
+) -> list[StoredUpload]:
     """Uploads whose waiting rows are all zombies.
 
     `before` is read first; then the worker has read all rows, `status` has folded all its requests, and all results
@@ -47,8 +47,8 @@ def uploads_held(status: LookupStatus) -> frozenset[str] | None:
 
 
 def lacking_for_good(
-    before: Iterable[UploadRecord], after: Iterable[UploadRecord], *, now: datetime
-) -> list[UploadRecord]:
+    before: Iterable[StoredUpload], after: Iterable[StoredUpload], *, now: datetime
+) -> list[StoredUpload]:
     """Uploads that lack rows although everything was joined that the logs held when `before` was read."""
     patient = {upload.id for upload in before if upload.fed_at is not None and now - upload.fed_at >= PATIENCE}
     return [upload for upload in after if upload.id in patient]
@@ -59,7 +59,7 @@ def joined_up_to(fences: Mapping[int, Offsets], ends: Mapping[int, int], topic: 
     return all(getattr(fences.get(partition, Offsets()), topic) >= end for partition, end in ends.items())
 
 
-def figures(before: Iterable[UploadRecord], after: Mapping[str, UploadRecord], *, republished: int) -> Sweep:
+def figures(before: Iterable[StoredUpload], after: Mapping[str, StoredUpload], *, republished: int) -> Sweep:
     """What a sweep did: rows that waited, were published again, and were answered or failed while it looked."""
     examined = completed = failed = 0
     for upload in before:

@@ -18,7 +18,7 @@ from schemas.settings import Settings
 from services.assembler.domain.decoding import REGISTERED, PartitionBatch, Undecodable, decode_partition
 from services.assembler.domain.positions import Offsets
 from services.assembler.join.bad_records import put_aside
-from services.assembler.join.consumer import Intake, Records
+from services.assembler.join.consumer import FetchedRecords, JoinConsumer
 from services.assembler.join.database import Database
 from services.assembler.join.transaction.rows import RowsAppeared
 from services.assembler.join.transaction.transaction import Joiner
@@ -31,7 +31,7 @@ IN_ORDER = ("upload_events", "lookup_results", "upload_rows", "rejected_rows", "
 log = logging.getLogger(__name__)
 
 
-class Read(NamedTuple):
+class TopicRecord(NamedTuple):
     """A record that was read from a topic, which is named as in `Offsets`."""
 
     partition: int
@@ -39,25 +39,25 @@ class Read(NamedTuple):
     record: ConsumerRecord
 
 
-def in_order(records: Records) -> list[Read]:
+def in_order(records: FetchedRecords) -> list[TopicRecord]:
     """The records such that any run of neighbours, joined after all before it, moves each fence without a gap."""
     return [
-        Read(partition, topic, record)
+        TopicRecord(partition, topic, record)
         for partition, by_topic in sorted(records.items())
         for topic in IN_ORDER
         for record in by_topic.get(topic, ())
     ]
 
 
-def decode_all(reads: Sequence[Read], fences: dict[int, Offsets]) -> list[PartitionBatch]:
+def decode_all(reads: Sequence[TopicRecord], fences: dict[int, Offsets]) -> list[PartitionBatch]:
     """What the records say, from where the fences stand; nothing of partitions that have none."""
-    grouped: Records = {}
+    grouped: FetchedRecords = {}
     for partition, topic, record in reads:
         grouped.setdefault(partition, {}).setdefault(topic, []).append(record)
     return decode_records(grouped, fences)
 
 
-def decode_records(records: Records, fences: dict[int, Offsets]) -> list[PartitionBatch]:
+def decode_records(records: FetchedRecords, fences: dict[int, Offsets]) -> list[PartitionBatch]:
     """Like `decode_all`, for records as the intake gives them."""
     return [
         decode_partition(partition, fences[partition], by_topic.items())
@@ -77,7 +77,7 @@ class Batches:
     """Joins batches for the partitions of an intake."""
 
     def __init__(
-        self, database: Database, joiner: Joiner, producer: AIOKafkaProducer, settings: Settings, intake: Intake
+        self, database: Database, joiner: Joiner, producer: AIOKafkaProducer, settings: Settings, intake: JoinConsumer
     ) -> None:
         self._database = database
         self._joiner = joiner
@@ -85,7 +85,7 @@ class Batches:
         self._settings = settings
         self._intake = intake
 
-    async def join(self, generation: int, records: Records) -> bool:
+    async def join(self, generation: int, records: FetchedRecords) -> bool:
         """Joins records of this generation; returns whether a completion event was written.
 
         Raises:
@@ -113,10 +113,10 @@ class Batches:
         await self._intake.moved({batch.partition: batch.end for batch in batches})
         return completed
 
-    async def _join_by_halves(self, generation: int, reads: Sequence[Read]) -> bool:
+    async def _join_by_halves(self, generation: int, reads: Sequence[TopicRecord]) -> bool:
         completed = False
 
-        async def attempt(some: Sequence[Read]) -> None:
+        async def attempt(some: Sequence[TopicRecord]) -> None:
             nonlocal completed
             if not self._intake.is_current(generation):
                 raise FenceLost("the partitions moved while a batch was joined by halves")
@@ -131,7 +131,7 @@ class Batches:
         await find_by_halves(reads, attempt, is_environment=is_environment)
         return completed
 
-    async def _step_over(self, read: Read, error: Exception, batches: Sequence[PartitionBatch]) -> None:
+    async def _step_over(self, read: TopicRecord, error: Exception, batches: Sequence[PartitionBatch]) -> None:
         bad = Undecodable(REGISTERED[read.topic], read.record, type(error).__name__)
         await put_aside(self._producer, self._settings, [bad], reason="failed")
         await self.join_decoded([PartitionBatch(batch.partition, batch.start, batch.end) for batch in batches])

@@ -28,8 +28,8 @@ WORKER_GROUP = "lookup"
 """The lookup worker's consumer group, which is its Faust app's id."""
 
 
-class Surroundings:
-    """One look at the cluster; belongs to the block of `looking_around`."""
+class ClusterView:
+    """One look at the cluster; belongs to the block of `open_cluster_view`."""
 
     def __init__(self, consumer: AIOKafkaConsumer, admin: AIOKafkaAdminClient, settings: Settings) -> None:
         self._consumer = consumer
@@ -76,8 +76,8 @@ def _offset(committed: object) -> int:
 
 
 @asynccontextmanager
-async def looking_around(settings: Settings) -> AsyncIterator[Surroundings]:
+async def open_cluster_view(settings: Settings) -> AsyncIterator[ClusterView]:
     """Connects for one look, and disconnects at the end of the block."""
     async with admin_client(settings) as admin, started(make_consumer(settings)) as consumer:
         consumer.assign(await partitions_of(consumer, topic_name(topics.LOOKUP_STATUS, settings)))
-        yield Surroundings(consumer, admin, settings)
+        yield ClusterView(consumer, admin, settings)

@@ -12,8 +12,8 @@ from aiokafka.errors import KafkaError
 from schemas import topics
 from schemas.settings import Settings
 from services.assembler.domain.decoding import PartitionBatch
-from services.assembler.domain.positions import ACTED_ON, Goals, Offsets, Place, first_reads, held_back
-from services.assembler.domain.stall import Stall
+from services.assembler.domain.positions import ACTED_ON, Goals, LogPlace, Offsets, first_reads, held_back
+from services.assembler.domain.stall import StallDetector
 from services.assembler.domain.zombies import joined_up_to
 from services.assembler.join.database import Database
 from services.assembler.join.transaction.transaction import Joiner
@@ -31,12 +31,12 @@ _TOPICS = {
     "upload_events": topics.UPLOAD_EVENTS,
     "plan_questions": topics.PLAN_QUESTIONS,
 }
-Records = dict[int, dict[str, list[ConsumerRecord]]]
-"""Records by partition number and topic (its name in `Offsets`)."""
+FetchedRecords = dict[int, dict[str, list[ConsumerRecord]]]
+"""FetchedRecords by partition number and topic (its name in `Offsets`)."""
 log = logging.getLogger(__name__)
 
 
-class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
+class JoinConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
     """Reads the five topics from where SQL says; equal partition numbers of all of them come together.
 
     Kafka's own group offsets are only written, for whoever watches the lag. What a rebalance brings is taken over by
@@ -57,13 +57,13 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
         self._names = {kind: name for name, kind in self._kinds.items()}
         self._generation = 0
         self._assigned: frozenset[TopicPartition] | None = None
-        self._ends_of_all: dict[Place, int] | None = None
-        self._stall = Stall()
+        self._ends_of_all: dict[LogPlace, int] | None = None
+        self._stall = StallDetector()
         self._committed_at = 0.0
         self._held: frozenset[str] = frozenset()
         self.fences: dict[int, Offsets] = {}
         self.goals = Goals({})
-        self.positions: dict[Place, int] = {}
+        self.positions: dict[LogPlace, int] = {}
 
     @property
     def partitions(self) -> Collection[int]:
@@ -135,7 +135,7 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
         of_topics = {topic: {n: end for (of, n), end in ends.items() if of == topic} for topic in ACTED_ON}
         return all(joined_up_to(fences, ends_of_topic, topic) for topic, ends_of_topic in of_topics.items())
 
-    async def records(self) -> tuple[int, Records]:
+    async def records(self) -> tuple[int, FetchedRecords]:
         """The next records, and the generation of the assignment that they belong to.
 
         The generation is asked for once they are here: a rebalance may pass while we wait, and what comes then was
@@ -149,7 +149,7 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
             await self._take_over(self._assigned)
         fetched = await self.consumer.getmany(timeout_ms=POLL_MS, max_records=BATCH_RECORDS)
         generation = self._generation
-        records: Records = {}
+        records: FetchedRecords = {}
         if not self.fences:
             return generation, records
         if fetched:
@@ -222,8 +222,8 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
         except KafkaError as error:
             log.info("the offsets for monitoring were not committed: %s", type(error).__name__)
 
-    def _partition(self, place: Place) -> TopicPartition:
+    def _partition(self, place: LogPlace) -> TopicPartition:
         return TopicPartition(self._names[place[0]], place[1])
 
-    def _places(self, offsets: Mapping[TopicPartition, int]) -> dict[Place, int]:
+    def _places(self, offsets: Mapping[TopicPartition, int]) -> dict[LogPlace, int]:
         return {(self._kinds[tp.topic], tp.partition): offset for tp, offset in offsets.items()}

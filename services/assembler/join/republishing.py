@@ -14,7 +14,7 @@ from schemas import topics
 from schemas.codec import MAX_VALUE_BYTES, encode, where_and_what
 from schemas.rows import UploadRow
 from schemas.settings import Settings
-from services.assembler.domain.records import UploadRecord
+from services.assembler.domain.stored import StoredUpload
 from services.assembler.join.database import Database
 from services.assembler.join.sending import Outgoing, Sender
 from services.assembler.store.waiting_reads import WaitingRow, retried_uploads, waiting_rows
@@ -26,7 +26,7 @@ ANY_ROUND = 2**31 - 1
 log = logging.getLogger(__name__)
 
 
-def row_again(upload: UploadRecord, row: WaitingRow) -> UploadRow:
+def row_again(upload: StoredUpload, row: WaitingRow) -> UploadRow:
     """The row as it is published again: in the upload's present round, passing the worker's memory of requests."""
     assert upload.wanted_at is not None
     assert upload.accept_since is not None
@@ -66,7 +66,7 @@ class Republisher:
         self._sender = sender
         self._topic = topic_name(topics.UPLOAD_ROWS, settings)
 
-    async def publish(self, upload: UploadRecord, *, below_round: int) -> int:
+    async def publish(self, upload: StoredUpload, *, below_round: int) -> int:
         """Publishes the waiting rows last published in a round below this one; returns how many."""
         published = after_row = 0
         while page := await self._page(upload.no, below_round=below_round, after_row=after_row):
@@ -88,7 +88,7 @@ def _outgoing(row: UploadRow) -> Outgoing:
     return Outgoing(row.phone.encode(), value_again(row), lambda: _without_cells(row))
 
 
-def _rows_again(upload: UploadRecord, page: Iterable[WaitingRow]) -> Iterable[UploadRow]:
+def _rows_again(upload: StoredUpload, page: Iterable[WaitingRow]) -> Iterable[UploadRow]:
     """The rows of a page; not those of an older version's database that no reader would take."""
     for row in page:
         try:

@@ -25,7 +25,7 @@ from services.assembler.domain.positions import LogLost
 from services.assembler.join.batches import Batches
 from services.assembler.join.cluster import check_topics, look_at_cluster
 from services.assembler.join.completions import CompletionPublisher, published_completions
-from services.assembler.join.consumer import Intake
+from services.assembler.join.consumer import JoinConsumer
 from services.assembler.join.database import Database
 from services.assembler.join.progress import ProgressPublisher
 from services.assembler.join.republishing import Republisher, RoundPublisher
@@ -140,7 +140,7 @@ class JoinProcess:
         self._database = database
         self._producer = producer
         joiner = Joiner(database.engine, settings)
-        self._intake = Intake(settings, database, joiner)
+        self._intake = JoinConsumer(settings, database, joiner)
         self._batches = Batches(database, joiner, producer, settings, self._intake)
         owned = lambda: self._intake.partitions  # noqa: E731
         self._progress = ProgressPublisher(database, producer, settings, epoch=epoch, partitions=owned)
@@ -251,7 +251,7 @@ async def _until_one_ends(*loops: Coroutine[None, None, None]) -> None:
 
 
 @asynccontextmanager
-async def _consuming(intake: Intake) -> AsyncIterator[None]:
+async def _consuming(intake: JoinConsumer) -> AsyncIterator[None]:
     await intake.start()
     try:
         yield

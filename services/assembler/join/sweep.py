@@ -23,9 +23,9 @@ from schemas.interface import Sweep
 from schemas.lookups import LookupStatus
 from schemas.settings import Settings
 from services.assembler.domain.positions import LEADING_PARTITION
-from services.assembler.domain.records import UploadRecord
+from services.assembler.domain.stored import StoredUpload
 from services.assembler.domain.zombies import figures, joined_up_to, lacking_for_good, uploads_held, zombie_uploads
-from services.assembler.join.cluster_view import Surroundings, looking_around
+from services.assembler.join.cluster_view import ClusterView, open_cluster_view
 from services.assembler.join.database import Database
 from services.assembler.join.republishing import ANY_ROUND, Republisher
 from services.assembler.join.transaction.sweeping import end_without_rows, judge_waiting_rows
@@ -97,10 +97,10 @@ class Sweeper:
     async def _sweep_and_answer(self, asked: list[str]) -> None:
         outcome: Sweep | str
         try:
-            async with looking_around(self._settings) as surroundings:
+            async with open_cluster_view(self._settings) as cluster:
                 patience = Patience(PATIENCE_SECONDS)
-                await self.end_uploads_lacking_rows(surroundings, patience)
-                outcome = await self.sweep(surroundings, patience)
+                await self.end_uploads_lacking_rows(cluster, patience)
+                outcome = await self.sweep(cluster, patience)
         except SweepImpossible as impossible:
             outcome = str(impossible)
         except KafkaError as error:
@@ -110,7 +110,7 @@ class Sweeper:
             now = datetime.now(UTC)
             await self._database.write(lambda connection: answer_requests(connection, asked, outcome, now=now))
 
-    async def sweep(self, surroundings: Surroundings, patience: Patience) -> Sweep:
+    async def sweep(self, cluster: ClusterView, patience: Patience) -> Sweep:
         """One sweep over all uploads.
 
         Raises:
@@ -120,7 +120,7 @@ class Sweeper:
         before = await self._database.read(waiting_uploads)
         if not before:
             return Sweep(examined=0, republished=0, completed=0, failed=0)
-        status = await self._settled_status(surroundings, patience)
+        status = await self._settled_status(cluster, patience)
         if uploads_held(status) is None:
             raise SweepImpossible("The gate holds phones of more uploads than its status can name.")
         after = await self._database.read(waiting_uploads)
@@ -133,7 +133,7 @@ class Sweeper:
             republished += rows
         return figures(before, {upload.id: upload for upload in after}, republished=republished)
 
-    async def _judge_again(self, upload: UploadRecord) -> None:
+    async def _judge_again(self, upload: StoredUpload) -> None:
         """Gives its waiting rows what lies in SQL, in short transactions."""
         after_row: int | None = 0
         while after_row is not None:
@@ -143,27 +143,27 @@ class Sweeper:
             if completed:
                 self._completed()
 
-    async def _settled_status(self, around: Surroundings, patience: Patience) -> LookupStatus:
+    async def _settled_status(self, cluster: ClusterView, patience: Patience) -> LookupStatus:
         """The gate's status once worker, gate and join have done with all rows that are there now."""
-        event_ends = await around.ends(topics.UPLOAD_EVENTS)
-        row_ends = await around.ends(topics.UPLOAD_ROWS)
-        await patience.until(lambda: around.worker_reached(row_ends), "The lookup worker has not read all rows.")
-        request_end = (await around.ends(topics.LOOKUP_REQUESTS))[0]
-        await patience.until(lambda: around.gate_that_folded(request_end), "No gate has taken up all requests.")
-        status = await around.gate_that_folded(request_end)
+        event_ends = await cluster.ends(topics.UPLOAD_EVENTS)
+        row_ends = await cluster.ends(topics.UPLOAD_ROWS)
+        await patience.until(lambda: cluster.worker_reached(row_ends), "The lookup worker has not read all rows.")
+        request_end = (await cluster.ends(topics.LOOKUP_REQUESTS))[0]
+        await patience.until(lambda: cluster.gate_that_folded(request_end), "No gate has taken up all requests.")
+        status = await cluster.gate_that_folded(request_end)
         assert status is not None, "a gate's folded offset never goes back"
-        result_ends = await around.ends(topics.LOOKUP_RESULTS)
+        result_ends = await cluster.ends(topics.LOOKUP_RESULTS)
         await patience.until(lambda: self._joined("upload_events", event_ends), "Not all events are joined yet.")
         await patience.until(lambda: self._joined("lookup_results", result_ends), "Not all results are joined yet.")
         return status
 
-    async def end_uploads_lacking_rows(self, around: Surroundings, patience: Patience) -> None:
+    async def end_uploads_lacking_rows(self, cluster: ClusterView, patience: Patience) -> None:
         """Ends uploads that were fed more rows than came, once everything that the logs hold is joined."""
         before = await self._database.read(uploads_lacking_rows)
         if not before:
             return
         for topic, name in ((topics.UPLOAD_ROWS, "upload_rows"), (topics.REJECTED_ROWS, "rejected_rows")):
-            ends = await around.ends(topic)
+            ends = await cluster.ends(topic)
             await patience.until(partial(self._joined, name, ends), "Not all rows are joined yet.")
         after = await self._database.read(uploads_lacking_rows)
         for upload in lacking_for_good(before, after, now=datetime.now(UTC)):

@@ -7,8 +7,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Select, and_, distinct, exists, func, or_, select
 
 from schemas.upload_events import Failures
-from services.assembler.domain.records import DeadLetterFilter, DeadLetterGroup, StoredDeadLetter
 from services.assembler.domain.row_state import State
+from services.assembler.domain.stored import DeadLetterFilter, DeadLetterGroup, StoredDeadLetter
 from services.assembler.domain.stored_numbers import EPOCH, from_micros, to_micros
 from services.assembler.store.dialect import insert_or_ignore
 from services.assembler.store.tables import dismissals, is_open, results, rows, uploads

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, select, update
 from schemas.ids import completion_id
 from schemas.uploads import UploadState
 from services.assembler.domain.lifecycle import Announced
-from services.assembler.domain.records import UploadRecord
+from services.assembler.domain.stored import StoredUpload
 from services.assembler.store.dialect import insert_or_ignore
 from services.assembler.store.tables import outbox, uploads
 
@@ -46,7 +46,7 @@ def type_of(state: str) -> str:
     return f"phone-scrubber.upload.{state}.v1"
 
 
-def announced_end(connection: Connection, upload: UploadRecord) -> Announced | None:
+def announced_end(connection: Connection, upload: StoredUpload) -> Announced | None:
     """How the upload's present round ended, if its completion event was written."""
     query = select(outbox.c.type, outbox.c.at).where(outbox.c.id == completion_id(upload.id, upload.round))
     found = connection.execute(query).first()

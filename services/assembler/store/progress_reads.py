@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 
 from sqlalchemy import Connection, bindparam, select, update
 
-from services.assembler.domain.records import UploadRecord
+from services.assembler.domain.stored import StoredUpload
 from services.assembler.store.reads import UNFINISHED
 from services.assembler.store.tables import uploads
 
@@ -15,15 +15,15 @@ _MARK = (
 )
 
 
-def changed_uploads(connection: Connection, partitions: Collection[int], *, limit: int = 500) -> list[UploadRecord]:
+def changed_uploads(connection: Connection, partitions: Collection[int], *, limit: int = 500) -> list[StoredUpload]:
     """Uploads whose newest version has not been published, of these partitions of `upload-events`."""
     query = select(uploads).where(
         uploads.c.published_version < uploads.c.version, uploads.c.partition.in_(list(partitions))
     )
-    return [UploadRecord(**row._mapping) for row in connection.execute(query.limit(limit))]
+    return [StoredUpload(**row._mapping) for row in connection.execute(query.limit(limit))]
 
 
-def unfinished_uploads(connection: Connection, partitions: Collection[int]) -> list[UploadRecord]:
+def unfinished_uploads(connection: Connection, partitions: Collection[int]) -> list[StoredUpload]:
     """Uploads that are not finished, of these partitions of `upload-events`."""
     query = select(uploads).where(
         uploads.c.state.in_(UNFINISHED),
@@ -31,7 +31,7 @@ def unfinished_uploads(connection: Connection, partitions: Collection[int]) -> l
         uploads.c.deleted_at.is_(None),
         uploads.c.partition.in_(list(partitions)),
     )
-    return [UploadRecord(**row._mapping) for row in connection.execute(query)]
+    return [StoredUpload(**row._mapping) for row in connection.execute(query)]
 
 
 def mark_progress_published(connection: Connection, versions: Mapping[int, int]) -> None:

@@ -10,16 +10,16 @@ from typing import Any
 from sqlalchemy import Connection, Engine, Select, and_, func, or_, select
 
 from schemas.uploads import UploadState
-from services.assembler.domain.records import (
+from services.assembler.domain.row_state import State
+from services.assembler.domain.stored import (
     AuditEntry,
     QueueTotals,
     RowChanges,
     RowFilter,
     StoredRow,
+    StoredUpload,
     UploadCursor,
-    UploadRecord,
 )
-from services.assembler.domain.row_state import State
 from services.assembler.domain.stored_numbers import from_micros
 from services.assembler.store.dead_letters import count_dead_letters
 from services.assembler.store.tables import audit, fences, meta, results, row_changes, rows, tallies, uploads
@@ -35,7 +35,7 @@ def epoch(connection: Connection) -> str | None:
     return connection.execute(select(meta.c.value).where(meta.c.name == "epoch")).scalar()
 
 
-def upload(connection: Connection, upload_id: str) -> UploadRecord | None:
+def upload(connection: Connection, upload_id: str) -> StoredUpload | None:
     """One upload with its tallies; None if it is unknown, deleted, or only its rows have come so far."""
     found = connection.execute(
         select(uploads).where(
@@ -54,7 +54,7 @@ def list_uploads(
     states: Collection[UploadState] = (),
     after: UploadCursor | None = None,
     limit: int = 50,
-) -> list[UploadRecord]:
+) -> list[StoredUpload]:
     """A page of uploads, newest first, without previews. `owner` None: everybody's; no `states`: any."""
     columns = [column for column in uploads.c if column.name != "preview"]
     query = select(*columns).where(uploads.c.created_at.is_not(None), uploads.c.deleted_at.is_(None))
@@ -84,7 +84,7 @@ def count_open_uploads(connection: Connection, owner: str) -> int:
 UNFINISHED: tuple[UploadState, ...] = ("pending", "checking", "checked", "in_progress", "paused")
 
 
-def _with_tallies(connection: Connection, found: list[dict[str, Any]]) -> Iterator[UploadRecord]:
+def _with_tallies(connection: Connection, found: list[dict[str, Any]]) -> Iterator[StoredUpload]:
     verdicts: dict[int, dict[str, int]] = {}
     line_types: dict[int, dict[str, int]] = {}
     query = select(tallies).where(tallies.c.upload_no.in_([row["no"] for row in found]), tallies.c.n > 0)
@@ -93,7 +93,7 @@ def _with_tallies(connection: Connection, found: list[dict[str, Any]]) -> Iterat
             of_upload = kind.setdefault(no, {})
             of_upload[value] = of_upload.get(value, 0) + count
     for row in found:
-        yield UploadRecord(**row, verdicts=verdicts.get(row["no"], {}), line_types=line_types.get(row["no"], {}))
+        yield StoredUpload(**row, verdicts=verdicts.get(row["no"], {}), line_types=line_types.get(row["no"], {}))
 
 
 EVERY_ROW = RowFilter()
@@ -120,7 +120,7 @@ _ROW_COLUMNS = (
 
 def rows_page(
     connection: Connection,
-    upload: UploadRecord,
+    upload: StoredUpload,
     *,
     wanted: RowFilter = EVERY_ROW,
     after_row: int = 0,
@@ -132,18 +132,18 @@ def rows_page(
     return [StoredRow._make(row) for row in connection.execute(query)]
 
 
-def rows_by_number(connection: Connection, upload: UploadRecord, numbers: Collection[int]) -> list[StoredRow]:
+def rows_by_number(connection: Connection, upload: StoredUpload, numbers: Collection[int]) -> list[StoredRow]:
     """These rows of an upload, by row number; unknown numbers are left out."""
     query = _rows_of(upload).where(rows.c.row.in_(list(numbers))).order_by(rows.c.row)
     return [StoredRow._make(row) for row in connection.execute(query)]
 
 
-def _rows_of(upload: UploadRecord) -> Select[Any]:
+def _rows_of(upload: StoredUpload) -> Select[Any]:
     joined = rows.outerjoin(results, rows.c.result_id == results.c.id)
     return select(*_ROW_COLUMNS).select_from(joined).where(rows.c.upload_no == upload.no)
 
 
-def _filtered(query: Select[Any], upload: UploadRecord, wanted: RowFilter) -> Select[Any]:
+def _filtered(query: Select[Any], upload: StoredUpload, wanted: RowFilter) -> Select[Any]:
     if wanted.states:
         query = query.where(rows.c.state.in_(_stored_states(wanted.states, cancelled=upload.cancelled_at is not None)))
     if wanted.verdicts:
@@ -163,7 +163,7 @@ def _stored_states(states: Collection[str], *, cancelled: bool) -> list[int]:
     return sorted(stored)
 
 
-def row_changes_since(connection: Connection, upload: UploadRecord, seq: int) -> RowChanges:
+def row_changes_since(connection: Connection, upload: StoredUpload, seq: int) -> RowChanges:
     """Rows that changed after version `seq`, up to the newest version held."""
     query = (
         select(row_changes.c.seq, row_changes.c.rows, row_changes.c.more)

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, delete, select
 
 from schemas.lookups import LookupResult
-from services.assembler.domain.answers import Candidate, Named, named
+from services.assembler.domain.answers import AnswerCandidate, AnsweredRound, answered_round
 from services.assembler.domain.stored_numbers import from_micros, to_micros
 from services.assembler.store.dialect import insert_or_ignore
 from services.assembler.store.tables import results
@@ -16,14 +16,14 @@ from services.assembler.store.tables import results
 PHONES_PER_QUERY = 1000
 
 
-def insert_results(connection: Connection, placed: Sequence[tuple[str, LookupResult, Candidate]]) -> None:
+def insert_results(connection: Connection, placed: Sequence[tuple[str, LookupResult, AnswerCandidate]]) -> None:
     """Stores results that can answer a row, each at its place in the log."""
     if placed:
         values = [_values(phone, result, candidate) for phone, result, candidate in placed]
         connection.execute(insert_or_ignore(connection, results), values)
 
 
-def _values(phone: str, result: LookupResult, candidate: Candidate) -> dict[str, Any]:
+def _values(phone: str, result: LookupResult, candidate: AnswerCandidate) -> dict[str, Any]:
     data = result.data
     return {
         "id": candidate.id,
@@ -56,9 +56,9 @@ _CANDIDATE_COLUMNS = (
 )
 
 
-def candidates_of(connection: Connection, phones: Collection[str]) -> dict[str, tuple[Candidate, ...]]:
+def candidates_of(connection: Connection, phones: Collection[str]) -> dict[str, tuple[AnswerCandidate, ...]]:
     """Each phone's results in log order; an empty tuple for a phone without any."""
-    found: dict[str, list[Candidate]] = {phone: [] for phone in phones}
+    found: dict[str, list[AnswerCandidate]] = {phone: [] for phone in phones}
     for part in _parts(list(found)):
         query = select(*_CANDIDATE_COLUMNS).where(results.c.phone.in_(part)).order_by(results.c.id)
         for phone, *columns in connection.execute(query):
@@ -74,14 +74,14 @@ def candidate_from(
     verdict: str | None,
     line_type: str | None,
     error_code: str | None,
-) -> Candidate:
+) -> AnswerCandidate:
     """The candidate in a row of `results`."""
-    return Candidate(id_, outcome, from_micros(looked_up_at), _pairs(answers), verdict, line_type, error_code)
+    return AnswerCandidate(id_, outcome, from_micros(looked_up_at), _pairs(answers), verdict, line_type, error_code)
 
 
 @lru_cache(maxsize=4096)
-def _pairs(answers: str) -> tuple[Named, ...]:
-    return tuple(named(upload_id, round_) for upload_id, round_ in json.loads(answers))
+def _pairs(answers: str) -> tuple[AnsweredRound, ...]:
+    return tuple(answered_round(upload_id, round_) for upload_id, round_ in json.loads(answers))
 
 
 def count_known(connection: Connection, phones: Collection[str], *, since_micros: int, until_micros: int) -> int:

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection, select, update
 
 from schemas.interface import Sweep
-from services.assembler.domain.records import SweepRecord
+from services.assembler.domain.stored import StoredSweep
 from services.assembler.store.dialect import insert_or_ignore
 from services.assembler.store.tables import sweeps
 
@@ -18,11 +18,11 @@ def request_sweep(connection: Connection, sweep_id: str, *, by: str, at: datetim
     connection.execute(insert_or_ignore(connection, sweeps).values(id=sweep_id, requested_at=at, by=by))
 
 
-def get_sweep(connection: Connection, sweep_id: str) -> SweepRecord | None:
+def get_sweep(connection: Connection, sweep_id: str) -> StoredSweep | None:
     """A sweep that was asked for; its figures are None until it is done."""
     columns = [column for column in sweeps.c if column.name != "by"]
     found = connection.execute(select(*columns).where(sweeps.c.id == sweep_id)).first()
-    return None if found is None else SweepRecord(**found._mapping)
+    return None if found is None else StoredSweep(**found._mapping)
 
 
 def open_requests(connection: Connection, *, now: datetime) -> list[str]:

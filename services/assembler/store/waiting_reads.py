@@ -6,8 +6,8 @@ from typing import NamedTuple
 from sqlalchemy import ColumnElement, Connection, select
 
 from services.assembler.domain.positions import Offsets
-from services.assembler.domain.records import UploadRecord
 from services.assembler.domain.row_state import State
+from services.assembler.domain.stored import StoredUpload
 from services.assembler.store.dialect import by_index
 from services.assembler.store.tables import fences, is_open, rows, uploads
 
@@ -25,14 +25,14 @@ class WaitingRow(NamedTuple):
     cells: str
 
 
-def waiting_uploads(connection: Connection) -> list[UploadRecord]:
+def waiting_uploads(connection: Connection) -> list[StoredUpload]:
     """Started uploads with waiting rows, whoever owns them."""
     return _select(
         connection, uploads.c.waiting > 0, uploads.c.wanted_at.is_not(None), uploads.c.cancelled_at.is_(None)
     )
 
 
-def retried_uploads(connection: Connection, partitions: Collection[int]) -> list[UploadRecord]:
+def retried_uploads(connection: Connection, partitions: Collection[int]) -> list[StoredUpload]:
     """Uploads of these partitions with waiting rows, whose failed rows were asked for again at some time."""
     return _select(
         connection,
@@ -42,14 +42,14 @@ def retried_uploads(connection: Connection, partitions: Collection[int]) -> list
     )
 
 
-def uploads_lacking_rows(connection: Connection) -> list[UploadRecord]:
+def uploads_lacking_rows(connection: Connection) -> list[StoredUpload]:
     """Uploads of which less is stored than was fed, and of which nobody has said so yet."""
     return _select(connection, uploads.c.fed_rows > _STORED, ~uploads.c.rows_missing)
 
 
-def _select(connection: Connection, *conditions: ColumnElement[bool]) -> list[UploadRecord]:
+def _select(connection: Connection, *conditions: ColumnElement[bool]) -> list[StoredUpload]:
     query = select(uploads).where(*_ALIVE, *conditions).order_by(uploads.c.no)
-    return [UploadRecord(**row._mapping) for row in connection.execute(query)]
+    return [StoredUpload(**row._mapping) for row in connection.execute(query)]
 
 
 def waiting_rows(

@@ -9,8 +9,8 @@ from dataclasses import replace
 from schemas.upload_events import DismissFailed, OperatorActed, UploadEvent
 from services.assembler.domain.decoding import PartitionBatch
 from services.assembler.domain.lifecycle import depends_on_announced, fold, want_of
-from services.assembler.domain.records import AuditEntry, UploadRecord
 from services.assembler.domain.row_state import State
+from services.assembler.domain.stored import AuditEntry, StoredUpload
 from services.assembler.domain.stored_numbers import result_id, to_micros
 from services.assembler.join.transaction.work import Work
 from services.assembler.store.dead_letters import dismiss
@@ -24,7 +24,7 @@ _HEAD = frozenset({"type", "upload_id", "at", "by"})
 
 def join_events(work: Work, batches: Iterable[PartitionBatch], *, max_age_seconds: int) -> None:
     """Folds all events of the batches. Their uploads must be open, and the turn taken alone."""
-    before: dict[str, UploadRecord] = {}
+    before: dict[str, StoredUpload] = {}
     audited: list[AuditEntry] = []
     for batch in batches:
         for offset, event in batch.events:
@@ -37,17 +37,17 @@ def join_events(work: Work, batches: Iterable[PartitionBatch], *, max_age_second
             touched = work.by_id[event.upload_id]
             if isinstance(event, DismissFailed):
                 dismiss(work.connection, touched.no, event.only, event_id=entry_id, by_now=event.at)
-            before.setdefault(event.upload_id, touched.record)
-            announced = announced_end(work.connection, touched.record) if depends_on_announced(event) else None
-            folded = fold(touched.record, event, max_age_seconds=max_age_seconds, announced=announced)
-            touched.record = _placed(folded, batch.partition)
+            before.setdefault(event.upload_id, touched.upload)
+            announced = announced_end(work.connection, touched.upload) if depends_on_announced(event) else None
+            folded = fold(touched.upload, event, max_age_seconds=max_age_seconds, announced=announced)
+            touched.upload = _placed(folded, batch.partition)
     add_audit(work.connection, audited)
     for upload_id, old in sorted(before.items()):
-        _apply(work, old, work.by_id[upload_id].record)
+        _apply(work, old, work.by_id[upload_id].upload)
 
 
-def _placed(record: UploadRecord, partition: int) -> UploadRecord:
-    return record if record.partition == partition else replace(record, partition=partition)
+def _placed(upload: StoredUpload, partition: int) -> StoredUpload:
+    return upload if upload.partition == partition else replace(upload, partition=partition)
 
 
 def _audit_entry(event: UploadEvent, entry_id: int) -> AuditEntry:
@@ -63,7 +63,7 @@ def _note_sweep(work: Work, event: OperatorActed) -> None:
         request_sweep(work.connection, event.sweep_id, by=event.by, at=event.at)
 
 
-def _apply(work: Work, old: UploadRecord, new: UploadRecord) -> None:
+def _apply(work: Work, old: StoredUpload, new: StoredUpload) -> None:
     if new == old:
         return
     save_facts(work.connection, old, new)
@@ -78,7 +78,7 @@ def _apply(work: Work, old: UploadRecord, new: UploadRecord) -> None:
         _judge_rows_answered_after(work, new, to_micros(new.cancelled_at))
 
 
-def _judge_open_rows_again(work: Work, upload: UploadRecord) -> None:
+def _judge_open_rows_again(work: Work, upload: StoredUpload) -> None:
     after_row = 0
     while held := open_rows_of_upload(
         work.connection, upload.no, states=(State.waiting, State.failed), after_row=after_row
@@ -87,7 +87,7 @@ def _judge_open_rows_again(work: Work, upload: UploadRecord) -> None:
         after_row = held[-1].row
 
 
-def _judge_rows_answered_after(work: Work, upload: UploadRecord, micros: int) -> None:
+def _judge_rows_answered_after(work: Work, upload: StoredUpload, micros: int) -> None:
     after_row = 0
     while held := rows_answered_after(work.connection, upload.no, micros, after_row=after_row):
         work.judge_again(held)

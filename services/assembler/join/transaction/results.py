@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from schemas.lookups import LookupResult
-from services.assembler.domain.answers import Candidate, candidate_of
+from services.assembler.domain.answers import AnswerCandidate, candidate_of
 from services.assembler.domain.changes import calls_and_retries
 from services.assembler.domain.decoding import PartitionBatch
 from services.assembler.domain.positions import LookupCounts
@@ -36,7 +36,7 @@ def _store(work: Work, batch: PartitionBatch, erasures: Erasures) -> list[Lookup
     another place of the log, whose calls were made once.
     """
     known = work.candidates({placed.phone for placed in batch.results})
-    stored: list[tuple[str, LookupResult, Candidate]] = []
+    stored: list[tuple[str, LookupResult, AnswerCandidate]] = []
     new: list[LookupResult] = []
     for placed in batch.results:
         phone, result = placed.phone, placed.result

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from services.assembler.domain.answers import Candidate, judge
+from services.assembler.domain.answers import AnswerCandidate, judge
 from services.assembler.domain.decoding import PartitionBatch, UnusableRow, UsableRow
 from services.assembler.domain.row_state import State
 from services.assembler.domain.stored_numbers import to_micros
@@ -34,7 +34,7 @@ class _Placed(NamedTuple):
 
     new: NewRow
     state: State
-    answer: Candidate | None
+    answer: AnswerCandidate | None
     settled_at: int
 
 
@@ -58,7 +58,7 @@ def _judged(work: Work, rows: Sequence[UsableRow], erasures: Erasures) -> list[_
     placed: list[_Placed] = []
     for upload_id, number, line, round_, phone, cells, at, place in rows:
         touched = by_id[upload_id]
-        no = touched.record.no
+        no = touched.upload.no
         if erasures.covers(phone, at):
             blank = NewRow(no, number, line, _UNPROCESSED, round_, None, None, "[]", None, place)
             placed.append(_Placed(blank, State.unprocessed, None, at))

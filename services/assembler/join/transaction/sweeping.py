@@ -9,8 +9,8 @@ from sqlalchemy import Connection
 
 from schemas.settings import Settings
 from services.assembler.domain.answers import CandidateCache
-from services.assembler.domain.records import UploadRecord
 from services.assembler.domain.row_state import State
+from services.assembler.domain.stored import StoredUpload
 from services.assembler.join.transaction.closing import close_uploads
 from services.assembler.join.transaction.work import Work
 from services.assembler.store.dialect import take_turn
@@ -19,7 +19,7 @@ from services.assembler.store.upload_writes import save_missing_rows
 
 
 def judge_waiting_rows(
-    connection: Connection, *, upload: UploadRecord, after_row: int, settings: Settings
+    connection: Connection, *, upload: StoredUpload, after_row: int, settings: Settings
 ) -> tuple[int | None, bool]:
     """Judges the next waiting rows again, by what SQL holds of their phones.
 
@@ -31,7 +31,7 @@ def judge_waiting_rows(
     return (held[-1].row if held else None), close_uploads(work, settings)
 
 
-def end_without_rows(connection: Connection, *, upload: UploadRecord, settings: Settings) -> None:
+def end_without_rows(connection: Connection, *, upload: StoredUpload, settings: Settings) -> None:
     """Ends an upload as failed, for lack of rows, if that is still so."""
     work = _alone(connection, upload)
     save_missing_rows(connection, upload.no)
@@ -39,7 +39,7 @@ def end_without_rows(connection: Connection, *, upload: UploadRecord, settings: 
     close_uploads(work, settings)
 
 
-def _alone(connection: Connection, upload: UploadRecord) -> Work:
+def _alone(connection: Connection, upload: StoredUpload) -> Work:
     take_turn(connection, alone=True)
     work = Work(connection, CandidateCache(0), datetime.now(UTC))
     work.open_numbers([upload.no])

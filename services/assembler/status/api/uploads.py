@@ -15,7 +15,7 @@ from schemas.rows import RowState
 from schemas.uploads import UploadState
 from schemas.values import Owner
 from services.assembler.domain.commands import FINISHED
-from services.assembler.domain.records import RowFilter, UploadCursor
+from services.assembler.domain.stored import RowFilter, UploadCursor
 from services.assembler.domain.stored_numbers import to_micros
 from services.assembler.domain.views import row_view
 from services.assembler.status.api.calls import Ask, Call, json_answer

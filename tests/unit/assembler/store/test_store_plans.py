@@ -5,8 +5,8 @@ from collections.abc import Callable
 import pytest
 from sqlalchemy import Connection, Engine, event
 
-from services.assembler.domain.records import DeadLetterFilter
 from services.assembler.domain.row_state import State
+from services.assembler.domain.stored import DeadLetterFilter
 from services.assembler.store.dead_letters import count_dead_letters, group_dead_letters
 from services.assembler.store.dialect import connect
 from services.assembler.store.meta import prepare

@@ -10,7 +10,7 @@ from services.assembler.domain.row_state import State
 
 
 @dataclass(frozen=True, slots=True)
-class UploadRecord:
+class StoredUpload:
     """A row of `uploads`, JSON still as text, with its tallies. `preview` is None in lists."""
 
     no: int
@@ -220,7 +220,7 @@ class AuditEntry:
 
 
 @dataclass(frozen=True, slots=True)
-class SweepRecord:
+class StoredSweep:
     """A sweep that a person asked for; figures are None until it is done."""
 
     id: str
