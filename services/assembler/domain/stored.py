@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 from schemas.uploads import Counts, UploadState
 from schemas.values import MAX_INT32
-from services.assembler.domain.row_state import State
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +186,6 @@ class StoredDeadLetter:
 
     upload_no: int
     upload_id: str
-    upload_round: int
     owner: str
     row: int
     phone: str
@@ -231,6 +229,3 @@ class StoredSweep:
     completed: int | None
     failed: int | None
     problem: str | None
-
-
-VISIBLE_STATES: tuple[str, ...] = tuple(state.name for state in State)

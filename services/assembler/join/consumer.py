@@ -17,7 +17,7 @@ from services.assembler.domain.stall import StallDetector
 from services.assembler.domain.zombies import joined_up_to
 from services.assembler.join.database import Database
 from services.assembler.join.transaction.transaction import Joiner
-from services.assembler.store.waiting_reads import all_fences
+from services.assembler.store.join_reads import all_fences
 from services.runtime.kafka import make_consumer, start_client, topic_name
 
 GROUP = "assembler-join"

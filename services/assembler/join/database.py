@@ -9,8 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, ParamSpec, TypeVar
 
-from sqlalchemy import Connection, Engine
-
+from services.assembler.store.connections import Connection, Engine
 from services.assembler.store.dialect import for_writing
 
 P = ParamSpec("P")

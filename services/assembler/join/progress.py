@@ -14,7 +14,7 @@ from schemas.settings import Settings
 from schemas.uploads import UploadProgress
 from services.assembler.domain.stored import StoredUpload
 from services.assembler.join.database import Database
-from services.assembler.store.progress_reads import changed_uploads, mark_progress_published, unfinished_uploads
+from services.assembler.store.join_reads import changed_uploads, mark_progress_published, unfinished_uploads
 from services.runtime.kafka import topic_name
 
 INTERVAL_SECONDS = 0.5

@@ -17,7 +17,7 @@ from schemas.settings import Settings
 from services.assembler.domain.stored import StoredUpload
 from services.assembler.join.database import Database
 from services.assembler.join.sending import Outgoing, Sender
-from services.assembler.store.waiting_reads import WaitingRow, retried_uploads, waiting_rows
+from services.assembler.store.join_reads import WaitingRow, retried_uploads, waiting_rows
 from services.runtime.kafka import topic_name
 
 PAGE_ROWS = 1000

@@ -16,8 +16,6 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import IllegalStateError, KafkaError
-from sqlalchemy import Connection
-from sqlalchemy.exc import SQLAlchemyError
 
 from schemas.parts import PartState
 from schemas.settings import Settings
@@ -34,6 +32,7 @@ from services.assembler.join.sending import Sender
 from services.assembler.join.sweep import Sweeper
 from services.assembler.join.transaction.rows import RowsAppeared
 from services.assembler.join.transaction.transaction import Joiner
+from services.assembler.store.connections import Connection, DatabaseError, cause_of
 from services.assembler.store.dialect import connect, is_failure_of_database
 from services.assembler.store.fences import FenceLost
 from services.assembler.store.lock import DatabaseInUse, only_writer
@@ -110,8 +109,8 @@ def _refusals() -> Iterator[None]:
 def _database_refusals() -> Iterator[None]:
     try:
         yield
-    except (OSError, SQLAlchemyError) as error:
-        reason = getattr(error, "orig", None) or error
+    except (OSError, DatabaseError) as error:
+        reason = cause_of(error)
         raise RefusedToStart(
             f"The database cannot be opened ({str(reason).strip().splitlines()[0]}): check SCRUB_DATABASE, or the"
             " folder SCRUB_DATA if it is not set."
@@ -181,7 +180,7 @@ class JoinProcess:
         while True:
             try:
                 return await run()
-            except SQLAlchemyError as error:
+            except DatabaseError as error:
                 if not is_failure_of_database(error):
                     raise
                 await self._wait_for_database(error)
@@ -205,7 +204,7 @@ class JoinProcess:
         except (FenceLost, RowsAppeared) as lost:
             log.warning("%s", lost)
             self._intake.take_over_again()
-        except SQLAlchemyError as error:
+        except DatabaseError as error:
             if not is_failure_of_database(error):
                 raise
             await self._wait_for_database(error)
@@ -229,9 +228,9 @@ class JoinProcess:
             return completed
         return False
 
-    async def _wait_for_database(self, error: SQLAlchemyError) -> None:
+    async def _wait_for_database(self, error: DatabaseError) -> None:
         """It is busy, full or away: nothing was written, so the same is tried again in a while."""
-        cause = getattr(error, "orig", None) or error
+        cause = cause_of(error)
         self._problem, self._problem_at = f"the database failed: {type(cause).__name__}", time.monotonic()
         log.error("%s; trying again", self._problem)
         await asyncio.sleep(RETRY_SECONDS)

@@ -29,8 +29,8 @@ from services.assembler.join.cluster_view import ClusterView, open_cluster_view
 from services.assembler.join.database import Database
 from services.assembler.join.republishing import ANY_ROUND, Republisher
 from services.assembler.join.transaction.sweeping import end_without_rows, judge_waiting_rows
+from services.assembler.store.join_reads import all_fences, uploads_lacking_rows, waiting_uploads
 from services.assembler.store.sweeps import answer_requests, open_requests
-from services.assembler.store.waiting_reads import all_fences, uploads_lacking_rows, waiting_uploads
 
 EVERY_SECONDS = 60.0
 LOOK_SECONDS = 1.0

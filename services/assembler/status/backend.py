@@ -12,8 +12,6 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 from aiokafka.partitioner import DefaultPartitioner
 from pydantic import TypeAdapter, ValidationError
-from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import OperationalError
 
 from schemas import topics
 from schemas.codec import encode, where_and_what
@@ -31,6 +29,7 @@ from services.assembler.status.eta import Feeding, eta_of, feeding_of
 from services.assembler.status.live import LiveHub
 from services.assembler.status.why import why_of
 from services.assembler.store import reads
+from services.assembler.store.connections import Connection, DatabaseUnavailable, Engine, reading
 from services.assembler.store.fences import load_fences
 from services.runtime.identity import Identity
 from services.runtime.kafka import topic_name
@@ -67,7 +66,7 @@ class Backend:
         """
         try:
             return await asyncio.to_thread(self._read, query)
-        except OperationalError:
+        except DatabaseUnavailable:
             raise ProblemError(
                 503,
                 "database-not-available",
@@ -77,7 +76,7 @@ class Backend:
             ) from None
 
     def _read(self, query: Callable[[Connection], T]) -> T:
-        with reads.reading(self.engine) as connection:
+        with reading(self.engine) as connection:
             return query(connection)
 
     async def find(self, identity: Identity, upload_id: str) -> StoredUpload:

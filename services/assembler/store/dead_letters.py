@@ -26,8 +26,7 @@ def list_dead_letters(
     """A page of failed rows, by upload and row. `after`: `upload_no` and `row` of the page before's last."""
     query = select(
         rows.c.upload_no,
-        uploads.c.id,
-        uploads.c.round,
+        uploads.c.id.label("upload_id"),
         uploads.c.owner,
         rows.c.row,
         rows.c.phone,
@@ -40,8 +39,17 @@ def list_dead_letters(
         query = query.where(or_(rows.c.upload_no > no, and_(rows.c.upload_no == no, rows.c.row > row)))
     query = _filtered(query, wanted).order_by(rows.c.upload_no, rows.c.row).limit(limit)
     return [
-        StoredDeadLetter(no, id_, round_, owner, row, phone, attempts, from_micros(at), error)
-        for no, id_, round_, owner, row, phone, attempts, at, error in connection.execute(query)
+        StoredDeadLetter(
+            upload_no=found.upload_no,
+            upload_id=found.upload_id,
+            owner=found.owner,
+            row=found.row,
+            phone=found.phone,
+            attempts=found.attempts,
+            failed_at=from_micros(found.looked_up_at),
+            error=found.error,
+        )
+        for found in connection.execute(query)
     ]
 
 

@@ -1,7 +1,7 @@
-"""Owns the outbox: completion events that were written but not yet published."""
+"""Owns the outbox: writes completion events with the change that ends a round, and reads those to be published."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 
 from sqlalchemy import Connection, select, update
@@ -27,7 +27,19 @@ class Completion:
     value: bytes
 
 
-_COLUMNS = (outbox.c.id, outbox.c.upload_id, outbox.c.type, outbox.c.at, outbox.c.value)
+_COLUMNS = tuple(outbox.c[field.name] for field in fields(Completion))
+
+
+def add_completion(connection: Connection, upload: StoredUpload, *, at: datetime, value: bytes) -> None:
+    """Writes the completion event of the upload's present round, which ended at this time, unless it has one."""
+    values = {
+        "id": completion_id(upload.id, upload.round),
+        "upload_id": upload.id,
+        "type": type_of(upload.state),
+        "at": at,
+        "value": value,
+    }
+    connection.execute(insert_or_ignore(connection, outbox), values)
 
 
 def unpublished(connection: Connection, partitions: Collection[int], *, limit: int = 100) -> list[Completion]:
@@ -38,7 +50,7 @@ def unpublished(connection: Connection, partitions: Collection[int], *, limit: i
         .where(~outbox.c.published, uploads.c.partition.in_(list(partitions)))
         .limit(limit)
     )
-    return [Completion(*row) for row in connection.execute(query)]
+    return [Completion(**row._mapping) for row in connection.execute(query)]
 
 
 def type_of(state: str) -> str:

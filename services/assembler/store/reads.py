@@ -1,13 +1,13 @@
 """Owns what both roles read from SQL: uploads, rows by key-set, changes, totals, audit.
 
-Every function takes an open connection and reads within its transaction; use `reading(engine)`.
+Every function takes an open connection and reads within its transaction; see `connections.reading`.
 """
 
 import json
 from collections.abc import Collection, Iterator
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Select, and_, func, or_, select
+from sqlalchemy import Connection, Select, and_, func, or_, select
 
 from schemas.uploads import UploadState
 from services.assembler.domain.row_state import State
@@ -23,11 +23,6 @@ from services.assembler.domain.stored import (
 from services.assembler.domain.stored_numbers import from_micros
 from services.assembler.store.dead_letters import count_dead_letters
 from services.assembler.store.tables import audit, fences, meta, results, row_changes, rows, tallies, uploads
-
-
-def reading(engine: Engine) -> Any:
-    """A context manager that gives a connection with one consistent snapshot."""
-    return engine.connect()
 
 
 def epoch(connection: Connection) -> str | None:
@@ -70,15 +65,6 @@ def list_uploads(
     query = query.order_by(uploads.c.created_at.desc(), uploads.c.id.desc()).limit(limit)
     found = [dict(row._mapping) | {"preview": None} for row in connection.execute(query)]
     return list(_with_tallies(connection, found))
-
-
-def count_open_uploads(connection: Connection, owner: str) -> int:
-    """How many of an owner's uploads are unfinished."""
-    return connection.execute(
-        select(func.count())
-        .select_from(uploads)
-        .where(uploads.c.owner == owner, uploads.c.deleted_at.is_(None), uploads.c.state.in_(UNFINISHED))
-    ).scalar_one()
 
 
 UNFINISHED: tuple[UploadState, ...] = ("pending", "checking", "checked", "in_progress", "paused")

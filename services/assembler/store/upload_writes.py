@@ -1,4 +1,4 @@
-"""Owns the writes of uploads: stubs, facts, counts, tallies, the ring of changed rows, completion events, audit."""
+"""Owns the writes of uploads: stubs, facts, counts, tallies, the ring of changed rows, audit."""
 
 import json
 from collections.abc import Collection, Iterable, Sequence
@@ -14,7 +14,7 @@ from services.assembler.domain.stored import AuditEntry, StoredUpload
 from services.assembler.domain.stored_numbers import from_micros
 from services.assembler.store.dialect import insert_or_ignore, upsert, upsert_adding
 from services.assembler.store.instant import Instant
-from services.assembler.store.tables import audit, outbox, row_changes, tallies, uploads
+from services.assembler.store.tables import audit, row_changes, tallies, uploads
 
 HELD_VERSIONS = 256
 """Versions of an upload whose changed rows are held for live views."""
@@ -112,16 +112,6 @@ def note_changed_rows(connection: Connection, upload_no: int, version: int, chan
             "rows": numbers,
             "more": changes.more,
         },
-    )
-
-
-def add_completion(
-    connection: Connection, *, completion_id: str, upload_id: str, type_: str, at: datetime, value: bytes
-) -> None:
-    """Puts a completion event into the outbox, unless this round of the upload has one."""
-    statement = insert_or_ignore(connection, outbox)
-    connection.execute(
-        statement, {"id": completion_id, "upload_id": upload_id, "type": type_, "at": at, "value": value}
     )
 
 

@@ -2,21 +2,18 @@
 
 from dataclasses import replace
 
-from sqlalchemy import Connection, distinct, func, select
-
-from schemas.ids import completion_id
 from schemas.settings import Settings
 from services.assembler.domain.changes import UploadChanges
 from services.assembler.domain.completion_value import value_of
 from services.assembler.domain.lifecycle import derived_state
 from services.assembler.domain.stored import StoredUpload
 from services.assembler.domain.views import upload_view
-from services.assembler.join.transaction.plan import known_phones
 from services.assembler.join.transaction.work import Work
-from services.assembler.store.outbox import announced_end, type_of
-from services.assembler.store.tables import rows
+from services.assembler.store.connections import Connection
+from services.assembler.store.join_reads import count_distinct_phones
+from services.assembler.store.outbox import add_completion, announced_end
+from services.assembler.store.plan_answers import known_phones
 from services.assembler.store.upload_writes import (
-    add_completion,
     add_counts,
     add_tallies,
     note_changed_rows,
@@ -55,8 +52,7 @@ def _stood(connection: Connection, counted: StoredUpload) -> StoredUpload:
     if upload.check_id is not None and upload.plan_known is None:
         upload = replace(upload, plan_known=known_phones(connection, upload.no, upload.check_id))
     if finished_at is not None and upload.plan_distinct is None:
-        phones = select(func.count(distinct(rows.c.phone))).where(rows.c.upload_no == upload.no)
-        upload = replace(upload, distinct_phones=connection.execute(phones).scalar_one())
+        upload = replace(upload, distinct_phones=count_distinct_phones(connection, upload.no))
     return upload
 
 
@@ -68,11 +64,4 @@ def _announce(connection: Connection, upload: StoredUpload, settings: Settings) 
         line_types[line_type] = line_types.get(line_type, 0) + count
     shown = upload_view(replace(upload, verdicts=verdicts, line_types=line_types, preview=None), settings=settings)
     assert upload.finished_at is not None
-    add_completion(
-        connection,
-        completion_id=completion_id(upload.id, upload.round),
-        upload_id=upload.id,
-        type_=type_of(upload.state),
-        at=upload.finished_at,
-        value=value_of(shown),
-    )
+    add_completion(connection, upload, at=upload.finished_at, value=value_of(shown))

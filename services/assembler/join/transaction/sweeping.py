@@ -5,14 +5,13 @@ They concern rows and uploads of any partition, so each takes the turn alone.
 
 from datetime import UTC, datetime
 
-from sqlalchemy import Connection
-
 from schemas.settings import Settings
 from services.assembler.domain.answers import CandidateCache
 from services.assembler.domain.row_state import State
 from services.assembler.domain.stored import StoredUpload
 from services.assembler.join.transaction.closing import close_uploads
 from services.assembler.join.transaction.work import Work
+from services.assembler.store.connections import Connection
 from services.assembler.store.dialect import take_turn
 from services.assembler.store.row_writes import open_rows_of_upload
 from services.assembler.store.upload_writes import save_missing_rows

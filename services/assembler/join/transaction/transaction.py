@@ -11,9 +11,6 @@
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
-from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import DBAPIError
-
 from schemas.settings import Settings
 from schemas.upload_events import NO_UPLOAD
 from services.assembler.domain.answers import CandidateCache
@@ -26,6 +23,7 @@ from services.assembler.join.transaction.plan import join_questions
 from services.assembler.join.transaction.results import join_results
 from services.assembler.join.transaction.rows import RowsAppeared, join_rejected, join_rows
 from services.assembler.join.transaction.work import Work
+from services.assembler.store.connections import Connection, DatabaseError, Engine
 from services.assembler.store.dialect import for_writing, may_succeed_at_once, take_turn
 from services.assembler.store.fences import create_fences, load_fences, take_fences
 
@@ -64,7 +62,7 @@ class Joiner:
                 return self._attempt(batches)
             except RowsAppeared:
                 continue
-            except DBAPIError as error:
+            except DatabaseError as error:
                 if not may_succeed_at_once(error):
                     raise
         return self._attempt(batches)

@@ -5,14 +5,13 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from sqlalchemy import Connection
-
 from services.assembler.domain.answers import AnswerCandidate, CandidateCache, UploadWant, judge
 from services.assembler.domain.changes import Changes
 from services.assembler.domain.lifecycle import want_of
 from services.assembler.domain.row_state import State
 from services.assembler.domain.stored import StoredUpload
 from services.assembler.domain.stored_numbers import to_micros
+from services.assembler.store.connections import Connection
 from services.assembler.store.result_writes import candidates_of
 from services.assembler.store.row_writes import HeldRow, RowMove, move_rows
 from services.assembler.store.upload_writes import open_uploads, uploads_by_number

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Annotated, Final, Literal, TypeVar
 
 from pydantic import Field
-from sqlalchemy import Connection
 from starlette.responses import Response, StreamingResponse
 
 from schemas.interface import Row
@@ -24,6 +23,7 @@ from services.assembler.status.api.workbooks import Workbook
 from services.assembler.status.backend import Backend
 from services.assembler.status.inputs import Input, Nothing, Some
 from services.assembler.store import reads
+from services.assembler.store.connections import Connection
 
 T = TypeVar("T")
 PAGE_ROWS: Final = 2000

@@ -12,7 +12,6 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 import orjson
-from sqlalchemy import Connection
 from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
@@ -22,6 +21,7 @@ from services.assembler.domain.stored import StoredUpload
 from services.assembler.domain.views import row_view
 from services.assembler.status.backend import Backend
 from services.assembler.store import reads
+from services.assembler.store.connections import Connection
 from services.runtime.identity import identify
 from services.runtime.problems import ProblemError, problem_response
 from services.runtime.web import refuse_foreign_origin

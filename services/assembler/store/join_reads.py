@@ -1,19 +1,27 @@
-"""Owns the reads of what waits: uploads with waiting rows or missing ones, and the rows to publish again."""
+"""Owns what the join alone reads: uploads to publish, to sweep or to end, and rows to publish again."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, select
+from sqlalchemy import ColumnElement, Connection, bindparam, distinct, func, select, update
 
 from services.assembler.domain.positions import Offsets
 from services.assembler.domain.row_state import State
 from services.assembler.domain.stored import StoredUpload
 from services.assembler.store.dialect import by_index
+from services.assembler.store.reads import UNFINISHED
 from services.assembler.store.tables import fences, is_open, rows, uploads
 
 _ALIVE = (uploads.c.created_at.is_not(None), uploads.c.deleted_at.is_(None), uploads.c.refused.is_(None))
 _WAITING = (uploads.c.waiting > 0, uploads.c.wanted_at.is_not(None), uploads.c.cancelled_at.is_(None))
 _STORED = uploads.c.waiting + uploads.c.answered + uploads.c.failed + uploads.c.rejected + uploads.c.unprocessed
+
+
+_MARK = (
+    update(uploads)
+    .where(uploads.c.no == bindparam("_no"), uploads.c.published_version < bindparam("_version"))
+    .values(published_version=bindparam("_version"))
+)
 
 
 class WaitingRow(NamedTuple):
@@ -23,6 +31,30 @@ class WaitingRow(NamedTuple):
     line: int | None
     phone: str
     cells: str
+
+
+def changed_uploads(connection: Connection, partitions: Collection[int], *, limit: int = 500) -> list[StoredUpload]:
+    """Uploads whose newest version has not been published, of these partitions of `upload-events`."""
+    query = select(uploads).where(
+        uploads.c.published_version < uploads.c.version, uploads.c.partition.in_(list(partitions))
+    )
+    return [StoredUpload(**row._mapping) for row in connection.execute(query.limit(limit))]
+
+
+def unfinished_uploads(connection: Connection, partitions: Collection[int]) -> list[StoredUpload]:
+    """Uploads that are not finished, of these partitions of `upload-events`."""
+    query = select(uploads).where(
+        uploads.c.state.in_(UNFINISHED),
+        uploads.c.created_at.is_not(None),
+        uploads.c.deleted_at.is_(None),
+        uploads.c.partition.in_(list(partitions)),
+    )
+    return [StoredUpload(**row._mapping) for row in connection.execute(query)]
+
+
+def mark_progress_published(connection: Connection, versions: Mapping[int, int]) -> None:
+    """Kafka has the progress of these uploads (by number) up to these versions."""
+    connection.execute(_MARK, [{"_no": no, "_version": version} for no, version in versions.items()])
 
 
 def waiting_uploads(connection: Connection) -> list[StoredUpload]:
@@ -71,3 +103,9 @@ def all_fences(connection: Connection) -> dict[int, Offsets]:
     """How far every partition number has been joined, by whichever join."""
     columns = [fences.c.partition, *(fences.c[name] for name in Offsets._fields)]
     return {row[0]: Offsets(*row[1:]) for row in connection.execute(select(*columns))}
+
+
+def count_distinct_phones(connection: Connection, upload_no: int) -> int:
+    """How many different phones the rows of an upload have."""
+    query = select(func.count(distinct(rows.c.phone))).where(rows.c.upload_no == upload_no)
+    return connection.execute(query).scalar_one()
