@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from schemas.uploads import Counts, UploadState
 from schemas.values import MAX_INT32
@@ -110,7 +110,10 @@ def _counted(number: int) -> int:
 
 
 class StoredRow(NamedTuple):
-    """A row with its result, flat for speed; `cells` and `error` are JSON, `looked_up_at` microseconds."""
+    """A row with its result, cheap to make; `cells`, `error` and `result_error` are JSON.
+
+    `result`: the fields of a `RowResult`; None: the row has none.
+    """
 
     row: int
     line: int | None
@@ -118,17 +121,8 @@ class StoredRow(NamedTuple):
     phone: str | None
     cells: str
     error: str | None
-    outcome: str | None
-    verdict: str | None
-    line_type: str | None
-    carrier: str | None
-    country: str | None
-    reachable: str | None
-    do_not_call: str | None
-    provider: str | None
-    looked_up_at: int | None
-    attempts: int | None
     result_error: str | None
+    result: dict[str, Any] | None
 
 
 class RowFilter(NamedTuple):

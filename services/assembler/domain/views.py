@@ -10,15 +10,14 @@ from typing import Literal, TypeVar
 from pydantic import ValidationError
 
 from schemas.base import Message
-from schemas.interface import Eta, Links, Plan, Row, RowResult, Summary, Upload, UploadProblem, Why
+from schemas.interface import Eta, Links, Plan, Row, Summary, Upload, UploadProblem, Why
 from schemas.lookups import AttemptError
 from schemas.rows import RowError
 from schemas.settings import Settings
 from schemas.uploads import Detected, Preview, UploadOptions
 from schemas.values import LATEST
-from services.assembler.domain.row_state import State
+from services.assembler.domain.row_state import STATE_NAMES, State
 from services.assembler.domain.stored import StoredRow, StoredUpload
-from services.assembler.domain.stored_numbers import from_micros
 
 M = TypeVar("M", bound=Message)
 
@@ -127,32 +126,15 @@ def parsed(model: type[M], text: str | None) -> M | None:
 def row_view(row: StoredRow, *, cancelled: bool) -> Row:
     """A row as people see it. `cancelled`: its upload is, so that what still waits is unprocessed."""
     waits_in_vain = cancelled and row.state == State.waiting
-    return Row(
-        row=row.row,
-        line=row.line,
-        state=State.unprocessed.name if waits_in_vain else State(row.state).name,
-        phone=row.phone,
-        cells=tuple(json.loads(row.cells)),
-        result=_row_result(row),
-        error=_row_error(row, waits_in_vain=waits_in_vain),
-    )
-
-
-def _row_result(row: StoredRow) -> RowResult | None:
-    if row.outcome is None or row.looked_up_at is None:
-        return None
-    return RowResult.model_validate(
+    return Row.model_validate(
         {
-            "outcome": row.outcome,
-            "verdict": row.verdict,
-            "line_type": row.line_type,
-            "carrier": row.carrier,
-            "country": row.country,
-            "reachable": row.reachable,
-            "do_not_call": row.do_not_call,
-            "provider": row.provider,
-            "looked_up_at": from_micros(row.looked_up_at),
-            "attempts": row.attempts,
+            "row": row.row,
+            "line": row.line,
+            "state": STATE_NAMES[State.unprocessed if waits_in_vain else row.state],
+            "phone": row.phone,
+            "cells": tuple(json.loads(row.cells)),
+            "result": row.result,
+            "error": _row_error(row, waits_in_vain=waits_in_vain),
         }
     )
 

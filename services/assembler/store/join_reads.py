@@ -89,7 +89,7 @@ def waiting_rows(
 ) -> list[WaitingRow]:
     """The next waiting rows of an upload that were last published in a round below this one, by row number."""
     query = (
-        select(rows.c.row, rows.c.line, rows.c.phone, rows.c.cells)
+        select(*(rows.c[name] for name in WaitingRow._fields))
         .where(rows.c.upload_no == upload_no, rows.c.row > after_row)
         .where(rows.c.state == int(State.waiting), is_open(), rows.c.round < below_round)
         .order_by(rows.c.row)

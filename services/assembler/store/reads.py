@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, Select, and_, func, or_, select
 
 from schemas.uploads import UploadState
+from services.assembler.domain import result_columns
 from services.assembler.domain.row_state import State
 from services.assembler.domain.stored import (
     AuditEntry,
@@ -83,25 +84,14 @@ def _with_tallies(connection: Connection, found: list[dict[str, Any]]) -> Iterat
 
 
 EVERY_ROW = RowFilter()
+_OF_ROW = ("row", "line", "state", "phone", "cells", "error")
 _ROW_COLUMNS = (
-    rows.c.row,
-    rows.c.line,
-    rows.c.state,
-    rows.c.phone,
-    rows.c.cells,
-    rows.c.error,
-    results.c.outcome,
-    results.c.verdict,
-    results.c.line_type,
-    results.c.carrier,
-    results.c.country,
-    results.c.reachable,
-    results.c.do_not_call,
-    results.c.provider,
-    results.c.looked_up_at,
-    results.c.attempts,
+    *(rows.c[name] for name in _OF_ROW),
     results.c.error.label("result_error"),
+    *(results.c[name] for name in result_columns.NAMES),
 )
+_SPLIT = len(_OF_ROW) + 1
+assert (*_OF_ROW, "result_error", "result") == StoredRow._fields
 
 
 def rows_page(
@@ -115,13 +105,18 @@ def rows_page(
     """The next rows after `after_row`, by row number. For tables and downloads alike: short reads, no long snapshot."""
     query = _rows_of(upload).where(rows.c.row > after_row)
     query = _filtered(query, upload, wanted).order_by(rows.c.row).limit(limit)
-    return [StoredRow._make(row) for row in connection.execute(query)]
+    return _stored_rows(connection, query)
 
 
 def rows_by_number(connection: Connection, upload: StoredUpload, numbers: Collection[int]) -> list[StoredRow]:
     """These rows of an upload, by row number; unknown numbers are left out."""
     query = _rows_of(upload).where(rows.c.row.in_(list(numbers))).order_by(rows.c.row)
-    return [StoredRow._make(row) for row in connection.execute(query)]
+    return _stored_rows(connection, query)
+
+
+def _stored_rows(connection: Connection, query: Select[Any]) -> list[StoredRow]:
+    shown = result_columns.shown_values
+    return [StoredRow._make((*found[:_SPLIT], shown(found[_SPLIT:]))) for found in connection.execute(query)]
 
 
 def _rows_of(upload: StoredUpload) -> Select[Any]:

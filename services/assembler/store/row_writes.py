@@ -51,16 +51,7 @@ class RowMove(NamedTuple):
     result_id: int | None
 
 
-_HELD = (
-    rows.c.upload_no,
-    rows.c.row,
-    rows.c.state,
-    rows.c.round,
-    rows.c.phone,
-    rows.c.result_id,
-    rows.c.error,
-    rows.c.place,
-)
+_HELD = tuple(rows.c[name] for name in HeldRow._fields)
 
 
 def insert_rows(connection: Connection, new: Sequence[NewRow]) -> bool:

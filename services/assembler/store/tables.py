@@ -3,6 +3,8 @@
 JSON is kept as text, so that NUL characters, which JSON escapes, survive anywhere.
 """
 
+from typing import Any
+
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -19,11 +21,14 @@ from sqlalchemy import (
     false,
     text,
 )
+from sqlalchemy.types import TypeEngine
 
+from services.assembler.domain.result_columns import COLUMNS, Kind
 from services.assembler.domain.row_state import State
 from services.assembler.store.instant import Instant
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = max(4, *(column.since for column in COLUMNS))
+_KINDS: dict[Kind, type[TypeEngine[Any]]] = {"text": Text, "integer": Integer, "moment": BigInteger}
 
 
 def is_open() -> ColumnElement[bool]:
@@ -162,16 +167,7 @@ results = Table(
     metadata,
     Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=False),
     Column("phone", Text, nullable=False, index=True),
-    Column("outcome", Text, nullable=False),
-    Column("verdict", Text),
-    Column("line_type", Text),
-    Column("carrier", Text),
-    Column("country", Text),
-    Column("reachable", Text),
-    Column("do_not_call", Text),
-    Column("provider", Text, nullable=False),
-    Column("looked_up_at", BigInteger, nullable=False),
-    Column("attempts", Integer, nullable=False),
+    *(Column(column.name, _KINDS[column.kind], nullable=column.nullable) for column in COLUMNS),
     Column("error_code", Text),
     Column("error", Text),
     Column("answers", Text, nullable=False),
