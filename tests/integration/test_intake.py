@@ -35,7 +35,7 @@ Place = tuple[str, int, int]
 async def started_intake(settings: Settings) -> AsyncIterator[JoinConsumer]:
     database = Database(connect(settings.database_url))
     await database.run(prepare, database.engine)
-    intake = JoinConsumer(settings, database, Joiner(database.engine, settings))
+    intake = JoinConsumer(settings, database, take_over=Joiner(database.engine, settings).take_over)
     await intake.start()
     try:
         yield intake

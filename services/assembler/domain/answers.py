@@ -1,4 +1,4 @@
-"""Decides which stored result answers a row, and remembers the results of phones that come again and again; pure."""
+"""Decides which stored result answers a row, and caches the results of phones that come often; pure."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -25,7 +25,7 @@ class AnsweredRound(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class AnswerCandidate:
-    """What the answer rule and the tallies need of a stored result. `id` grows in log order."""
+    """A stored result that may answer a row, with what rule and tallies need of it. `id` grows in log order."""
 
     id: int
     outcome: Outcome
@@ -36,13 +36,13 @@ class AnswerCandidate:
     error_code: str | None = None
 
     def repeats(self, other: "AnswerCandidate") -> bool:
-        """Whether both are one result: its writer could not know that Kafka had taken it, and wrote it again."""
+        """Whether both are the same result, written twice: its writer got no acknowledgement of the first record."""
         return (self.looked_up_at, self.outcome, self.answers) == (other.looked_up_at, other.outcome, other.answers)
 
 
 @dataclass(frozen=True, slots=True)
 class PartialRound:
-    """A round that asked again for some of the failed rows only. `only` None: for all but those in `but_not`."""
+    """A round for some of the failed rows. `only` None: for all failed rows except those in `but_not`."""
 
     round: int
     only: Failures | None
@@ -55,14 +55,14 @@ class PartialRound:
 
 @dataclass(frozen=True, slots=True)
 class UploadWant(Want):
-    """What an upload wants. `round` is the newest that was for all failed rows; later ones were for some of them."""
+    """The results that an upload wants. `round` is its newest one for all failed rows; later ones are partial."""
 
     partial_rounds: tuple[PartialRound, ...] = ()
 
     def of_phone(self, candidates: "Sequence[AnswerCandidate]") -> Want:
-        """What it wants of a phone with these results: a partial round counts if the failure before it was meant.
+        """What the upload wants of a phone with these results. A partial round counts if it includes their failure.
 
-        A function of the phone's results alone, so that a rebuild comes to the same.
+        It depends on the phone's results alone, so a rebuilt database gives the same.
         """
         want: Want = self
         for partial in self.partial_rounds:
@@ -74,12 +74,12 @@ class UploadWant(Want):
 
 @lru_cache(maxsize=4096)
 def answered_round(upload_id: str, round_: int) -> AnsweredRound:
-    """One shared object for each upload and round: thousands of results name the same."""
+    """One shared object for each upload and round, because thousands of results name the same one."""
     return AnsweredRound(upload_id, round_)
 
 
 def candidate_of(result: LookupResult, *, partition: int, offset: int) -> AnswerCandidate:
-    """The candidate that a result at this place of the log is."""
+    """The candidate for a result at this place of the log."""
     return AnswerCandidate(
         result_id(partition, offset),
         result.outcome,
@@ -92,14 +92,14 @@ def candidate_of(result: LookupResult, *, partition: int, offset: int) -> Answer
 
 
 def judge(candidates: Sequence[AnswerCandidate], want: UploadWant | None) -> tuple[State, AnswerCandidate | None]:
-    """The state of a usable row, and the result that it has. `want` None: its upload has not been opened yet."""
+    """The state of a usable row, and the result that answers it. `want` None: its upload has not been opened yet."""
     if want is None or not candidates:
         return State.waiting, None
     first = candidates[0]
     if first.outcome != "failed" and is_fresh(
         first.looked_up_at, accept_since=want.accept_since, cancelled_at=want.cancelled_at
     ):
-        # The rule's most frequent case, at a quarter of its cost.
+        # The most frequent case of the rule, at a quarter of its cost.
         return State.answered, first
     found = first_answer(candidates, want.of_phone(candidates) if want.partial_rounds else want)
     if found is None:
@@ -108,10 +108,10 @@ def judge(candidates: Sequence[AnswerCandidate], want: UploadWant | None) -> tup
 
 
 class CandidateCache:
-    """Candidates by phone, in log order; a phone without any is remembered too. Bounded; drops what was not used.
+    """Candidates by phone, in log order, including phones without any. Bounded: drops phones that were not used.
 
-    It is right as long as every new result of the partitions we own passes through `add`: clear it whenever the
-    assignment changes or a transaction fails.
+    It is correct as long as `add` gets every new result of the partitions that this join owns. Clear it when the
+    assignment changes and when a transaction fails.
     """
 
     def __init__(self, limit: int = CACHED_PHONES) -> None:
@@ -126,7 +126,7 @@ class CandidateCache:
         self._young, self._old = {}, {}
 
     def get(self, phone: str) -> tuple[AnswerCandidate, ...] | None:
-        """The phone's candidates; None if they are not remembered."""
+        """The phone's candidates; None if the cache does not have the phone."""
         found = self._young.get(phone)
         if found is None:
             found = self._old.pop(phone, None)
@@ -135,12 +135,12 @@ class CandidateCache:
         return found
 
     def put_all(self, candidates: Mapping[str, tuple[AnswerCandidate, ...]]) -> None:
-        """Remembers what SQL says of these phones."""
+        """Stores the candidates that SQL has of these phones."""
         for phone, found in candidates.items():
             self._put(phone, found)
 
     def add(self, phone: str, candidate: AnswerCandidate) -> None:
-        """Appends a new result of a phone, if the phone is remembered."""
+        """Appends a new result of a phone, if the cache has the phone."""
         found = self.get(phone)
         if found is not None:
             self._put(phone, (*found, candidate))

@@ -1,4 +1,4 @@
-"""Decides what a command to an upload means in its present state: which events, or why not; pure."""
+"""Decides the events that a command to an upload causes in its present state, or why it is refused; pure."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,14 +21,14 @@ from schemas.values import MAX_INT32
 
 FINISHED: Final = ("completed", "failed", "cancelled")
 MOST_ROUNDS: Final = 3
-"""Rounds of `retry-failed` before it has to be forced: what failed so often will hardly succeed."""
+"""Rounds of `retry-failed` before it must be forced: rows that failed so often will hardly succeed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The upload that a command is about. `failed`: rows without an answer; `started`: a person or option said go.
+    """The upload that a command is about. `failed`: rows without an answer; `started`: by a person or by its options.
 
-    `cancelled`: a cancellation was asked for, if only when everything was done already: its calls are over.
+    `cancelled`: a cancellation was asked for, even if every row had its outcome by then. No more calls are made for it.
     """
 
     upload_id: str
@@ -42,7 +42,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class CommandAccepted:
-    """Events to write, none when the upload is already so; `expect`: the states it will soon be in."""
+    """The events to write; none if the upload is in the wanted state. `expect`: the states that it may soon be in."""
 
     events: tuple[UploadEvent, ...]
     expect: tuple[UploadState, ...]
@@ -50,7 +50,7 @@ class CommandAccepted:
 
 @dataclass(frozen=True, slots=True)
 class CommandRefused:
-    """Not in this state. `detail` says what can be done."""
+    """The command is not possible in this state. `detail` says what the caller can do."""
 
     detail: str
 
@@ -119,7 +119,7 @@ def retry_failed(
     only: Failures | None = None,
     but_not: tuple[Failures, ...] = (),
 ) -> CommandDecision:
-    """`only` None: all failed rows; those in one of `but_not` are left as they are."""
+    """`only` None: all failed rows. Failures in one of `but_not` are not tried again."""
     if target.state in ("in_progress", "paused") and target.round > 0:
         return CommandAccepted((), (target.state,))
     if target.state != "completed":
@@ -147,7 +147,7 @@ def set_priority(target: Target, priority: int, *, by: str, now: datetime) -> Co
 
 
 def delete(target: Target, *, by: str, now: datetime) -> CommandDecision:
-    """An unfinished upload is stopped first, so that no part goes on working for something that is gone."""
+    """An unfinished upload is cancelled first, so that no part continues to work for a deleted upload."""
     gone = DeleteUpload(upload_id=target.upload_id, at=now, by=by)
     if target.state in FINISHED:
         return CommandAccepted((gone,), ())

@@ -1,6 +1,6 @@
-"""Decides what a record says: turns the bytes of the join's five topics into what a transaction works on; pure.
+"""Decodes the records of the join's five topics into the batches that a transaction joins; pure.
 
-Which values a message may hold is said in `schemas/` alone.
+`schemas/` alone decides which values a message may hold.
 """
 
 from collections.abc import Callable, Iterable
@@ -89,7 +89,7 @@ class TimedQuestion(NamedTuple):
 
 
 class Undecodable(NamedTuple):
-    """A record that says nothing we know, and why. `topic` is the registry's name."""
+    """A record that could not be decoded, and why. `topic` is the registry's name."""
 
     topic: str
     record: TimedRecord
@@ -98,7 +98,7 @@ class Undecodable(NamedTuple):
 
 @dataclass(slots=True)
 class PartitionBatch:
-    """What one transaction takes from one partition number, and where it leaves the fence."""
+    """The messages of one partition number that a transaction joins, and the fence before and after it."""
 
     partition: int
     start: Offsets
@@ -114,7 +114,7 @@ class PartitionBatch:
 def decode_partition(
     partition: int, start: Offsets, records_by_topic: Iterable[tuple[str, Iterable[TimedRecord]]]
 ) -> PartitionBatch:
-    """Everything the records say. Topics are the names of `Offsets`; records before the fence are passed over."""
+    """Decodes the records. Topics are the names of `Offsets`; records before the fence are skipped."""
     batch = PartitionBatch(partition, start, start)
     ends = start._asdict()
     for topic, records in records_by_topic:
@@ -129,7 +129,7 @@ def decode_partition(
 
 
 def _rows(batch: PartitionBatch, records: Iterable[TimedRecord]) -> None:
-    """In one loop, for rows are the bulk: a million for one file."""
+    """Decodes rows in one loop: a file may have a million of them."""
     dump, add, partition = orjson.dumps, batch.rows.append, batch.partition
     for record in records:
         timestamp = record.timestamp
@@ -203,7 +203,7 @@ def _question(batch: PartitionBatch, record: TimedRecord) -> None:
 
 
 def _milliseconds(record: TimedRecord) -> int:
-    """The record's time, within what a database stores: its writer may have said anything, on most topics."""
+    """The record's time, limited to times that a database stores: on most topics its writer may give any time."""
     return min(max(record.timestamp, 0), _LATEST_MS)
 
 

@@ -1,8 +1,8 @@
 """Decides what the events of an upload mean: folds them into the stored upload and derives its state; pure.
 
-Events of an upload lie on one partition, in order. Rows and results come from others, in any order, so the state is
-derived from what is stored by now and never remembered; but for what was announced: other systems were told how a
-round ended, and it stays so.
+Events of an upload lie on one partition, in order. Rows and results come from other partitions, in any order, so the
+state is always derived from what is stored. The one exception is the announced end of a round: it never changes,
+because other systems know it.
 """
 
 import json
@@ -42,14 +42,14 @@ NEVER = datetime.max.replace(tzinfo=EPOCH.tzinfo)
 
 @dataclass(frozen=True, slots=True)
 class Announced:
-    """How a round of an upload ended, as its completion event says: the state, and when it was reached."""
+    """The end of a round as its completion event announced it: the state, and when it was reached."""
 
     state: UploadState
     at: datetime
 
 
 def depends_on_announced(event: UploadEvent) -> bool:
-    """Whether the event means something else once a completion event of the upload's round was written."""
+    """Whether the event has another effect after the completion event of the upload's round was written."""
     return isinstance(event, CancelUpload | UploadRefused)
 
 
@@ -58,8 +58,8 @@ def fold(
 ) -> StoredUpload:
     """The upload after the event.
 
-    `max_age_seconds`: how old an answer may be unless the upload says. `announced`: how the upload's round ended, if
-    that was announced; for events that depend on it.
+    `max_age_seconds`: how old an answer may be if the upload's options do not say. `announced`: the announced end of
+    the upload's round, if any; only for events that depend on it.
     """
     match event:
         case UploadOpened():
@@ -113,7 +113,7 @@ def _opened(upload: StoredUpload, event: UploadOpened, max_age_seconds: int) -> 
 
 
 def _columns_of_rows(event: UploadOpened) -> str | None:
-    """What another system says of the columns of the rows that it is going to produce."""
+    """The columns that another system announced for its rows, as JSON."""
     if event.file is not None or not event.columns:
         return None
     return Detected(format="kafka", columns=event.columns).model_dump_json()
@@ -138,7 +138,7 @@ def _checked(upload: StoredUpload, event: UploadChecked) -> StoredUpload:
 
 
 def _to_be_checked_again(upload: StoredUpload, event: SetOptions) -> StoredUpload:
-    """Other options make the plan void: nobody may start on figures that no longer hold."""
+    """Other options make the plan void: no person may start an upload by outdated figures."""
     return replace(
         upload,
         options=event.options.model_dump_json(),
@@ -162,17 +162,17 @@ def _refused(upload: StoredUpload, event: UploadRefused) -> StoredUpload:
 
 
 def _wanted(upload: StoredUpload, at: datetime, max_age_seconds: int) -> StoredUpload:
-    """`wanted_at` is set once, by the first start, and with it how old an answer may be."""
+    """The first start sets `wanted_at`, and with it how old an answer may be. Later ones change neither."""
     if upload.wanted_at is not None:
         return upload
     chosen = json.loads(upload.options or "{}").get("max_age_seconds")
-    # Both the settings and what an older version stored may say more.
+    # The setting, or options that an older version stored, may be larger than the limit.
     age = min(max_age_seconds if chosen is None else chosen, LONGEST_MAX_AGE_SECONDS)
     return replace(upload, wanted_at=at, accept_since=max(EPOCH, at - timedelta(seconds=age)))
 
 
 def _cancelled(upload: StoredUpload, event: CancelUpload, announced: Announced | None) -> StoredUpload:
-    """One that crossed the end of the round counts as of the end: it takes back nothing that was announced."""
+    """A cancellation that came after the announced end of the round counts from that end, which never changes."""
     if upload.cancelled_at or upload.refused:
         return upload
     if announced is None or announced.state == "cancelled":
@@ -203,7 +203,7 @@ def _partial_rounds(text: str | None) -> tuple[PartialRound, ...]:
 
 
 def want_of(upload: StoredUpload) -> UploadWant | None:
-    """What the upload asks of results; None until it was opened."""
+    """The results that the upload wants; None until it was opened."""
     if upload.created_at is None or upload.deleted_at is not None:
         return None
     return UploadWant(
@@ -216,20 +216,20 @@ def want_of(upload: StoredUpload) -> UploadWant | None:
 
 
 class DerivedState(NamedTuple):
-    """The state, and when the upload was finished in this round if it is."""
+    """The state of an upload, and when it was finished in this round, if it is."""
 
     state: UploadState
     finished_at: datetime | None
 
 
 def derived_state(upload: StoredUpload, announced: Announced | None = None) -> DerivedState:
-    """Where the upload stands, from what is stored of it by now.
+    """The state that follows from what is stored of the upload.
 
-    A cancellation stands unless everything was done by then: then the upload is completed, whichever was read first.
-    If another end of the round was announced before all of that was read, it is that one.
+    A cancelled upload is `cancelled`, unless all rows had their outcome before the cancellation: then it is
+    `completed`, in whatever order the records were read. If another end of the round was announced before, that stands.
 
-    `finished_at` is the newest time in what made it so, not the clock: a rebuilt database says the same. An upload
-    that was not opened yet has no end: it would be announced to nobody, and not again once it is opened.
+    `finished_at` is the newest time among the events and results that ended the upload, not the clock's: a rebuilt
+    database holds the same. An upload that was not opened yet has no end, since its end could not be announced.
     """
     if upload.created_at is None:
         return DerivedState("pending", None)
@@ -242,8 +242,8 @@ def derived_state(upload: StoredUpload, announced: Announced | None = None) -> D
         if announced is not None:
             return DerivedState(announced.state, announced.at)
         if not (done and end is not None and end <= upload.cancelled_at):
-            # A cancelled file's rows are sent by the feeder all the same; those of another system that was never told
-            # to start are not.
+            # The feeder sends the rows of a cancelled file all the same. Another system that was never told to start
+            # sends none.
             never_fed = upload.wanted_at is None and upload.operation == "kafka"
             finished = everything_stored or never_fed or upload.lacks_rows
             return DerivedState("cancelled", latest(end, upload.cancelled_at) if finished else None)

@@ -1,8 +1,8 @@
-"""Decides where the join goes on in each log, whether it may, and what it reads first; pure.
+"""Decides the position from which the join reads each log, whether it can, and which topics it reads first; pure.
 
-Events come first, then results, then rows and plan questions. Rows are then judged once, by all that was known: an
-upload that was cancelled after its last answer is not taken for one that was cancelled before it. A question is
-answered when all results are there that were when it was asked.
+It reads events first, then results, then rows and plan questions. So each row is judged once, by everything that was
+known: an upload that was cancelled after its last answer is not taken for one that was cancelled before. And each
+question is answered by all results that existed when it was asked.
 """
 
 from collections.abc import Mapping
@@ -30,19 +30,19 @@ class LookupCounts(NamedTuple):
 LogPlace = tuple[str, int]
 """A topic, by its name in `Offsets`, and a partition number."""
 ACTED_ON = ("upload_rows", "rejected_rows", "lookup_results", "upload_events")
-"""Topics that must have been joined before anything is done on the word of SQL as a whole. Questions ask, no more."""
+"""Topics that must be joined before a decision is taken on the whole of SQL. Plan questions change nothing there."""
 LEADING_PARTITION = 0
-"""The join that owns it does what one join must do for all: sweep, drop old uploads."""
+"""The partition whose owner does the work of one join for all uploads: it sweeps, and drops old uploads."""
 
 
 class LogLost(Exception):
-    """The log no longer holds what the database has yet to read; the text says what to do."""
+    """Records that the database has not read yet are gone from the log; the text says what to do."""
 
 
 def first_reads(
     fences: Mapping[int, Offsets], begins: Mapping[LogPlace, int], ends: Mapping[LogPlace, int]
 ) -> dict[LogPlace, int]:
-    """The offset to read next in each log. A log that was never read begins where it begins.
+    """The offset to read next in each log. A log that was never read is read from its first record.
 
     Raises:
         LogLost: records between fence and log's start are gone, or the fence lies beyond the log's end.
@@ -68,17 +68,17 @@ def _explain(place: LogPlace, what: str) -> str:
 
 
 class Goals(NamedTuple):
-    """Where each log ended when the partitions were taken over."""
+    """The end of each log when the partitions were taken over."""
 
     ends: Mapping[LogPlace, int]
 
     def reached(self, topic: str, positions: Mapping[LogPlace, int]) -> bool:
-        """Whether a topic has been read up to there on all partitions."""
+        """Whether a topic has been read up to these ends on all partitions."""
         return all(positions.get(place, 0) >= end for place, end in self.ends.items() if place[0] == topic)
 
 
 def held_back(goals: Goals, positions: Mapping[LogPlace, int]) -> frozenset[str]:
-    """Topics that are not to be read yet."""
+    """The topics that must wait until others are read to their ends."""
     if not goals.reached("upload_events", positions):
         return frozenset({"upload_rows", "rejected_rows", "lookup_results", "plan_questions"})
     if not goals.reached("lookup_results", positions):

@@ -12,7 +12,7 @@ from typing import Any, Final, Literal
 from schemas.lookups import LookupResult, RowResult, verdict_of
 from services.assembler.domain.stored_numbers import from_micros, to_micros
 
-Kind = Literal["text", "integer", "moment"]
+SqlKind = Literal["text", "integer", "moment"]
 """How SQL stores a column; a moment as microseconds since 1970."""
 
 
@@ -30,7 +30,7 @@ class ResultColumn:
 
     name: str
     source: Source
-    kind: Kind = "text"
+    kind: SqlKind = "text"
     header: str | None = None
     nullable: bool = True
     since: int = 4

@@ -1,6 +1,6 @@
-"""Builds what people see of an upload and of a row from what is stored; pure.
+"""Builds the views of uploads and rows from what is stored; pure.
 
-What only the gate knows (position, ETA, why) is handed in by who knows it; a completion event has none of it.
+Position, ETA and cause of waiting are known to the gate alone, so the caller gives them; a completion event has none.
 """
 
 import json
@@ -41,7 +41,7 @@ def upload_view(
     position: int | None = None,
     eta: Eta | None = None,
 ) -> Upload:
-    """The upload as everybody outside sees it. `upload` must be of an opened upload."""
+    """The upload as all systems outside see it. It must have been opened."""
     assert upload.created_at is not None, "only an opened upload can be shown"
     return Upload(
         id=upload.id,
@@ -85,7 +85,7 @@ def links_of(upload_id: str) -> Links:
 
 
 def plan_of(upload: StoredUpload, settings: Settings) -> Plan | None:
-    """What the file's check counted, and what its calls would take at full rate and cost."""
+    """The counts of the file's check, and the time (at full rate) and cost of its calls."""
     if upload.plan_rows is None or upload.plan_distinct is None:
         return None
     calls = None if upload.plan_known is None else max(0, upload.plan_distinct - upload.plan_known)
@@ -116,7 +116,7 @@ def _problem(upload: StoredUpload) -> UploadProblem | None:
 
 
 def parsed(model: type[M], text: str | None) -> M | None:
-    """What was stored; None if there is nothing, or an earlier version stored what has no place in the model today."""
+    """The stored value; None if there is none, or an earlier version stored one that the model does not allow today."""
     try:
         return None if text is None else model.model_validate_json(text)
     except ValidationError:
@@ -124,25 +124,25 @@ def parsed(model: type[M], text: str | None) -> M | None:
 
 
 def row_view(row: StoredRow, *, cancelled: bool) -> Row:
-    """A row as people see it. `cancelled`: its upload is, so that what still waits is unprocessed."""
-    waits_in_vain = cancelled and row.state == State.waiting
+    """A row as people see it. `cancelled`: its upload is cancelled, so a waiting row shows as unprocessed."""
+    never_called = cancelled and row.state == State.waiting
     return Row.model_validate(
         {
             "row": row.row,
             "line": row.line,
-            "state": STATE_NAMES[State.unprocessed if waits_in_vain else row.state],
+            "state": STATE_NAMES[State.unprocessed if never_called else row.state],
             "phone": row.phone,
             "cells": tuple(json.loads(row.cells)),
             "result": row.result,
-            "error": _row_error(row, waits_in_vain=waits_in_vain),
+            "error": _row_error(row, never_called=never_called),
         }
     )
 
 
-def _row_error(row: StoredRow, *, waits_in_vain: bool) -> RowError | None:
+def _row_error(row: StoredRow, *, never_called: bool) -> RowError | None:
     if row.error is not None:
         return parsed(RowError, row.error)
-    if waits_in_vain:
+    if never_called:
         return RowError(code="cancelled", detail="The upload was cancelled before this phone was looked up.")
     if row.state != State.failed:
         return None

@@ -1,4 +1,4 @@
-"""Looks at how far the others are: ends of logs, the worker group's offsets, the gate's status."""
+"""Reads the progress of the other roles: the ends of the logs, the worker's committed offsets, the gate's status."""
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -29,7 +29,7 @@ WORKER_GROUP = "lookup"
 
 
 class ClusterView:
-    """One look at the cluster; belongs to the block of `open_cluster_view`."""
+    """A view of the cluster; valid within the block of `open_cluster_view`."""
 
     def __init__(self, consumer: AIOKafkaConsumer, admin: AIOKafkaAdminClient, settings: Settings) -> None:
         self._consumer = consumer
@@ -43,7 +43,7 @@ class ClusterView:
         return {tp.partition: end for tp, end in (await self._consumer.end_offsets(partitions)).items()}
 
     async def worker_reached(self, ends: Mapping[int, int]) -> bool:
-        """Whether the lookup worker has done with `upload-rows` up to these ends."""
+        """Whether the lookup worker has processed `upload-rows` up to these ends."""
         committed = await self._admin.list_consumer_group_offsets(group_name(WORKER_GROUP, self._settings))
         name = topic_name(topics.UPLOAD_ROWS, self._settings)
         return all(
@@ -63,7 +63,7 @@ class ClusterView:
             status = decode(LookupStatus, record.value, timestamp_ms=record.timestamp)
         except UndecodableRecord:
             return
-        # A clock that was ahead would outdo all statuses until its time has come.
+        # The status of a gate whose clock was ahead would otherwise stay the newest until that time.
         now_ms = (datetime.now(UTC) - EARLIEST) // _MILLISECOND
         written_at = EARLIEST + max(0, min(record.timestamp, now_ms)) * _MILLISECOND
         status = status.model_copy(update={"at": min(status.at, written_at)})
@@ -77,7 +77,7 @@ def _offset(committed: object) -> int:
 
 @asynccontextmanager
 async def open_cluster_view(settings: Settings) -> AsyncIterator[ClusterView]:
-    """Connects for one look, and disconnects at the end of the block."""
+    """Connects, and disconnects at the end of the block."""
     async with admin_client(settings) as admin, started(make_consumer(settings)) as consumer:
         consumer.assign(await partitions_of(consumer, topic_name(topics.LOOKUP_STATUS, settings)))
         yield ClusterView(consumer, admin, settings)

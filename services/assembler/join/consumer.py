@@ -1,8 +1,8 @@
-"""Owns the join's consumer: which partitions it has, where it goes on in each, and batches of records per partition."""
+"""Owns the join's consumer: its partitions, its position in each log, and batches of records per partition."""
 
 import asyncio
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.abc import ConsumerRebalanceListener
@@ -16,7 +16,6 @@ from services.assembler.domain.positions import ACTED_ON, Goals, LogPlace, Offse
 from services.assembler.domain.stall import StallDetector
 from services.assembler.domain.zombies import joined_up_to
 from services.assembler.join.database import Database
-from services.assembler.join.transaction.transaction import Joiner
 from services.assembler.store.join_reads import all_fences
 from services.runtime.kafka import make_consumer, start_client, topic_name
 
@@ -32,18 +31,23 @@ _TOPICS = {
     "plan_questions": topics.PLAN_QUESTIONS,
 }
 FetchedRecords = dict[int, dict[str, list[ConsumerRecord]]]
-"""FetchedRecords by partition number and topic (its name in `Offsets`)."""
+"""Records by partition number and topic (its name in `Offsets`)."""
 log = logging.getLogger(__name__)
 
 
 class JoinConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
-    """Reads the five topics from where SQL says; equal partition numbers of all of them come together.
+    """Reads the five topics from the positions that SQL holds; equal partition numbers of all topics come together.
 
-    Kafka's own group offsets are only written, for whoever watches the lag. What a rebalance brings is taken over by
-    `records`: the client sends no heartbeat while it waits for its listener, and SQL may take longer than a session.
+    The group's offsets in Kafka are written for monitoring alone, and never read. `records` takes over the partitions
+    that a rebalance assigned; the listener does not: the client sends no heartbeat while it waits for its listener,
+    and SQL may take longer than a session.
+
+    `take_over` gives the fences of partition numbers that were just assigned. It runs in the database's thread.
     """
 
-    def __init__(self, settings: Settings, database: Database, joiner: Joiner) -> None:
+    def __init__(
+        self, settings: Settings, database: Database, *, take_over: Callable[[Sequence[int]], dict[int, Offsets]]
+    ) -> None:
         self.consumer: AIOKafkaConsumer = make_consumer(
             settings,
             group=GROUP,
@@ -52,7 +56,7 @@ class JoinConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
             fetch_max_wait_ms=100,
         )
         self.database = database
-        self._joiner = joiner
+        self._fences_of = take_over
         self._kinds = {topic_name(topic, settings): kind for kind, topic in _TOPICS.items()}
         self._names = {kind: name for name, kind in self._kinds.items()}
         self._generation = 0
@@ -72,20 +76,25 @@ class JoinConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
 
     @property
     def caught_up(self) -> bool:
-        """Whether everything was read that was there when our partitions were assigned."""
+        """Whether this join has read all records that the logs held when its partitions were assigned."""
         return bool(self.fences) and all(self.goals.reached(topic, self.positions) for topic in Offsets._fields)
 
     async def start(self) -> None:
+        """Joins the group."""
         self.consumer.subscribe(list(self._kinds), listener=self)
         await start_client(self.consumer)
 
+    async def stop(self) -> None:
+        """Leaves the group."""
+        await self.consumer.stop()
+
     async def on_partitions_revoked(self, revoked: Collection[TopicPartition]) -> None:
-        """Nothing more is begun for them; what runs is kept apart from the new owner by the fences."""
+        """Begins no more work for them. The fences keep a running transaction apart from the new owner."""
         if revoked:
             self._lose_all(None)
 
     async def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:
-        """Notes what is to be taken over; until then nothing is fetched."""
+        """Notes the partitions to be taken over. They are not fetched until then."""
         self._lose_all(frozenset(assigned))
         if assigned:
             self.consumer.pause(*assigned)
@@ -97,14 +106,15 @@ class JoinConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
         self.fences = {}
 
     async def _take_over(self, assigned: frozenset[TopicPartition]) -> None:
-        """Goes to where SQL says. Waits for a running transaction, since SQL has one thread: its fences count."""
+        """Seeks the positions that SQL holds, after a running transaction has ended: SQL has one thread."""
         generation = self._generation
         numbers = sorted({tp.partition for tp in assigned})
-        fences = await self.database.run(self._joiner.take_over, numbers)
+        fences = await self.database.run(self._fences_of, numbers)
         begins = await self.consumer.beginning_offsets(list(assigned))
         ends = self._places(await self.consumer.end_offsets(self._all_partitions()))
         if generation != self._generation:
-            return  # A rebalance came in between: whoever takes over for it knows better.
+            # A rebalance came in between; the next call takes over what it assigned.
+            return
         own_ends = {place: end for place, end in ends.items() if place[1] in fences}
         reads = first_reads(fences, self._places(begins), own_ends)
         for place, offset in reads.items():
@@ -123,11 +133,11 @@ class JoinConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
         return sorted(others | self.consumer.assignment())
 
     def take_over_again(self) -> None:
-        """Goes back to where SQL says, after a transaction that did not stand; `records` does it."""
+        """Makes `records` go back to the positions that SQL holds, after a transaction that was rolled back."""
         self._lose_all(frozenset(self.consumer.assignment()))
 
     async def everything_joined(self) -> bool:
-        """Whether all joins together have joined what there was when our partitions were assigned: SQL is whole."""
+        """Whether all joins together have joined the records that the logs held when our partitions were assigned."""
         ends = self._ends_of_all
         if ends is None:
             return False
@@ -138,12 +148,12 @@ class JoinConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
     async def records(self) -> tuple[int, FetchedRecords]:
         """The next records, and the generation of the assignment that they belong to.
 
-        The generation is asked for once they are here: a rebalance may pass while we wait, and what comes then was
-        read where the new assignment begins. Thrown away as if of the old one, it would never be read again. Before
-        the new assignment has fences, what comes is thrown away: it is read again from there.
+        The generation is read after the fetch. A rebalance may pass during the fetch, and the records then come from
+        the positions of the new assignment: discarded as records of the old one, they would never be read again.
+        Records that come before the new assignment has fences are discarded; they are read again from its fences.
 
         Raises:
-            LogLost: Kafka no longer holds what is yet to be read.
+            LogLost: Kafka no longer holds records that were not read yet.
         """
         if self._assigned:
             await self._take_over(self._assigned)
@@ -159,11 +169,11 @@ class JoinConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
         return generation, records
 
     def is_current(self, generation: int) -> bool:
-        """Whether the assignment is still the one that the records came with."""
+        """Whether the partitions are still assigned as they were when the records of this generation came."""
         return generation == self._generation and bool(self.fences)
 
     async def moved(self, fences: Mapping[int, Offsets]) -> None:
-        """SQL has everything up to these fences."""
+        """Notes that SQL holds everything up to these fences."""
         for number, offsets in fences.items():
             if number in self.fences:
                 self.fences[number] = offsets
@@ -171,8 +181,8 @@ class JoinConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
         self._hold()
         await self._commit_now_and_then()
 
-    async def look_around(self) -> None:
-        """For when nothing came: looks for a stall.
+    async def check_for_stall(self) -> None:
+        """To be called when no record came.
 
         Raises:
             Stalled: records wait, but none comes.
@@ -185,10 +195,10 @@ class JoinConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
             self._stall.check(positions, ends, now=now)
 
     async def gaps(self) -> list[PartitionBatch]:
-        """For when nothing came: steps over offsets that hold no record, the ends of transactions for example.
+        """To be called when no record came: empty batches that step over offsets without a record.
 
-        They are to be joined as any others, so that SQL says how far everything was read: other joins, and the sweep,
-        wait for that.
+        Such offsets are the ends of Kafka's transactions, for example. Joining the batches moves the fences over them;
+        other joins and the sweep wait for fences to reach the ends of the logs.
         """
         generation, ends = self._generation, {number: fence._asdict() for number, fence in self.fences.items()}
         for number, offsets in ends.items():

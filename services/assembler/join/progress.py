@@ -1,4 +1,4 @@
-"""Publishes uploads' progress from SQL: twice a second what changed, every 30 seconds all that is unfinished."""
+"""Publishes uploads' progress from SQL: changed uploads twice a second, all unfinished ones every 30 seconds."""
 
 import asyncio
 import logging
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 
 def progress_of(upload: StoredUpload, *, epoch: str, now: datetime) -> UploadProgress:
-    """What `upload-progress` says of an upload."""
+    """The message on `upload-progress` about an upload."""
     return UploadProgress(
         upload_id=upload.id,
         epoch=epoch,
@@ -99,5 +99,7 @@ class ProgressPublisher:
                 try:
                     yield upload, encode(progress_of(upload, epoch=self._epoch, now=now))
                 except ValidationError as error:
-                    # Stored by an older version, which took ids that nobody would read now.
-                    log.warning("upload number %d: no progress to tell (%d errors)", upload.no, error.error_count())
+                    # An older version stored it: it accepted ids that readers refuse today.
+                    log.warning(
+                        "upload number %d: its progress cannot be published (%d errors)", upload.no, error.error_count()
+                    )

@@ -1,13 +1,14 @@
-"""Sweeps: each minute, or when a person asks, publishes rows again that nobody looks up, and ends uploads lacking rows.
+"""Sweeps, each minute or when a person asks: publishes rows again that no part looks up, ends uploads that lack rows.
 
-1. Read which uploads wait, then where `upload-rows` ends.
-2. Wait until the worker has done with it; then its requests are on `lookup-requests`.
-3. Wait until a gate's status has folded those; what the gate holds then is all that is going to be looked up.
-4. Wait until the results of that time are joined. What still waits, and is not held by the gate, is a zombie,
-   unless its answer lies in SQL: a row and its result that came on different partitions, to two joins at once.
+1. Read the waiting uploads, then the end of `upload-rows`.
+2. Wait until the worker has processed those rows; then its requests are on `lookup-requests`.
+3. Wait until a gate has folded those requests; then only phones that the gate holds will be looked up.
+4. Wait until the results up to then are joined. A row that still waits, and is not held by the gate, is a zombie.
+5. Judge the zombies by SQL: a row and its result may have come on two partitions, to two joins at the same time.
+6. Publish the others again.
 
-Only the join that owns partition 0 sweeps, for all uploads. Whoever asks is answered within a minute, also when the
-sweep of the timer has just begun: each sweep waits for others for `PATIENCE_SECONDS` in all, and no longer.
+Only the join that owns partition 0 sweeps, for all uploads. A request is answered within a minute, even when a sweep
+of the timer has just begun: each sweep waits for the other parts for `PATIENCE_SECONDS` in all.
 """
 
 import asyncio
@@ -35,25 +36,25 @@ from services.assembler.store.sweeps import answer_requests, open_requests
 EVERY_SECONDS = 60.0
 LOOK_SECONDS = 1.0
 PATIENCE_SECONDS = 20.0
-"""For all that a sweep waits for. Two sweeps, the one under way and the one asked for, must end within a minute."""
+"""The longest time that a sweep waits in all. Two sweeps, a running one and a requested one, take under a minute."""
 log = logging.getLogger(__name__)
 
 
 class SweepImpossible(Exception):
-    """A part that the sweep waits for does not get on; the text names it."""
+    """A part that the sweep waits for makes no progress; the text names it."""
 
 
 class Patience:
-    """How long one sweep still waits for the other parts."""
+    """The time that one sweep still waits for the other parts."""
 
     def __init__(self, seconds: float) -> None:
         self._deadline = asyncio.get_running_loop().time() + seconds
 
     async def until(self, reached: Callable[[], Awaitable[object]], otherwise: str) -> None:
-        """Looks until it is so.
+        """Waits until `reached` is true.
 
         Raises:
-            SweepImpossible: the patience ended first, even if a look itself got no reply.
+            SweepImpossible: the time was over first, even while `reached` waited for a reply. Its text is `otherwise`.
         """
         try:
             async with asyncio.timeout_at(self._deadline):
@@ -114,9 +115,10 @@ class Sweeper:
         """One sweep over all uploads.
 
         Raises:
-            SweepImpossible: worker, gate or join did not get as far as they must within the patience, or the gate's
-                status does not name all that it holds.
+            SweepImpossible: worker, gate or join were not far enough in time, or the gate's status does not name all
+                uploads of which it holds phones.
         """
+        # 1. Read the waiting uploads.
         before = await self._database.read(waiting_uploads)
         if not before:
             return Sweep(examined=0, republished=0, completed=0, failed=0)
@@ -126,7 +128,9 @@ class Sweeper:
         after = await self._database.read(waiting_uploads)
         republished = 0
         for upload in zombie_uploads(before, after, status):
+            # 5. Judge the zombies by SQL.
             await self._judge_again(upload)
+            # 6. Publish the others again.
             rows = await self._republisher.publish(upload, below_round=ANY_ROUND)
             if rows:
                 log.warning("upload %s: %d waiting rows were not in the queue; published again", upload.id, rows)
@@ -134,7 +138,7 @@ class Sweeper:
         return figures(before, {upload.id: upload for upload in after}, republished=republished)
 
     async def _judge_again(self, upload: StoredUpload) -> None:
-        """Gives its waiting rows what lies in SQL, in short transactions."""
+        """Gives the upload's waiting rows the results that SQL holds, in short transactions."""
         after_row: int | None = 0
         while after_row is not None:
             after_row, completed = await self._database.write(
@@ -144,21 +148,24 @@ class Sweeper:
                 self._completed()
 
     async def _settled_status(self, cluster: ClusterView, patience: Patience) -> LookupStatus:
-        """The gate's status once worker, gate and join have done with all rows that are there now."""
+        """The gate's status after worker, gate and join have processed all rows that exist now (steps 2 to 4)."""
         event_ends = await cluster.ends(topics.UPLOAD_EVENTS)
         row_ends = await cluster.ends(topics.UPLOAD_ROWS)
+        # 2. Wait for the worker.
         await patience.until(lambda: cluster.worker_reached(row_ends), "The lookup worker has not read all rows.")
+        # 3. Wait for the gate.
         request_end = (await cluster.ends(topics.LOOKUP_REQUESTS))[0]
         await patience.until(lambda: cluster.gate_that_folded(request_end), "No gate has taken up all requests.")
         status = await cluster.gate_that_folded(request_end)
         assert status is not None, "a gate's folded offset never goes back"
+        # 4. Wait for the join.
         result_ends = await cluster.ends(topics.LOOKUP_RESULTS)
         await patience.until(lambda: self._joined("upload_events", event_ends), "Not all events are joined yet.")
         await patience.until(lambda: self._joined("lookup_results", result_ends), "Not all results are joined yet.")
         return status
 
     async def end_uploads_lacking_rows(self, cluster: ClusterView, patience: Patience) -> None:
-        """Ends uploads that were fed more rows than came, once everything that the logs hold is joined."""
+        """Ends uploads of which fewer rows came than were fed, once all rows that the logs hold are joined."""
         before = await self._database.read(uploads_lacking_rows)
         if not before:
             return

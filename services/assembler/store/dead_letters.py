@@ -1,4 +1,4 @@
-"""Owns the list of dead letters: failed rows that were not taken off it, by filter, and what a redrive would mean."""
+"""Owns the list of dead letters: failed rows that were not dismissed, by filter, and the cost of a redrive."""
 
 from collections.abc import Collection
 from datetime import datetime
@@ -54,7 +54,7 @@ def list_dead_letters(
 
 
 def group_dead_letters(connection: Connection, wanted: DeadLetterFilter) -> list[DeadLetterGroup]:
-    """What the filter covers, by upload and reason."""
+    """The failed rows that match the filter, counted by upload and reason."""
     query = select(
         uploads.c.id,
         func.coalesce(results.c.error_code, ""),
@@ -70,20 +70,20 @@ def group_dead_letters(connection: Connection, wanted: DeadLetterFilter) -> list
 
 
 def count_phones(connection: Connection, wanted: DeadLetterFilter, upload_ids: Collection[str]) -> int:
-    """Distinct phones that the filter covers in these uploads: a redrive costs one call for each, whoever wants it."""
+    """Distinct phones of these uploads that match the filter: a redrive costs one call for each phone."""
     query = select(func.count(distinct(rows.c.phone))).select_from(_FAILED).where(uploads.c.id.in_(list(upload_ids)))
     return int(connection.execute(_filtered(query, wanted)).scalar_one())
 
 
 def count_dead_letters(connection: Connection) -> int:
-    """Distinct failed phones of each upload, of uploads that are there, without those taken off the list."""
+    """Distinct failed phones per upload, without deleted uploads and dismissed failures."""
     phones = select(rows.c.upload_no, rows.c.phone).select_from(_FAILED)
     each = _filtered(phones, DeadLetterFilter()).distinct().subquery()
     return connection.execute(select(func.count()).select_from(each)).scalar_one()
 
 
 def dismiss(connection: Connection, upload_no: int, only: Failures, *, event_id: int, by_now: datetime) -> None:
-    """Takes failures of an upload off the list: those up to now unless `only` says until when."""
+    """Dismisses failures of an upload that match `only`; those before `by_now` if it has no end."""
     values = {
         "event_id": event_id,
         "upload_no": upload_no,
@@ -95,7 +95,7 @@ def dismiss(connection: Connection, upload_no: int, only: Failures, *, event_id:
 
 
 def dismissed(connection: Connection, upload_id: str) -> tuple[Failures, ...]:
-    """The failures of an upload that were taken off the list."""
+    """The dismissed failures of an upload."""
     query = (
         select(dismissals.c.error_code, dismissals.c.after, dismissals.c.before)
         .join(uploads, uploads.c.no == dismissals.c.upload_no)

@@ -53,19 +53,17 @@ def unfinished_uploads(connection: Connection, partitions: Collection[int]) -> l
 
 
 def mark_progress_published(connection: Connection, versions: Mapping[int, int]) -> None:
-    """Kafka has the progress of these uploads (by number) up to these versions."""
+    """Marks the progress of these uploads (by number) as published up to these versions."""
     connection.execute(_MARK, [{"_no": no, "_version": version} for no, version in versions.items()])
 
 
 def waiting_uploads(connection: Connection) -> list[StoredUpload]:
-    """Started uploads with waiting rows, whoever owns them."""
-    return _select(
-        connection, uploads.c.waiting > 0, uploads.c.wanted_at.is_not(None), uploads.c.cancelled_at.is_(None)
-    )
+    """Started uploads of all partitions with waiting rows."""
+    return _select(connection, *_WAITING)
 
 
 def retried_uploads(connection: Connection, partitions: Collection[int]) -> list[StoredUpload]:
-    """Uploads of these partitions with waiting rows, whose failed rows were asked for again at some time."""
+    """Uploads of these partitions with waiting rows, whose failed rows were retried at some time."""
     return _select(
         connection,
         *_WAITING,
@@ -75,7 +73,7 @@ def retried_uploads(connection: Connection, partitions: Collection[int]) -> list
 
 
 def uploads_lacking_rows(connection: Connection) -> list[StoredUpload]:
-    """Uploads of which less is stored than was fed, and of which nobody has said so yet."""
+    """Uploads of which fewer rows are stored than were fed, and that are not marked as lacking rows."""
     return _select(connection, uploads.c.fed_rows > _STORED, ~uploads.c.rows_missing)
 
 

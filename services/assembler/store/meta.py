@@ -48,7 +48,7 @@ def _check_encoding(connection: Connection) -> None:
 
 
 def _add_places(connection: Connection) -> None:
-    """Brings tables of version 3 to version 4. What is not opened yet is taken as seen now."""
+    """Brings tables of version 3 to version 4. Uploads that are not opened yet count as first seen now."""
     connection.exec_driver_sql("ALTER TABLE uploads ADD COLUMN first_seen_at BIGINT")
     connection.exec_driver_sql("ALTER TABLE rows ADD COLUMN place BIGINT")
     connection.execute(update(uploads).where(uploads.c.created_at.is_(None)).values(first_seen_at=datetime.now(UTC)))

@@ -43,7 +43,7 @@ def add_completion(connection: Connection, upload: StoredUpload, *, at: datetime
 
 
 def unpublished(connection: Connection, partitions: Collection[int], *, limit: int = 100) -> list[Completion]:
-    """Completion events of uploads whose events lie on these partitions, which nobody has published for sure."""
+    """Completion events that were not marked as published, of uploads whose events lie on these partitions."""
     query = (
         select(*_COLUMNS)
         .join(uploads, uploads.c.id == outbox.c.upload_id)
@@ -67,12 +67,12 @@ def announced_end(connection: Connection, upload: StoredUpload) -> Announced | N
 
 
 def mark_published(connection: Connection, ids: Sequence[str]) -> None:
-    """Kafka has these."""
+    """Marks events that Kafka has acknowledged."""
     connection.execute(update(outbox).where(outbox.c.id.in_(list(ids))).values(published=True))
 
 
 def remember_published(connection: Connection, completions: Sequence[Completion]) -> None:
-    """Events that an earlier database published: they are not to be published again."""
+    """Stores events that an earlier database published, so that they are not published again."""
     if completions:
         values = [
             {"id": c.id, "upload_id": c.upload_id, "type": c.type, "at": c.at, "value": c.value, "published": True}

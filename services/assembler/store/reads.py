@@ -102,7 +102,7 @@ def rows_page(
     after_row: int = 0,
     limit: int = 200,
 ) -> list[StoredRow]:
-    """The next rows after `after_row`, by row number. For tables and downloads alike: short reads, no long snapshot."""
+    """The next rows after `after_row`, by row number. Downloads read page by page too, so that no snapshot is long."""
     query = _rows_of(upload).where(rows.c.row > after_row)
     query = _filtered(query, upload, wanted).order_by(rows.c.row).limit(limit)
     return _stored_rows(connection, query)
@@ -135,7 +135,7 @@ def _filtered(query: Select[Any], upload: StoredUpload, wanted: RowFilter) -> Se
 
 
 def _stored_states(states: Collection[str], *, cancelled: bool) -> list[int]:
-    """Stored states behind those that people see: waiting rows of a cancelled upload show as unprocessed."""
+    """The stored states for the states that people see: waiting rows of a cancelled upload show as unprocessed."""
     stored = {int(State[name]) for name in states}
     if cancelled:
         stored.discard(int(State.waiting))
@@ -145,7 +145,7 @@ def _stored_states(states: Collection[str], *, cancelled: bool) -> list[int]:
 
 
 def row_changes_since(connection: Connection, upload: StoredUpload, seq: int) -> RowChanges:
-    """Rows that changed after version `seq`, up to the newest version held."""
+    """The rows that changed after version `seq`, up to the newest version held."""
     query = (
         select(row_changes.c.seq, row_changes.c.rows, row_changes.c.more)
         .where(row_changes.c.upload_no == upload.no, row_changes.c.seq > seq)

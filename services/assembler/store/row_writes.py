@@ -30,7 +30,7 @@ class NewRow(NamedTuple):
 
 
 class HeldRow(NamedTuple):
-    """What is stored of a row, as far as later records may change it."""
+    """The fields of a stored row that later records may change."""
 
     upload_no: int
     row: int
@@ -70,7 +70,7 @@ def insert_rows(connection: Connection, new: Sequence[NewRow]) -> bool:
 
 
 def held_rows(connection: Connection, keys: Iterable[tuple[int, int]]) -> dict[tuple[int, int], HeldRow]:
-    """What is stored of these rows (upload number and row); they are locked, in the order of the key."""
+    """The stored rows with these keys (upload number and row). Locks them, in the order of the key."""
     by_upload: dict[int, list[int]] = {}
     for upload_no, row in sorted(keys):
         by_upload.setdefault(upload_no, []).append(row)
@@ -148,14 +148,14 @@ _SET_ROUND = (
 
 
 def set_rounds(connection: Connection, rounds: Mapping[tuple[int, int], int]) -> None:
-    """Remembers the highest round in which rows were published."""
+    """Stores the highest round in which each row was published."""
     _execute_many(
         connection, _SET_ROUND, [{"_upload_no": no, "_row": row, "_round": n} for (no, row), n in rounds.items()]
     )
 
 
 def replace_rows(connection: Connection, new: Sequence[NewRow]) -> None:
-    """Overwrites rows that are there."""
+    """Overwrites stored rows."""
     for start in range(0, len(new), CHUNK):
         part = new[start : start + CHUNK]
         keys = [(row.upload_no, row.row) for row in part]

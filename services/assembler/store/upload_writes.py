@@ -26,7 +26,7 @@ _COLUMNS = tuple(field.name for field in fields(StoredUpload) if field.name not 
 
 
 def open_uploads(connection: Connection, ids: Collection[str], *, now: datetime) -> list[StoredUpload]:
-    """The uploads with these ids; one that is not there yet is made, to be filled when its events come."""
+    """The uploads with these ids. Makes those that are missing; their events will fill them."""
     found: list[StoredUpload] = []
     missing = sorted(ids)
     for part in _parts(missing):
@@ -62,7 +62,7 @@ def save_facts(connection: Connection, old: StoredUpload, new: StoredUpload) -> 
 
 
 def add_counts(connection: Connection, upload_no: int, changes: UploadChanges) -> StoredUpload:
-    """Adds what a transaction counted, makes a new version, and returns the upload as it is after all commits."""
+    """Adds the counts of a transaction, makes a new version, and returns the upload with the counts of all commits."""
     settled = changes.settled_at
     statement = (
         update(uploads)
@@ -98,7 +98,7 @@ def add_tallies(connection: Connection, upload_no: int, changes: UploadChanges) 
 
 
 def note_changed_rows(connection: Connection, upload_no: int, version: int, changes: UploadChanges) -> None:
-    """Puts the rows that this version changed into the upload's ring."""
+    """Stores the rows that this version changed in the upload's ring."""
     if not changes.rows:
         return
     statement = upsert(connection, row_changes, keys=("upload_no", "slot"), replace=("seq", "rows", "more"))
@@ -116,7 +116,7 @@ def note_changed_rows(connection: Connection, upload_no: int, version: int, chan
 
 
 def add_audit(connection: Connection, entries: Sequence[AuditEntry]) -> None:
-    """Remembers who asked for what."""
+    """Stores audit entries."""
     if entries:
         values = [{name: getattr(entry, name) for name in audit.c.keys()} for entry in entries]  # noqa: SIM118
         connection.execute(insert_or_ignore(connection, audit), values)
@@ -131,5 +131,5 @@ def tallies_of(connection: Connection, upload_no: int) -> Iterable[tuple[str, st
 
 
 def save_missing_rows(connection: Connection, upload_no: int) -> None:
-    """Remembers that rows of an upload are missing and none is on the way."""
+    """Marks an upload as lacking rows that will not come."""
     connection.execute(update(uploads).where(uploads.c.no == upload_no).values(rows_missing=True))

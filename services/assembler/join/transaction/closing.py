@@ -1,4 +1,4 @@
-"""Ends a transaction: counts into the uploads, judges which are complete, and puts completion events in the outbox."""
+"""Ends a transaction: counts into the uploads, decides which are complete, and writes their completion events."""
 
 from dataclasses import replace
 
@@ -36,7 +36,7 @@ def _close(work: Work, upload_no: int, changes: UploadChanges, settings: Setting
     counted = add_counts(connection, upload_no, changes)
     add_tallies(connection, upload_no, changes)
     note_changed_rows(connection, upload_no, counted.version, changes)
-    final = _stood(connection, counted)
+    final = _with_state(connection, counted)
     save_facts(connection, counted, final)
     if final.finished_at is None or counted.finished_at is not None:
         return False
@@ -44,8 +44,8 @@ def _close(work: Work, upload_no: int, changes: UploadChanges, settings: Setting
     return True
 
 
-def _stood(connection: Connection, counted: StoredUpload) -> StoredUpload:
-    """The upload with what follows from its counts."""
+def _with_state(connection: Connection, counted: StoredUpload) -> StoredUpload:
+    """The upload with its state, and the other values that follow from its counts."""
     announced = None if counted.cancelled_at is None else announced_end(connection, counted)
     state, finished_at = derived_state(counted, announced)
     upload = replace(counted, state=state, finished_at=finished_at)

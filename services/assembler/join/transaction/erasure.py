@@ -1,6 +1,6 @@
-"""Erases a phone from SQL and keeps it erased: rows published before it was are stored blank whenever they come.
+"""Erases a phone from SQL and keeps it erased: rows that were published before the erasure are stored blank.
 
-What remains of a phone is a keyed hash. Without it a database rebuilt from Kafka would show the phone again.
+A keyed hash of the phone remains. Without it, a database rebuilt from Kafka would show the phone again.
 """
 
 import hmac
@@ -14,7 +14,7 @@ from services.assembler.store.row_writes import erase_phone
 
 
 class Erasures:
-    """The phones that were erased, and until when; loaded for one transaction."""
+    """The erased phones, each with the time up to which its rows are blank; loaded for one transaction."""
 
     def __init__(self, connection: Connection, key: bytes) -> None:
         self._key = key

@@ -1,6 +1,6 @@
-"""Joins upload events: folds them into the uploads and judges rows again whose upload wants something else now.
+"""Joins upload events: folds them into the uploads, and judges rows again where their upload wants other results now.
 
-What operators did that is about no upload comes this way too: it goes to the audit list, and sweeps are asked for.
+Actions of operators that are about no upload are events too: they are added to the audit list, or ask for a sweep.
 """
 
 from collections.abc import Iterable
@@ -71,7 +71,7 @@ def _apply(work: Work, old: StoredUpload, new: StoredUpload) -> None:
     work.changes.of(new.no)
     if want_of(new) is None or want_of(new) == want_of(old):
         return
-    # A cancellation alone leaves what is open as it is: nothing answers a row that did not answer it before.
+    # A cancellation alone does not change open rows: no result answers a row that it did not answer before.
     if want_of(new) != want_of(replace(old, cancelled_at=new.cancelled_at)) or new.cancelled_at is None:
         _judge_open_rows_again(work, new)
     if new.cancelled_at is not None and old.cancelled_at is None:

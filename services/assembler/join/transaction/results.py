@@ -32,8 +32,8 @@ def join_results(work: Work, batches: Iterable[PartitionBatch], erasures: Erasur
 def _store(work: Work, batch: PartitionBatch, erasures: Erasures) -> list[LookupResult]:
     """Stores one partition's results in log order; returns those that were not there yet.
 
-    The gate writes a result again when its producer failed before it knew that Kafka had taken it: the same result at
-    another place of the log, whose calls were made once.
+    The gate writes a result a second time if its producer failed before Kafka acknowledged the first: the log then
+    holds the same result at two places, although its calls were made once.
     """
     known = work.candidates({placed.phone for placed in batch.results})
     stored: list[tuple[str, LookupResult, AnswerCandidate]] = []
@@ -41,7 +41,7 @@ def _store(work: Work, batch: PartitionBatch, erasures: Erasures) -> list[Lookup
     for placed in batch.results:
         phone, result = placed.phone, placed.result
         if result is None:
-            # What stands before the erasure in the log is erased with it, so it has to be there.
+            # The erasure also deletes the results before it in the log, so they are stored first.
             insert_results(work.connection, stored)
             stored = []
             erasures.erase(work, phone, placed.at)

@@ -22,7 +22,7 @@ def judge_waiting_rows(
 ) -> tuple[int | None, bool]:
     """Judges the next waiting rows again, by what SQL holds of their phones.
 
-    Returns the last row that was looked at, None when there was none, and whether a completion event was written.
+    Returns the last row that was judged, None if there was none, and whether a completion event was written.
     """
     work = _alone(connection, upload)
     held = open_rows_of_upload(connection, upload.no, states=(State.waiting,), after_row=after_row)
@@ -31,7 +31,7 @@ def judge_waiting_rows(
 
 
 def end_without_rows(connection: Connection, *, upload: StoredUpload, settings: Settings) -> None:
-    """Ends an upload as failed, for lack of rows, if that is still so."""
+    """Ends an upload as failed if it still lacks rows."""
     work = _alone(connection, upload)
     save_missing_rows(connection, upload.no)
     work.changes.of(upload.no)

@@ -1,11 +1,11 @@
-"""Owns the join's transaction: everything that some records change, together with how far they were read.
+"""Owns the join's transaction: all changes that some records make, and the offsets up to which they were read.
 
 1. Take the fences of the partitions by compare-and-set.
 2. Take the turn: alone for events and erasures, which concern rows of any partition, else beside other joins.
 3. Open the uploads that the records name.
 4. Join events, results, rows, rejected rows and plan questions. Any order gives the same state.
-5. Count into the uploads, in id order, and judge which are complete.
-6. Commit: data, offsets and completion events stand together or not at all.
+5. Count into the uploads, in id order, and decide which are complete.
+6. Commit: data, offsets and completion events are stored together or not at all.
 """
 
 from collections.abc import Callable, Sequence
@@ -28,7 +28,7 @@ from services.assembler.store.dialect import for_writing, may_succeed_at_once, t
 from services.assembler.store.fences import create_fences, load_fences, take_fences
 
 MOST_ATTEMPTS = 10
-"""How often a transaction that loses to others is tried. The last failure is the database's."""
+"""Attempts of a transaction that loses to others. The last failure is raised as the database's."""
 
 
 def _now() -> datetime:
@@ -45,7 +45,7 @@ class Joiner:
         self._cache = CandidateCache()
 
     def take_over(self, partitions: Sequence[int]) -> dict[int, Offsets]:
-        """Where to go on with partitions that were just assigned; those never read before begin at offset 0."""
+        """The fences of partitions that were just assigned. A partition that was never read begins at offset 0."""
         self._cache.clear()
         with self._engine.begin() as connection:
             create_fences(connection, partitions)
@@ -55,7 +55,7 @@ class Joiner:
         """Joins the batches in one transaction; returns whether it wrote a completion event.
 
         Raises:
-            FenceLost: another join went on with one of the partitions; nothing was written.
+            FenceLost: another join owns one of the partitions now; nothing was written.
         """
         for _ in range(MOST_ATTEMPTS - 1):
             try:
@@ -69,24 +69,30 @@ class Joiner:
 
     def _attempt(self, batches: Sequence[PartitionBatch]) -> bool:
         try:
+            # 6. Commit, at the end of the block.
             with self._engine.begin() as connection:
                 return self._join(connection, batches)
         except BaseException:
-            # It holds results of the transaction, which does not stand.
+            # The cache holds results of the transaction, which was rolled back.
             self._cache.clear()
             raise
 
     def _join(self, connection: Connection, batches: Sequence[PartitionBatch]) -> bool:
+        # 1. Take the fences.
         take_fences(connection, {batch.partition: (batch.start, batch.end) for batch in batches})
+        # 2. Take the turn.
         take_turn(connection, alone=any(batch.events or _erases(batch) for batch in batches))
+        # 3. Open the uploads.
         work = Work(connection, self._cache, self._clock())
         work.open(_named_uploads(batches))
+        # 4. Join.
         erasures = Erasures(connection, self._settings.hash_key.get_secret_value().encode())
         join_events(work, batches, max_age_seconds=self._settings.max_age_seconds)
         join_results(work, batches, erasures)
         join_rows(work, batches, erasures)
         join_rejected(work, batches)
         join_questions(work, batches)
+        # 5. Count and decide.
         return close_uploads(work, self._settings)
 
 
@@ -95,7 +101,7 @@ def _erases(batch: PartitionBatch) -> bool:
 
 
 def _named_uploads(batches: Sequence[PartitionBatch]) -> set[str]:
-    """Uploads that get events, rows, calls or answers."""
+    """Uploads that get events, rows, calls or answers to plan questions."""
     named: set[str] = set()
     for batch in batches:
         named.update(event.upload_id for _, event in batch.events if event.upload_id != NO_UPLOAD)

@@ -1,4 +1,4 @@
-"""Owns what the steps of one transaction share: the uploads it touches, what they want, what it changes of them."""
+"""Owns the state that the steps of a transaction share: the uploads, the results they want, the changes to count."""
 
 import logging
 from collections.abc import Collection, Iterable, Mapping
@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class TouchedUpload:
-    """An upload within the transaction: as stored and folded so far, and what it wants of results."""
+    """An upload within the transaction, with the events folded so far, and the results that it wants."""
 
     upload: StoredUpload
     want: UploadWant | None
@@ -37,7 +37,7 @@ class TouchedUpload:
 
 @dataclass(slots=True)
 class Work:
-    """One transaction. Its turn was taken, so nobody changes what the uploads want while it runs. `now`: its time."""
+    """One transaction. It has the turn, so no other one changes what the uploads want. `now`: its time."""
 
     connection: Connection
     cache: CandidateCache
@@ -63,7 +63,7 @@ class Work:
         return touched
 
     def candidates(self, phones: Collection[str]) -> dict[str, tuple[AnswerCandidate, ...]]:
-        """Each phone's results in log order, remembered or read. Right for phones of the partitions we own alone."""
+        """Each phone's results in log order, cached or read. Only for phones of the partitions that this join owns."""
         found: dict[str, tuple[AnswerCandidate, ...]] = {}
         unknown: list[str] = []
         for phone in phones:
@@ -79,15 +79,15 @@ class Work:
         return found
 
     def judge_again(self, held: Collection[HeldRow]) -> None:
-        """Gives rows of any partition the state and result that the answer rule says now; counts what that changes.
+        """Gives rows of any partition the state and result that the answer rule decides now, and counts the changes.
 
-        Another join may have stored results of their phones since we last read them: nothing remembered is used.
+        The cache is not used: another join may have stored results of the phones since they were read.
         """
         phones = {row.phone for row in held if row.phone is not None}
         self.judge_by(candidates_of(self.connection, phones), held)
 
     def judge_by(self, candidates: Mapping[str, tuple[AnswerCandidate, ...]], held: Collection[HeldRow]) -> None:
-        """Like `judge_again`, by these results of the rows' phones."""
+        """Like `judge_again`, with the given results of the rows' phones."""
         self.open_numbers(row.upload_no for row in held)
         moves: list[RowMove] = []
         for row in held:
@@ -115,7 +115,7 @@ class Work:
                 changes.tally(answer, +1)
 
     def untally(self, row: HeldRow, candidates: Iterable[AnswerCandidate]) -> None:
-        """An answered row loses its result, which is one of these."""
+        """Takes the result of an answered row, one of the candidates, out of the tallies."""
         for candidate in candidates:
             if candidate.id == row.result_id:
                 self.changes.of(row.upload_no).tally(candidate, -1)
