@@ -20,7 +20,7 @@ class Offsets(NamedTuple):
 
 
 class LookupCounts(NamedTuple):
-    """What the results of one batch add to a partition's totals."""
+    """The numbers that the results of one batch add to the totals of a partition."""
 
     answered: int = 0
     failed: int = 0

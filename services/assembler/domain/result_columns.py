@@ -77,7 +77,7 @@ _READERS_WITHOUT_DATA: Final = tuple(_reader(column.source, with_data=False) for
 
 
 def stored_values(result: LookupResult) -> list[Any]:
-    """What SQL stores of a result in these columns, in the order of `NAMES`."""
+    """The stored values of a result in these columns, in the order of `NAMES`."""
     return [read(result) for read in (_READERS_WITHOUT_DATA if result.data is None else _READERS)]
 
 

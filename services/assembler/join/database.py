@@ -98,7 +98,7 @@ def _run(future: Future[T], work: Callable[[], T]) -> None:
     try:
         result = work()
     except StopIteration as error:
-        # A future of asyncio refuses it, and whoever awaits the future would never be woken.
+        # A future of asyncio refuses StopIteration, and the caller would wait without end.
         failure = RuntimeError("an iterator of the work ended early")
         failure.__cause__ = error
         future.set_exception(failure)

@@ -1,4 +1,4 @@
-"""Owns what the roles may know of SQLAlchemy: a connection, an engine, their failures, and how a snapshot is opened."""
+"""Owns the parts of SQLAlchemy that roles may use: connection, engine and their errors; opens snapshots."""
 
 from contextlib import AbstractContextManager
 

@@ -1,4 +1,4 @@
-"""Owns the erasures: keyed hashes of erased phones, and until when their rows are stored blank."""
+"""Owns the erasures: keyed hashes of erased phones, each with the time up to which its rows are stored blank."""
 
 from sqlalchemy import Connection, select
 
@@ -15,6 +15,6 @@ def load_erasures(connection: Connection) -> dict[str, int]:
 
 
 def save_erasure(connection: Connection, phone_hash: str, *, until_micros: int) -> None:
-    """Stores until when the rows of a phone are blank; replaces what was stored of it."""
+    """Stores the time up to which the rows of a phone are blank; replaces an earlier one."""
     statement = upsert(connection, erasures, keys=("phone_hash",), replace=("at",))
     connection.execute(statement, {"phone_hash": phone_hash, "at": from_micros(until_micros)})

@@ -1,4 +1,4 @@
-"""Owns what the join alone reads: uploads to publish, to sweep or to end, and rows to publish again."""
+"""Owns the reads of the join alone: uploads to publish, to sweep or to end, and rows to publish again."""
 
 from collections.abc import Collection, Mapping
 from typing import NamedTuple

@@ -1,4 +1,4 @@
-"""Owns what both roles read from SQL: uploads, rows by key-set, changes, totals, audit.
+"""Owns the reads of both roles: uploads, rows by key-set, changes, totals, audit.
 
 Every function takes an open connection and reads within its transaction; see `connections.reading`.
 """

@@ -26,7 +26,7 @@ def insert_results(connection: Connection, placed: Sequence[tuple[str, LookupRes
 
 
 def _values(phone: str, result: LookupResult, candidate: AnswerCandidate) -> tuple[Any, ...]:
-    """What is stored of a result, in the order of the table's columns."""
+    """The stored values of a result, in the order of the table's columns."""
     error = result.error
     return (
         candidate.id,

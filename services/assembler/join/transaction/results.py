@@ -15,7 +15,7 @@ from services.assembler.store.row_writes import open_rows_of_phones
 
 
 def join_results(work: Work, batches: Iterable[PartitionBatch], erasures: Erasures) -> None:
-    """Stores all results of the batches and settles what they answer. Uploads that paid calls must be open."""
+    """Stores all results of the batches and settles the rows that they answer. Uploads that paid calls must be open."""
     phones: set[str] = set()
     totals: dict[int, LookupCounts] = {}
     for batch in batches:

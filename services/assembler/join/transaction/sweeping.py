@@ -20,7 +20,7 @@ from services.assembler.store.upload_writes import save_missing_rows
 def judge_waiting_rows(
     connection: Connection, *, upload: StoredUpload, after_row: int, settings: Settings
 ) -> tuple[int | None, bool]:
-    """Judges the next waiting rows again, by what SQL holds of their phones.
+    """Judges the next waiting rows again, by the results that SQL holds of their phones.
 
     Returns the last row that was judged, None if there was none, and whether a completion event was written.
     """
