@@ -174,7 +174,7 @@ async def test_a_sweep_waits_for_the_gate_to_take_up_all_requests(broker: str, t
 async def test_whoever_asks_is_told_in_time_which_part_does_not_get_on(
     broker: str, topics: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("services.assembler.join.role.sweep.PATIENCE_SECONDS", 1.0)
+    monkeypatch.setattr("services.assembler.join.sweep.PATIENCE_SECONDS", 1.0)
     async with swept_stage(broker, topics, tmp_path) as (stage, _):
         upload_id = await stage.open()
         await stage.rows(upload_id, {1: phone(1)})
