@@ -12,7 +12,8 @@ import openpyxl
 
 from benchmarks.phones import as_people_write, phone
 from benchmarks.report import Cell, Figures
-from schemas.interface import Row, RowResult
+from schemas.interface import Row
+from schemas.lookups import RowResult
 from schemas.uploads import Detected
 from services.assembler.status.api.result_files import RESULT_COLUMNS, layout_of
 from services.assembler.status.api.workbooks import SHEET_ROWS, Workbook

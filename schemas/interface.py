@@ -5,7 +5,7 @@ from typing import Generic, Literal, TypeVar
 from pydantic import Field
 
 from schemas.base import Message
-from schemas.lookups import GateState, LineType, Outcome, Tristate, Verdict
+from schemas.lookups import GateState, RowResult
 from schemas.parts import Role
 from schemas.rows import RowError, RowState
 from schemas.uploads import (
@@ -130,19 +130,6 @@ class Upload(Message):
     expires_at: AnyMoment
     error: UploadProblem | None
     links: Links
-
-
-class RowResult(Message):
-    outcome: Outcome
-    verdict: Verdict | None
-    line_type: LineType | None
-    carrier: str | None
-    country: str | None
-    reachable: Tristate | None
-    do_not_call: Tristate | None
-    provider: str
-    looked_up_at: Moment
-    attempts: int
 
 
 class Row(Message):

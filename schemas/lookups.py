@@ -42,6 +42,20 @@ class PhoneData(Message):
     do_not_call: Tristate = "unknown"
 
 
+# Beside `PhoneData`, so that a new column is added to both. The fields are in the order of the interface.
+class RowResult(Message):
+    outcome: Outcome
+    verdict: Verdict | None
+    line_type: LineType | None
+    carrier: str | None
+    country: str | None
+    reachable: Tristate | None
+    do_not_call: Tristate | None
+    provider: str
+    looked_up_at: Moment
+    attempts: int
+
+
 class AttemptError(Message):
     """Why an attempt did not yield data. `detail` never holds the phone."""
 

@@ -21,7 +21,7 @@ from schemas.topics import TOPICS, Topic
 from schemas.uploads import FINISHED
 from schemas.values import MAX_INT32, MOST_COLUMNS
 from services.assembler.domain.decoding import decode_partition
-from services.assembler.store.fences import Offsets
+from services.assembler.domain.positions import Offsets
 from services.ingest.feeder.preparation.row_file import PreparedReader, PreparedWriter
 from services.ingest.publishing import usable_value
 from services.lookup.gate.fold import Fold, LogRecord

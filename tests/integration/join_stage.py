@@ -21,13 +21,13 @@ from schemas.rows import RejectedRow, RowError, UploadRow
 from schemas.settings import Settings
 from schemas.topics import Topic
 from schemas.upload_events import UploadFed, UploadOpened
-from services.assembler.domain.records import UploadRecord
+from services.assembler.domain.row_state import State
+from services.assembler.domain.stored import StoredUpload
 from services.assembler.join import role as join
 from services.assembler.store.dialect import connect
 from services.assembler.store.meta import prepare
 from services.assembler.store.reads import upload as read_upload
 from services.assembler.store.tables import rows, uploads
-from services.assembler.store.values import State
 from services.runtime.kafka import make_consumer, make_producer, partitions_of, read_to_end, started, topic_name
 
 DEADLINE_SECONDS = 60.0
@@ -121,7 +121,7 @@ class Stage:
     async def completions(self, upload_id: str) -> list[ConsumerRecord]:
         return [record for record in await self.read(topics.UPLOAD_COMPLETIONS) if record.key == upload_id.encode()]
 
-    def upload(self, upload_id: str) -> UploadRecord | None:
+    def upload(self, upload_id: str) -> StoredUpload | None:
         engine = connect(self.settings.database_url)
         try:
             prepare(engine)
@@ -148,8 +148,8 @@ class Stage:
         engine.dispose()
         return found
 
-    async def until_state(self, upload_id: str, state: str) -> UploadRecord:
-        found: list[UploadRecord] = []
+    async def until_state(self, upload_id: str, state: str) -> StoredUpload:
+        found: list[StoredUpload] = []
 
         async def reached() -> bool:
             record = self.upload(upload_id)

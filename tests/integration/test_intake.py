@@ -16,7 +16,7 @@ from schemas.rows import UploadRow
 from schemas.settings import Settings
 from schemas.upload_events import RetryFailed
 from services.assembler.join.batches import Batches
-from services.assembler.join.consumer import Intake
+from services.assembler.join.consumer import JoinConsumer
 from services.assembler.join.database import Database
 from services.assembler.join.republishing import Republisher, RoundPublisher
 from services.assembler.join.sending import Sender
@@ -32,10 +32,10 @@ Place = tuple[str, int, int]
 
 
 @asynccontextmanager
-async def started_intake(settings: Settings) -> AsyncIterator[Intake]:
+async def started_intake(settings: Settings) -> AsyncIterator[JoinConsumer]:
     database = Database(connect(settings.database_url))
     await database.run(prepare, database.engine)
-    intake = Intake(settings, database, Joiner(database.engine, settings))
+    intake = JoinConsumer(settings, database, take_over=Joiner(database.engine, settings).take_over)
     await intake.start()
     try:
         yield intake
@@ -44,7 +44,7 @@ async def started_intake(settings: Settings) -> AsyncIterator[Intake]:
         database.close()
 
 
-async def owns(intake: Intake, count: int) -> None:
+async def owns(intake: JoinConsumer, count: int) -> None:
     async def reached() -> bool:
         return len(intake.partitions) == count
 
@@ -52,7 +52,7 @@ async def owns(intake: Intake, count: int) -> None:
 
 
 @asynccontextmanager
-async def reading(intake: Intake) -> AsyncIterator[set[Place]]:
+async def reading(intake: JoinConsumer) -> AsyncIterator[set[Place]]:
     """Fetches all the time; the places of what came, each of the assignment of its moment."""
     taken: set[Place] = set()
 
@@ -138,7 +138,7 @@ async def test_ends_whose_records_are_gone_are_stepped_over_in_sql(broker: str, 
             assert await intake.everything_joined()
 
 
-async def join_own(intake: Intake, stage: Stage) -> None:
+async def join_own(intake: JoinConsumer, stage: Stage) -> None:
     """Joins what there is on the partitions of this intake."""
     joiner = Joiner(intake.database.engine, stage.settings)
     batches = Batches(intake.database, joiner, stage.producer, stage.settings, intake)

@@ -17,7 +17,7 @@ from schemas.lookups import LookupRequest
 from schemas.rows import UploadRow
 from schemas.topics import Topic
 from schemas.upload_events import OperatorActed
-from services.assembler.domain.records import SweepRecord
+from services.assembler.domain.stored import StoredSweep
 from services.assembler.join.sweep import LOOK_SECONDS, PATIENCE_SECONDS
 from services.assembler.status.api.queue import SWEEP_SECONDS
 from services.assembler.store.dialect import connect
@@ -47,12 +47,12 @@ class Others:
         await self.stage.write(registry.LOOKUP_STATUS, "0", status)
 
 
-async def ask_for_sweep(stage: Stage) -> SweepRecord:
+async def ask_for_sweep(stage: Stage) -> StoredSweep:
     """Asks as status does, and waits for the answer."""
     sweep_id = str(uuid4())
     await stage.event(OperatorActed(at=datetime.now(UTC), by="jane", action="sweep", sweep_id=sweep_id))
     engine = connect(stage.settings.database_url)
-    answers: list[SweepRecord] = []
+    answers: list[StoredSweep] = []
 
     async def answered() -> bool:
         with engine.connect() as connection:
@@ -65,7 +65,7 @@ async def ask_for_sweep(stage: Stage) -> SweepRecord:
     return answers[0]
 
 
-def figures(record: SweepRecord) -> Sweep:
+def figures(record: StoredSweep) -> Sweep:
     assert record.problem is None
     return Sweep.model_validate(record, from_attributes=True)
 
@@ -174,7 +174,7 @@ async def test_a_sweep_waits_for_the_gate_to_take_up_all_requests(broker: str, t
 async def test_whoever_asks_is_told_in_time_which_part_does_not_get_on(
     broker: str, topics: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("services.assembler.join.role.sweep.PATIENCE_SECONDS", 1.0)
+    monkeypatch.setattr("services.assembler.join.sweep.PATIENCE_SECONDS", 1.0)
     async with swept_stage(broker, topics, tmp_path) as (stage, _):
         upload_id = await stage.open()
         await stage.rows(upload_id, {1: phone(1)})

@@ -1,1 +1,1 @@
-"""What uploads, rows and results mean: decisions and values, without a client library."""
+"""The rules for uploads, rows and results: decisions and values, without a client library."""

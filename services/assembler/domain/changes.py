@@ -1,21 +1,21 @@
-"""Counts what one transaction changes of each upload: rows by state, tallies, calls, and which rows; pure."""
+"""Counts the changes of one transaction to each upload: rows by state, tallies, calls, numbers of rows; pure."""
 
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from schemas.lookups import LookupResult
-from services.assembler.domain.answers import Candidate
-from services.assembler.store.values import State
+from services.assembler.domain.answers import AnswerCandidate
+from services.assembler.domain.row_state import State
 
 LISTED_ROWS = 200
-"""Most rows of one version that are listed for live views; of the others only the counts are shown."""
+"""The most rows of one version that are listed for live views. Further rows show in the counts alone."""
 NO_LINE_TYPE = "unknown"
 
 
 @dataclass(slots=True)
 class UploadChanges:
-    """What a transaction changes of one upload. `settled_at`: the newest time among what it counted, microseconds."""
+    """The changes to one upload. `settled_at`: the newest time among the counted rows and results, microseconds."""
 
     states: list[int] = field(default_factory=lambda: [0] * len(State))
     tallies: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -26,7 +26,7 @@ class UploadChanges:
     more: bool = False
 
     def move(self, row: int, old: State | None, new: State | None) -> None:
-        """A row goes from one state to another; None: it was not there, or is no more."""
+        """Counts a row that goes from one state to another. None: the row was not stored, or is no longer."""
         if old is not None:
             self.states[old] -= 1
         if new is not None:
@@ -36,15 +36,15 @@ class UploadChanges:
         elif row not in self.rows:
             self.more = True
 
-    def tally(self, candidate: Candidate, sign: int) -> None:
-        """An answered row gains (+1) or loses (-1) this result."""
+    def tally(self, candidate: AnswerCandidate, sign: int) -> None:
+        """Counts this result of an answered row in (+1) or out (-1)."""
         if candidate.verdict is not None:
             self.tallies[candidate.verdict, candidate.line_type or NO_LINE_TYPE] += sign
 
 
 @dataclass(slots=True)
 class Changes:
-    """What a transaction changes, by the upload's number."""
+    """The changes of a transaction, by the number of the upload."""
 
     by_upload: dict[int, UploadChanges] = field(default_factory=dict)
 

@@ -1,4 +1,4 @@
-"""Decides what a completion event says of its upload, so that it always fits into a record; pure."""
+"""Decides the value of a completion event, so that it always fits into a record; pure."""
 
 from schemas.codec import MAX_VALUE_BYTES, encode
 from schemas.interface import Upload
@@ -6,13 +6,13 @@ from schemas.uploads import UploadOptions
 
 
 def value_of(upload: Upload) -> bytes:
-    """The event's value. What was detected and chosen is left out where it would not fit: thousands of columns."""
+    """The event's value. Where it would not fit, `detected`, `preview` and `options` are left out."""
     value = encode(upload)
     return value if len(value) <= MAX_VALUE_BYTES else _short(upload)
 
 
 def shortened(value: bytes) -> bytes:
-    """The value for a broker that takes less than others: a few kB whatever the upload is."""
+    """A value of a few kB, for a broker that accepts only small records."""
     return _short(Upload.model_validate_json(value))
 
 

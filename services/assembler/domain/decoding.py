@@ -1,6 +1,6 @@
-"""Decides what a record says: turns the bytes of the join's five topics into what a transaction works on; pure.
+"""Decodes the records of the join's five topics into the batches that a transaction joins; pure.
 
-Which values a message may hold is said in `schemas/` alone.
+`schemas/` alone decides which values a message may hold.
 """
 
 from collections.abc import Callable, Iterable
@@ -16,14 +16,14 @@ from schemas.rows import RejectedRow, decode_row
 from schemas.upload_events import UPLOAD_EVENT, UploadEvent
 from schemas.uploads import PlanQuestion
 from schemas.values import EARLIEST, LATEST
-from services.assembler.store.fences import Offsets
-from services.assembler.store.values import row_place
+from services.assembler.domain.positions import Offsets
+from services.assembler.domain.stored_numbers import row_place
 
-_ReadAll: TypeAlias = "Callable[[PartitionBatch, Iterable[Record]], None]"
+_ReadAll: TypeAlias = "Callable[[PartitionBatch, Iterable[TimedRecord]], None]"
 _LATEST_MS = int((LATEST - EARLIEST).total_seconds()) * 1000
 
 
-class Record(Protocol):
+class TimedRecord(Protocol):
     """A record of a log; aiokafka's `ConsumerRecord` is one. `timestamp`: milliseconds since 1970."""
 
     @property
@@ -86,16 +86,16 @@ class TimedQuestion(NamedTuple):
 
 
 class Undecodable(NamedTuple):
-    """A record that says nothing we know, and why. `topic` is the registry's name."""
+    """A record that could not be decoded, and why. `topic` is the registry's name."""
 
     topic: str
-    record: Record
+    record: TimedRecord
     error: str
 
 
 @dataclass(slots=True)
 class PartitionBatch:
-    """What one transaction takes from one partition number, and where it leaves the fence."""
+    """The messages of one partition number that a transaction joins, and the fence before and after it."""
 
     partition: int
     start: Offsets
@@ -109,9 +109,9 @@ class PartitionBatch:
 
 
 def decode_partition(
-    partition: int, start: Offsets, records_by_topic: Iterable[tuple[str, Iterable[Record]]]
+    partition: int, start: Offsets, records_by_topic: Iterable[tuple[str, Iterable[TimedRecord]]]
 ) -> PartitionBatch:
-    """Everything the records say. Topics are the names of `Offsets`; records before the fence are passed over."""
+    """Decodes the records. Topics are the names of `Offsets`; records before the fence are skipped."""
     batch = PartitionBatch(partition, start, start)
     ends = start._asdict()
     for topic, records in records_by_topic:
@@ -125,8 +125,8 @@ def decode_partition(
     return batch
 
 
-def _rows(batch: PartitionBatch, records: Iterable[Record]) -> None:
-    """In one loop, for rows are the bulk: a million for one file."""
+def _rows(batch: PartitionBatch, records: Iterable[TimedRecord]) -> None:
+    """Decodes rows in one loop: a file may have a million of them."""
     dump, add, partition = orjson.dumps, batch.rows.append, batch.partition
     for record in records:
         timestamp = record.timestamp
@@ -151,8 +151,8 @@ def _rows(batch: PartitionBatch, records: Iterable[Record]) -> None:
         )
 
 
-def _one_by_one(topic: str, read: Callable[[PartitionBatch, Record], None]) -> _ReadAll:
-    def read_all(batch: PartitionBatch, records: Iterable[Record]) -> None:
+def _one_by_one(topic: str, read: Callable[[PartitionBatch, TimedRecord], None]) -> _ReadAll:
+    def read_all(batch: PartitionBatch, records: Iterable[TimedRecord]) -> None:
         for record in records:
             try:
                 read(batch, record)
@@ -162,18 +162,18 @@ def _one_by_one(topic: str, read: Callable[[PartitionBatch, Record], None]) -> _
     return read_all
 
 
-def _refuse(batch: PartitionBatch, topic: str, record: Record, error: UndecodableRecord) -> None:
+def _refuse(batch: PartitionBatch, topic: str, record: TimedRecord, error: UndecodableRecord) -> None:
     batch.undecodable.append(Undecodable(REGISTERED[topic], record, str(error)))
 
 
-def _rejected(batch: PartitionBatch, record: Record) -> None:
+def _rejected(batch: PartitionBatch, record: TimedRecord) -> None:
     row = decode(RejectedRow, record.value, timestamp_ms=record.timestamp)
     cells, error, ms = orjson.dumps(row.cells).decode(), row.error.model_dump_json(), _milliseconds(record)
     place = row_place(ms, batch.partition)
     batch.rejected.append(UnusableRow(row.upload_id, row.row, row.line, row.error.code, cells, error, ms * 1000, place))
 
 
-def _result(batch: PartitionBatch, record: Record) -> None:
+def _result(batch: PartitionBatch, record: TimedRecord) -> None:
     at = _milliseconds(record) * 1000
     if record.value is None:
         batch.results.append(PlacedResult(record.offset, _erased_phone(record.key), None, at))
@@ -189,18 +189,18 @@ def _erased_phone(key: bytes | None) -> str:
     return about.phone
 
 
-def _event(batch: PartitionBatch, record: Record) -> None:
+def _event(batch: PartitionBatch, record: TimedRecord) -> None:
     event: UploadEvent = decode_one_of(UPLOAD_EVENT, record.value, what="upload event", timestamp_ms=record.timestamp)
     batch.events.append(PlacedEvent(record.offset, event))
 
 
-def _question(batch: PartitionBatch, record: Record) -> None:
+def _question(batch: PartitionBatch, record: TimedRecord) -> None:
     question = decode(PlanQuestion, record.value, timestamp_ms=record.timestamp)
     batch.questions.append(TimedQuestion(question, _milliseconds(record) * 1000))
 
 
-def _milliseconds(record: Record) -> int:
-    """The record's time, within what a database stores: its writer may have said anything, on most topics."""
+def _milliseconds(record: TimedRecord) -> int:
+    """The record's time, limited to times that a database stores: on most topics its writer may give any time."""
     return min(max(record.timestamp, 0), _LATEST_MS)
 
 

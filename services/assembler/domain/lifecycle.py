@@ -1,8 +1,8 @@
-"""Decides what an upload's events mean: folds them into its record and derives its state; pure.
+"""Decides what the events of an upload mean: folds them into the stored upload and derives its state; pure.
 
-Events of an upload lie on one partition, in order. Rows and results come from others, in any order, so the state is
-derived from what is stored by now and never remembered; but for what was announced: other systems were told how a
-round ended, and it stays so.
+Events of an upload lie on one partition, in order. Rows and results come from other partitions, in any order, so the
+state is always derived from what is stored. The one exception is the announced end of a round: it never changes,
+because other systems know it.
 """
 
 import json
@@ -33,8 +33,8 @@ from schemas.upload_events import (
 )
 from schemas.uploads import Detected, UploadState
 from services.assembler.domain.answers import PartialRound, UploadWant
-from services.assembler.domain.records import UploadRecord
-from services.assembler.store.values import EPOCH
+from services.assembler.domain.stored import StoredUpload
+from services.assembler.domain.stored_numbers import EPOCH
 
 NEVER = datetime.max.replace(tzinfo=EPOCH.tzinfo)
 """`accept_since` of an upload that has not been started: only a result that names it can answer."""
@@ -42,61 +42,61 @@ NEVER = datetime.max.replace(tzinfo=EPOCH.tzinfo)
 
 @dataclass(frozen=True, slots=True)
 class Announced:
-    """How a round of an upload ended, as its completion event says: the state, and when it was reached."""
+    """The end of a round as its completion event announced it: the state, and when it was reached."""
 
     state: UploadState
     at: datetime
 
 
 def depends_on_announced(event: UploadEvent) -> bool:
-    """Whether the event means something else once a completion event of the upload's round was written."""
+    """Whether the event has another effect after the completion event of the upload's round was written."""
     return isinstance(event, CancelUpload | UploadRefused)
 
 
 def fold(
-    record: UploadRecord, event: UploadEvent, *, max_age_seconds: int, announced: Announced | None = None
-) -> UploadRecord:
-    """The record after the event.
+    upload: StoredUpload, event: UploadEvent, *, max_age_seconds: int, announced: Announced | None = None
+) -> StoredUpload:
+    """The upload after the event.
 
-    `max_age_seconds`: how old an answer may be unless the upload says. `announced`: how the record's round ended, if
-    that was announced; for events that depend on it.
+    `max_age_seconds`: how old an answer may be if the upload's options do not say. `announced`: the announced end of
+    the upload's round, if any; only for events that depend on it.
     """
     match event:
         case UploadOpened():
-            return _opened(record, event, max_age_seconds)
+            return _opened(upload, event, max_age_seconds)
         case UploadChecking():
-            return replace(record, checking_at=record.checking_at or event.at)
+            return replace(upload, checking_at=upload.checking_at or event.at)
         case UploadChecked():
-            return _checked(record, event)
+            return _checked(upload, event)
         case UploadRefused():
-            return record if announced else _refused(record, event)
+            return upload if announced else _refused(upload, event)
         case UploadFed():
-            return record if record.fed_at else replace(record, fed_at=event.at, fed_rows=event.rows)
+            return upload if upload.fed_at else replace(upload, fed_at=event.at, fed_rows=event.rows)
         case StartUpload():
-            return _wanted(record, event.at, max_age_seconds)
+            return _wanted(upload, event.at, max_age_seconds)
         case SetOptions():
-            return record if record.wanted_at else _to_be_checked_again(record, event)
+            return upload if upload.wanted_at else _to_be_checked_again(upload, event)
         case SetPriority():
-            return replace(record, priority=event.priority)
+            return replace(upload, priority=event.priority)
         case PauseUpload():
-            return replace(record, paused=True)
+            return replace(upload, paused=True)
         case ResumeUpload():
-            return replace(record, paused=False)
+            return replace(upload, paused=False)
         case CancelUpload():
-            return _cancelled(record, event, announced)
+            return _cancelled(upload, event, announced)
         case RetryFailed():
-            return _retried(record, event)
+            return _retried(upload, event)
         case DismissFailed() | OperatorActed():
-            return record
+            return upload
         case DeleteUpload():
-            return replace(record, deleted_at=record.deleted_at or event.at)
+            return replace(upload, deleted_at=upload.deleted_at or event.at)
 
 
-def _opened(record: UploadRecord, event: UploadOpened, max_age_seconds: int) -> UploadRecord:
-    if record.created_at is not None:
-        return record
+def _opened(upload: StoredUpload, event: UploadOpened, max_age_seconds: int) -> StoredUpload:
+    if upload.created_at is not None:
+        return upload
     opened = replace(
-        record,
+        upload,
         created_at=event.at,
         name=event.name,
         owner=event.owner,
@@ -113,17 +113,17 @@ def _opened(record: UploadRecord, event: UploadOpened, max_age_seconds: int) -> 
 
 
 def _columns_of_rows(event: UploadOpened) -> str | None:
-    """What another system says of the columns of the rows that it is going to produce."""
+    """The columns that another system announced for its rows, as JSON."""
     if event.file is not None or not event.columns:
         return None
     return Detected(format="kafka", columns=event.columns).model_dump_json()
 
 
-def _checked(record: UploadRecord, event: UploadChecked) -> UploadRecord:
-    if record.check_id == event.check_id:
-        return record
+def _checked(upload: StoredUpload, event: UploadChecked) -> StoredUpload:
+    if upload.check_id == event.check_id:
+        return upload
     return replace(
-        record,
+        upload,
         check_id=event.check_id,
         detected=event.detected.model_dump_json(),
         preview=event.preview.model_dump_json(),
@@ -137,10 +137,10 @@ def _checked(record: UploadRecord, event: UploadChecked) -> UploadRecord:
     )
 
 
-def _to_be_checked_again(record: UploadRecord, event: SetOptions) -> UploadRecord:
-    """Other options make the plan void: nobody may start on figures that no longer hold."""
+def _to_be_checked_again(upload: StoredUpload, event: SetOptions) -> StoredUpload:
+    """Other options make the plan void: no person may start an upload by outdated figures."""
     return replace(
-        record,
+        upload,
         options=event.options.model_dump_json(),
         check_id=None,
         detected=None,
@@ -154,39 +154,39 @@ def _to_be_checked_again(record: UploadRecord, event: SetOptions) -> UploadRecor
     )
 
 
-def _refused(record: UploadRecord, event: UploadRefused) -> UploadRecord:
-    if record.refused is not None:
-        return record
+def _refused(upload: StoredUpload, event: UploadRefused) -> StoredUpload:
+    if upload.refused is not None:
+        return upload
     problem = event.model_dump_json(include={"code", "title", "detail"})
-    return replace(record, refused=problem, last_settled_at=latest(record.last_settled_at, event.at))
+    return replace(upload, refused=problem, last_settled_at=latest(upload.last_settled_at, event.at))
 
 
-def _wanted(record: UploadRecord, at: datetime, max_age_seconds: int) -> UploadRecord:
-    """`wanted_at` is set once, by the first start, and with it how old an answer may be."""
-    if record.wanted_at is not None:
-        return record
-    chosen = json.loads(record.options or "{}").get("max_age_seconds")
+def _wanted(upload: StoredUpload, at: datetime, max_age_seconds: int) -> StoredUpload:
+    """The first start sets `wanted_at`, and with it how old an answer may be. Later ones change neither."""
+    if upload.wanted_at is not None:
+        return upload
+    chosen = json.loads(upload.options or "{}").get("max_age_seconds")
     since = accept_since_of(at, chosen_seconds=chosen, default_seconds=max_age_seconds)
-    return replace(record, wanted_at=at, accept_since=since)
+    return replace(upload, wanted_at=at, accept_since=since)
 
 
-def _cancelled(record: UploadRecord, event: CancelUpload, announced: Announced | None) -> UploadRecord:
-    """One that crossed the end of the round counts as of the end: it takes back nothing that was announced."""
-    if record.cancelled_at or record.refused:
-        return record
+def _cancelled(upload: StoredUpload, event: CancelUpload, announced: Announced | None) -> StoredUpload:
+    """A cancellation that came after the announced end of the round counts from that end, which never changes."""
+    if upload.cancelled_at or upload.refused:
+        return upload
     if announced is None or announced.state == "cancelled":
-        return replace(record, cancelled_at=event.at)
-    return replace(record, cancelled_at=max(event.at, announced.at))
+        return replace(upload, cancelled_at=event.at)
+    return replace(upload, cancelled_at=max(event.at, announced.at))
 
 
-def _retried(record: UploadRecord, event: RetryFailed) -> UploadRecord:
-    if record.refused or record.cancelled_at or event.round <= record.round:
-        return record
+def _retried(upload: StoredUpload, event: RetryFailed) -> StoredUpload:
+    if upload.refused or upload.cancelled_at or event.round <= upload.round:
+        return upload
     if event.only is None and not event.but_not:
-        return replace(record, round=event.round, full_round=event.round, partial_rounds=None, finished_at=None)
-    partial = json.loads(record.partial_rounds or "[]")
+        return replace(upload, round=event.round, full_round=event.round, partial_rounds=None, finished_at=None)
+    partial = json.loads(upload.partial_rounds or "[]")
     partial.append(event.model_dump(mode="json", include={"round", "only", "but_not"}))
-    return replace(record, round=event.round, partial_rounds=json.dumps(partial), finished_at=None)
+    return replace(upload, round=event.round, partial_rounds=json.dumps(partial), finished_at=None)
 
 
 @lru_cache(maxsize=256)
@@ -201,65 +201,65 @@ def _partial_rounds(text: str | None) -> tuple[PartialRound, ...]:
     )
 
 
-def want_of(record: UploadRecord) -> UploadWant | None:
-    """What the upload asks of results; None until it was opened."""
-    if record.created_at is None or record.deleted_at is not None:
+def want_of(upload: StoredUpload) -> UploadWant | None:
+    """The results that the upload wants; None until it was opened."""
+    if upload.created_at is None or upload.deleted_at is not None:
         return None
     return UploadWant(
-        record.id,
-        record.full_round,
-        record.accept_since or NEVER,
-        record.cancelled_at,
-        _partial_rounds(record.partial_rounds),
+        upload.id,
+        upload.full_round,
+        upload.accept_since or NEVER,
+        upload.cancelled_at,
+        _partial_rounds(upload.partial_rounds),
     )
 
 
-class Standing(NamedTuple):
-    """The state, and when the upload was finished in this round if it is."""
+class DerivedState(NamedTuple):
+    """The state of an upload, and when it was finished in this round, if it is."""
 
     state: UploadState
     finished_at: datetime | None
 
 
-def standing_of(record: UploadRecord, announced: Announced | None = None) -> Standing:
-    """Where the upload stands, from what is stored of it by now.
+def derived_state(upload: StoredUpload, announced: Announced | None = None) -> DerivedState:
+    """The state that follows from what is stored of the upload.
 
-    A cancellation stands unless everything was done by then: then the upload is completed, whichever was read first.
-    If another end of the round was announced before all of that was read, it is that one.
+    A cancelled upload is `cancelled`, unless all rows had their outcome before the cancellation: then it is
+    `completed`, in whatever order the records were read. If another end of the round was announced before, that stands.
 
-    `finished_at` is the newest time in what made it so, not the clock: a rebuilt database says the same. An upload
-    that was not opened yet has no end: it would be announced to nobody, and not again once it is opened.
+    `finished_at` is the newest time among the events and results that ended the upload, not the clock's: a rebuilt
+    database holds the same. An upload that was not opened yet has no end, since its end could not be announced.
     """
-    if record.created_at is None:
-        return Standing("pending", None)
-    if record.refused is not None:
-        return Standing("failed", latest(record.last_settled_at, record.created_at))
-    everything_stored = record.fed_rows is not None and record.stored_rows >= record.fed_rows
-    end = latest(record.last_settled_at, record.fed_at, record.created_at)
-    done = everything_stored and record.waiting == 0
-    if record.cancelled_at is not None:
+    if upload.created_at is None:
+        return DerivedState("pending", None)
+    if upload.refused is not None:
+        return DerivedState("failed", latest(upload.last_settled_at, upload.created_at))
+    everything_stored = upload.fed_rows is not None and upload.stored_rows >= upload.fed_rows
+    end = latest(upload.last_settled_at, upload.fed_at, upload.created_at)
+    done = everything_stored and upload.waiting == 0
+    if upload.cancelled_at is not None:
         if announced is not None:
-            return Standing(announced.state, announced.at)
-        if not (done and end is not None and end <= record.cancelled_at):
-            # A cancelled file's rows are sent by the feeder all the same; those of another system that was never told
-            # to start are not.
-            never_fed = record.wanted_at is None and record.operation == "kafka"
-            finished = everything_stored or never_fed or record.lacks_rows
-            return Standing("cancelled", latest(end, record.cancelled_at) if finished else None)
+            return DerivedState(announced.state, announced.at)
+        if not (done and end is not None and end <= upload.cancelled_at):
+            # The feeder sends the rows of a cancelled file all the same. Another system that was never told to start
+            # sends none.
+            never_fed = upload.wanted_at is None and upload.operation == "kafka"
+            finished = everything_stored or never_fed or upload.lacks_rows
+            return DerivedState("cancelled", latest(end, upload.cancelled_at) if finished else None)
     if done:
-        return Standing("completed", end)
-    if record.lacks_rows:
-        return Standing("failed", end)
-    return Standing(_unfinished(record), None)
+        return DerivedState("completed", end)
+    if upload.lacks_rows:
+        return DerivedState("failed", end)
+    return DerivedState(_unfinished(upload), None)
 
 
-def _unfinished(record: UploadRecord) -> UploadState:
-    if record.wanted_at is not None and record.paused:
+def _unfinished(upload: StoredUpload) -> UploadState:
+    if upload.wanted_at is not None and upload.paused:
         return "paused"
-    readable = record.check_id is not None or record.operation == "kafka" or record.stored_rows > 0
+    readable = upload.check_id is not None or upload.operation == "kafka" or upload.stored_rows > 0
     if readable:
-        return "in_progress" if record.wanted_at is not None else "checked"
-    return "checking" if record.checking_at is not None else "pending"
+        return "in_progress" if upload.wanted_at is not None else "checked"
+    return "checking" if upload.checking_at is not None else "pending"
 
 
 def latest(*moments: datetime | None) -> datetime | None:

@@ -1,36 +1,53 @@
-"""Decides where the join goes on in each log, whether it may, and what it reads first; pure.
+"""Decides the position from which the join reads each log, whether it can, and which topics it reads first; pure.
 
-Events come first, then results, then rows and plan questions. Rows are then judged once, by all that was known: an
-upload that was cancelled after its last answer is not taken for one that was cancelled before it. A question is
-answered when all results are there that were when it was asked.
+It reads events first, then results, then rows and plan questions. So each row is judged once, by everything that was
+known: an upload that was cancelled after its last answer is not taken for one that was cancelled before. And each
+question is answered by all results that existed when it was asked.
 """
 
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from services.assembler.store.fences import Offsets
 
-Place = tuple[str, int]
+class Offsets(NamedTuple):
+    """The next unread offset of each topic, for one partition number."""
+
+    upload_rows: int = 0
+    rejected_rows: int = 0
+    lookup_results: int = 0
+    upload_events: int = 0
+    plan_questions: int = 0
+
+
+class LookupCounts(NamedTuple):
+    """The numbers that the results of one batch add to the totals of a partition."""
+
+    answered: int = 0
+    failed: int = 0
+    retries: int = 0
+
+
+LogPlace = tuple[str, int]
 """A topic, by its name in `Offsets`, and a partition number."""
-
-
 ACTED_ON = ("upload_rows", "rejected_rows", "lookup_results", "upload_events")
-"""Topics that must have been joined before anything is done on the word of SQL as a whole. Questions ask, no more."""
+"""Topics that must be joined before a decision is taken on the whole of SQL. Plan questions change nothing there."""
+LEADING_PARTITION = 0
+"""The partition whose owner does the work of one join for all uploads: it sweeps, and drops old uploads."""
 
 
 class LogLost(Exception):
-    """The log no longer holds what the database has yet to read; the text says what to do."""
+    """Records that the database has not read yet are gone from the log; the text says what to do."""
 
 
 def first_reads(
-    fences: Mapping[int, Offsets], begins: Mapping[Place, int], ends: Mapping[Place, int]
-) -> dict[Place, int]:
-    """The offset to read next in each log. A log that was never read begins where it begins.
+    fences: Mapping[int, Offsets], begins: Mapping[LogPlace, int], ends: Mapping[LogPlace, int]
+) -> dict[LogPlace, int]:
+    """The offset to read next in each log. A log that was never read is read from its first record.
 
     Raises:
         LogLost: records between fence and log's start are gone, or the fence lies beyond the log's end.
     """
-    reads: dict[Place, int] = {}
+    reads: dict[LogPlace, int] = {}
     for partition, offsets in fences.items():
         for topic, offset in offsets._asdict().items():
             place = (topic, partition)
@@ -42,7 +59,7 @@ def first_reads(
     return reads
 
 
-def _explain(place: Place, what: str) -> str:
+def _explain(place: LogPlace, what: str) -> str:
     topic, partition = place[0].replace("_", "-"), place[1]
     return (
         f"Partition {partition} of {topic} {what}: the topic was recreated or its records expired. Give SCRUB_DATABASE"
@@ -51,17 +68,17 @@ def _explain(place: Place, what: str) -> str:
 
 
 class Goals(NamedTuple):
-    """Where each log ended when the partitions were taken over."""
+    """The end of each log when the partitions were taken over."""
 
-    ends: Mapping[Place, int]
+    ends: Mapping[LogPlace, int]
 
-    def reached(self, topic: str, positions: Mapping[Place, int]) -> bool:
-        """Whether a topic has been read up to there on all partitions."""
+    def reached(self, topic: str, positions: Mapping[LogPlace, int]) -> bool:
+        """Whether a topic has been read up to these ends on all partitions."""
         return all(positions.get(place, 0) >= end for place, end in self.ends.items() if place[0] == topic)
 
 
-def held_back(goals: Goals, positions: Mapping[Place, int]) -> frozenset[str]:
-    """Topics that are not to be read yet."""
+def held_back(goals: Goals, positions: Mapping[LogPlace, int]) -> frozenset[str]:
+    """The topics that must wait until others are read to their ends."""
     if not goals.reached("upload_events", positions):
         return frozenset({"upload_rows", "rejected_rows", "lookup_results", "plan_questions"})
     if not goals.reached("lookup_results", positions):

@@ -1,40 +1,41 @@
-"""Decides when the join is alive but gets nothing, as consumers are at times after a broker's restart; pure."""
+"""Decides when the consumer is stalled: records wait, but none comes, as at times after a broker's restart; pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from services.assembler.domain.positions import Place
+from services.assembler.domain.positions import LogPlace
 
 PATIENCE_SECONDS = 60.0
 LOOK_SECONDS = 10.0
 
 
 class Stalled(Exception):
-    """Records wait, but none has come for a minute: the process is to be started again."""
+    """Records wait, but none has come for a minute: the process must be started again."""
 
 
 @dataclass(slots=True)
-class Stall:
-    """Remembers since when nothing came although something was there. Times are of a monotonic clock, seconds."""
+class StallDetector:
+    """Holds since when no record came although some waited. Times are of a monotonic clock, seconds."""
 
     since: float | None = None
     looked_at: float = 0.0
 
     def got_something(self) -> None:
+        """Notes that records came."""
         self.since = None
 
     def look_is_due(self, now: float) -> bool:
-        """Whether it is time to ask Kafka for the logs' ends again."""
+        """Whether it is time to ask Kafka for the ends of the logs again."""
         if now < self.looked_at + LOOK_SECONDS:
             return False
         self.looked_at = now
         return True
 
-    def check(self, positions: Mapping[Place, int], ends: Mapping[Place, int], *, now: float) -> None:
-        """Compares what was read with what there is.
+    def check(self, positions: Mapping[LogPlace, int], ends: Mapping[LogPlace, int], *, now: float) -> None:
+        """Compares the positions with the ends of the logs.
 
         Raises:
-            Stalled: something was there to be read for the whole patience.
+            Stalled: records have been waiting for `PATIENCE_SECONDS`.
         """
         behind = [place for place, end in ends.items() if positions.get(place, 0) < end]
         if not behind:

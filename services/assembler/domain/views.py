@@ -1,6 +1,6 @@
-"""Builds what people see of an upload and of a row from what is stored; pure.
+"""Builds the views of uploads and rows from what is stored; pure.
 
-What only the gate knows (position, ETA, why) is handed in by who knows it; a completion event has none of it.
+Position, ETA and cause of waiting are known to the gate alone, so the caller gives them; a completion event has none.
 """
 
 import json
@@ -10,14 +10,14 @@ from typing import Literal, TypeVar
 from pydantic import ValidationError
 
 from schemas.base import Message
-from schemas.interface import Eta, Plan, Row, RowResult, Summary, Upload, UploadProblem, Why, links_of
+from schemas.interface import Eta, Plan, Row, Summary, Upload, UploadProblem, Why, links_of
 from schemas.lookups import AttemptError
 from schemas.rows import RowError
 from schemas.settings import Settings
 from schemas.uploads import Detected, Preview, UploadOptions
 from schemas.values import LATEST
-from services.assembler.domain.records import StoredRow, UploadRecord
-from services.assembler.store.values import State, from_micros
+from services.assembler.domain.row_state import STATE_NAMES, State
+from services.assembler.domain.stored import StoredRow, StoredUpload
 
 M = TypeVar("M", bound=Message)
 
@@ -34,78 +34,78 @@ REFUSED = UploadProblem(code="refused", title="The file was refused", detail="Up
 
 
 def upload_view(
-    record: UploadRecord,
+    upload: StoredUpload,
     *,
     settings: Settings,
     why: Why | None = None,
     position: int | None = None,
     eta: Eta | None = None,
 ) -> Upload:
-    """The upload as everybody outside sees it. `record` must be of an opened upload."""
-    assert record.created_at is not None, "only an opened upload can be shown"
+    """The upload as all systems outside see it. It must have been opened."""
+    assert upload.created_at is not None, "only an opened upload can be shown"
     return Upload(
-        id=record.id,
-        name=(record.name or "")[:_LONGEST_NAME],
-        bytes=record.file_bytes,
-        sha256=record.sha256,
-        owner=record.owner or "",
-        operation=record.operation or "upload",
-        parent_id=record.parent_id,
-        state=record.state,
-        outcome=_outcome(record),
-        round=record.round,
-        priority=record.priority,
-        why=Why(code="rows_missing") if record.lacks_rows else why,
-        options=parsed(UploadOptions, record.options) or UploadOptions(),
-        detected=parsed(Detected, record.detected),
-        plan=plan_of(record, settings),
-        preview=parsed(Preview, record.preview),
-        counts=record.counts,
-        summary=Summary(verdict=record.verdicts, line_type=record.line_types),
+        id=upload.id,
+        name=(upload.name or "")[:_LONGEST_NAME],
+        bytes=upload.file_bytes,
+        sha256=upload.sha256,
+        owner=upload.owner or "",
+        operation=upload.operation or "upload",
+        parent_id=upload.parent_id,
+        state=upload.state,
+        outcome=_outcome(upload),
+        round=upload.round,
+        priority=upload.priority,
+        why=Why(code="rows_missing") if upload.lacks_rows else why,
+        options=parsed(UploadOptions, upload.options) or UploadOptions(),
+        detected=parsed(Detected, upload.detected),
+        plan=plan_of(upload, settings),
+        preview=parsed(Preview, upload.preview),
+        counts=upload.counts,
+        summary=Summary(verdict=upload.verdicts, line_type=upload.line_types),
         position=position,
         eta=eta,
-        created_at=record.created_at,
-        started_at=record.wanted_at,
-        finished_at=record.finished_at,
-        expires_at=min(record.created_at + timedelta(days=settings.keep_days), LATEST),
-        error=_problem(record),
-        links=links_of(record.id),
+        created_at=upload.created_at,
+        started_at=upload.wanted_at,
+        finished_at=upload.finished_at,
+        expires_at=min(upload.created_at + timedelta(days=settings.keep_days), LATEST),
+        error=_problem(upload),
+        links=links_of(upload.id),
     )
 
 
-def plan_of(record: UploadRecord, settings: Settings) -> Plan | None:
-    """What the file's check counted, and what its calls would take at full rate and cost."""
-    if record.plan_rows is None or record.plan_distinct is None:
+def plan_of(upload: StoredUpload, settings: Settings) -> Plan | None:
+    """The counts of the file's check, and the time (at full rate) and cost of its calls."""
+    if upload.plan_rows is None or upload.plan_distinct is None:
         return None
-    calls = None if record.plan_known is None else max(0, record.plan_distinct - record.plan_known)
+    calls = None if upload.plan_known is None else max(0, upload.plan_distinct - upload.plan_known)
     return Plan(
-        rows=record.plan_rows,
-        with_phone=record.plan_with_phone or 0,
-        usable=record.plan_usable or 0,
-        split=record.plan_split or 0,
-        distinct=record.plan_distinct,
-        known=record.plan_known,
+        rows=upload.plan_rows,
+        with_phone=upload.plan_with_phone or 0,
+        usable=upload.plan_usable or 0,
+        split=upload.plan_split or 0,
+        distinct=upload.plan_distinct,
+        known=upload.plan_known,
         calls=calls,
         seconds=None if calls is None else calls * settings.window_seconds / settings.rate,
         cost=None if calls is None else round(calls * settings.call_price, 4),
     )
 
 
-def _outcome(record: UploadRecord) -> Literal["success", "partial"] | None:
-    if record.finished_at is None or record.refused is not None:
+def _outcome(upload: StoredUpload) -> Literal["success", "partial"] | None:
+    if upload.finished_at is None or upload.refused is not None:
         return None
-    counts = record.counts
-    return "partial" if counts.failed or counts.rejected or counts.unprocessed or record.lacks_rows else "success"
+    counts = upload.counts
+    return "partial" if counts.failed or counts.rejected or counts.unprocessed or upload.lacks_rows else "success"
 
 
-def _problem(record: UploadRecord) -> UploadProblem | None:
-    if record.refused is not None:
-        return parsed(UploadProblem, record.refused) or REFUSED
-    return ROWS_MISSING if record.lacks_rows else None
+def _problem(upload: StoredUpload) -> UploadProblem | None:
+    if upload.refused is not None:
+        return parsed(UploadProblem, upload.refused) or REFUSED
+    return ROWS_MISSING if upload.lacks_rows else None
 
 
 def parsed(model: type[M], text: str | None) -> M | None:
-    """What was stored; None if there is nothing, or an earlier version stored what has no place in the model today."""
+    """The stored value; None if there is none, or an earlier version stored one that the model does not allow today."""
     try:
         return None if text is None else model.model_validate_json(text)
     except ValidationError:
@@ -113,42 +113,25 @@ def parsed(model: type[M], text: str | None) -> M | None:
 
 
 def row_view(row: StoredRow, *, cancelled: bool) -> Row:
-    """A row as people see it. `cancelled`: its upload is, so that what still waits is unprocessed."""
-    waits_in_vain = cancelled and row.state == State.waiting
-    return Row(
-        row=row.row,
-        line=row.line,
-        state=State.unprocessed.name if waits_in_vain else State(row.state).name,
-        phone=row.phone,
-        cells=tuple(json.loads(row.cells)),
-        result=_row_result(row),
-        error=_row_error(row, waits_in_vain=waits_in_vain),
-    )
-
-
-def _row_result(row: StoredRow) -> RowResult | None:
-    if row.outcome is None or row.looked_up_at is None:
-        return None
-    return RowResult.model_validate(
+    """A row as people see it. `cancelled`: its upload is cancelled, so a waiting row shows as unprocessed."""
+    never_called = cancelled and row.state == State.waiting
+    return Row.model_validate(
         {
-            "outcome": row.outcome,
-            "verdict": row.verdict,
-            "line_type": row.line_type,
-            "carrier": row.carrier,
-            "country": row.country,
-            "reachable": row.reachable,
-            "do_not_call": row.do_not_call,
-            "provider": row.provider,
-            "looked_up_at": from_micros(row.looked_up_at),
-            "attempts": row.attempts,
+            "row": row.row,
+            "line": row.line,
+            "state": STATE_NAMES[State.unprocessed if never_called else row.state],
+            "phone": row.phone,
+            "cells": tuple(json.loads(row.cells)),
+            "result": row.result,
+            "error": _row_error(row, never_called=never_called),
         }
     )
 
 
-def _row_error(row: StoredRow, *, waits_in_vain: bool) -> RowError | None:
+def _row_error(row: StoredRow, *, never_called: bool) -> RowError | None:
     if row.error is not None:
         return parsed(RowError, row.error)
-    if waits_in_vain:
+    if never_called:
         return RowError(code="cancelled", detail="The upload was cancelled before this phone was looked up.")
     if row.state != State.failed:
         return None

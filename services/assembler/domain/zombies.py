@@ -1,27 +1,27 @@
-"""Decides which uploads have rows that nobody will ever look up, and which lack rows that will never come; pure."""
+"""Decides which uploads have waiting rows that no part will look up, and which lack rows that will not come; pure."""
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 
 from schemas.interface import Sweep
 from schemas.lookups import LookupStatus
-from services.assembler.domain.records import UploadRecord
-from services.assembler.store.fences import Offsets
+from services.assembler.domain.positions import Offsets
+from services.assembler.domain.stored import StoredUpload
 
 PATIENCE = timedelta(seconds=10)
-"""A producer of another system may say that it is done before Kafka has all its rows."""
+"""The producer of another system may announce its end before Kafka has all its rows."""
 OLD_MOST_LANES = 1_000
-"""As many lanes as an older gate listed at most."""
+"""The most lanes that an older gate listed."""
 
 
 def zombie_uploads(
-    before: Iterable[UploadRecord], after: Iterable[UploadRecord], status: LookupStatus
-) -> list[UploadRecord]:
+    before: Iterable[StoredUpload], after: Iterable[StoredUpload], status: LookupStatus
+) -> list[StoredUpload]:
     """Uploads whose waiting rows are all zombies.
 
-    `before` is read first; then the worker has read all rows, `status` has folded all its requests, and all results
-    of that time are joined; then `after` is read. An upload that got rows meanwhile is left for the next time, and one
-    for which the gate holds anything, or may hold it, is not stuck.
+    `before` is read first. Then the worker has read all rows, the gate of `status` has folded all its requests, and
+    all results up to then are joined. Then `after` is read. An upload that got rows in between is left for the next
+    sweep. An upload for which the gate holds phones, or may hold some, has no zombies.
     """
     held = uploads_held(status)
     if held is None:
@@ -37,7 +37,7 @@ def zombie_uploads(
 
 
 def uploads_held(status: LookupStatus) -> frozenset[str] | None:
-    """Uploads for which the gate holds anything; None if its lists were cut, so that it may be any."""
+    """Uploads for which the gate holds phones; None if its lists were cut, so that any upload may be one."""
     if status.held_complete:
         return frozenset(status.held)
     listed, total = len(status.lanes), status.lanes_total
@@ -47,9 +47,9 @@ def uploads_held(status: LookupStatus) -> frozenset[str] | None:
 
 
 def lacking_for_good(
-    before: Iterable[UploadRecord], after: Iterable[UploadRecord], *, now: datetime
-) -> list[UploadRecord]:
-    """Uploads that lack rows although everything was joined that the logs held when `before` was read."""
+    before: Iterable[StoredUpload], after: Iterable[StoredUpload], *, now: datetime
+) -> list[StoredUpload]:
+    """Uploads that lack rows although all records are joined that the logs held when `before` was read."""
     patient = {upload.id for upload in before if upload.fed_at is not None and now - upload.fed_at >= PATIENCE}
     return [upload for upload in after if upload.id in patient]
 
@@ -59,8 +59,8 @@ def joined_up_to(fences: Mapping[int, Offsets], ends: Mapping[int, int], topic: 
     return all(getattr(fences.get(partition, Offsets()), topic) >= end for partition, end in ends.items())
 
 
-def figures(before: Iterable[UploadRecord], after: Mapping[str, UploadRecord], *, republished: int) -> Sweep:
-    """What a sweep did: rows that waited, were published again, and were answered or failed while it looked."""
+def figures(before: Iterable[StoredUpload], after: Mapping[str, StoredUpload], *, republished: int) -> Sweep:
+    """The figures of a sweep: rows that waited, were published again, and were answered or failed meanwhile."""
     examined = completed = failed = 0
     for upload in before:
         examined += upload.waiting

@@ -1,4 +1,4 @@
-"""Puts records aside on `bad-records`, with where they came from and why."""
+"""Puts records aside on `bad-records`, each with its place in its log and the reason."""
 
 import asyncio
 import logging

@@ -1,4 +1,4 @@
-"""Decides whether the cluster is one that the join can work with: its id, and topics that are partitioned alike."""
+"""Decides whether the join can work with the cluster: by its id, its topics and their numbers of partitions."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ TOGETHER = (
     topics.UPLOAD_EVENTS,
     topics.PLAN_QUESTIONS,
 )
-"""Read together: equal partition numbers of them go to one join."""
+"""The topics that a join reads together: it gets equal partition numbers of all of them."""
 OTHERS = (topics.UPLOAD_COMPLETIONS, topics.UPLOAD_PROGRESS, topics.BAD_RECORDS)
 
 
@@ -30,7 +30,7 @@ class Cluster:
 
 
 async def look_at_cluster(settings: Settings) -> Cluster:
-    """What the cluster says of itself.
+    """Asks the cluster for its id and topics.
 
     Raises:
         RefusedToStart: Kafka does not answer.

@@ -1,4 +1,4 @@
-"""Looks at how far the others are: ends of logs, the worker group's offsets, the gate's status."""
+"""Reads the progress of the other roles: the ends of the logs, the worker's committed offsets, the gate's status."""
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -27,8 +27,8 @@ _MILLISECOND = timedelta(milliseconds=1)
 """The lookup worker's consumer group, which is its Faust app's id."""
 
 
-class Surroundings:
-    """One look at the cluster; belongs to the block of `looking_around`."""
+class ClusterView:
+    """A view of the cluster; valid within the block of `open_cluster_view`."""
 
     def __init__(self, consumer: AIOKafkaConsumer, admin: AIOKafkaAdminClient, settings: Settings) -> None:
         self._consumer = consumer
@@ -42,7 +42,7 @@ class Surroundings:
         return {tp.partition: end for tp, end in (await self._consumer.end_offsets(partitions)).items()}
 
     async def worker_reached(self, ends: Mapping[int, int]) -> bool:
-        """Whether the lookup worker has done with `upload-rows` up to these ends."""
+        """Whether the lookup worker has processed `upload-rows` up to these ends."""
         committed = await self._admin.list_consumer_group_offsets(group_name(groups.WORKER, self._settings))
         name = topic_name(topics.UPLOAD_ROWS, self._settings)
         return all(
@@ -62,7 +62,7 @@ class Surroundings:
             status = decode(LookupStatus, record.value, timestamp_ms=record.timestamp)
         except UndecodableRecord:
             return
-        # A clock that was ahead would outdo all statuses until its time has come.
+        # The status of a gate whose clock was ahead would otherwise stay the newest until that time.
         now_ms = (datetime.now(UTC) - EARLIEST) // _MILLISECOND
         written_at = EARLIEST + max(0, min(record.timestamp, now_ms)) * _MILLISECOND
         status = status.model_copy(update={"at": min(status.at, written_at)})
@@ -75,8 +75,8 @@ def _offset(committed: object) -> int:
 
 
 @asynccontextmanager
-async def looking_around(settings: Settings) -> AsyncIterator[Surroundings]:
-    """Connects for one look, and disconnects at the end of the block."""
+async def open_cluster_view(settings: Settings) -> AsyncIterator[ClusterView]:
+    """Connects, and disconnects at the end of the block."""
     async with admin_client(settings) as admin, started(make_consumer(settings)) as consumer:
         consumer.assign(await partitions_of(consumer, topic_name(topics.LOOKUP_STATUS, settings)))
-        yield Surroundings(consumer, admin, settings)
+        yield ClusterView(consumer, admin, settings)

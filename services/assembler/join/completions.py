@@ -23,7 +23,7 @@ Headers = list[tuple[str, bytes]]
 
 
 def headers_of(completion: Completion) -> Headers:
-    """The event's attributes, by the Kafka protocol binding of CloudEvents 1.0 (section 3.2, binary content mode)."""
+    """The headers of the event, by the Kafka protocol binding of CloudEvents 1.0 (section 3.2, binary content mode)."""
     return [
         ("ce_specversion", b"1.0"),
         ("ce_id", completion.id.encode()),
@@ -43,7 +43,7 @@ class _Attributes(Message):
 
 
 def completion_in(record: ConsumerRecord) -> Completion | None:
-    """The completion event in a record; None if it is no event of ours."""
+    """The completion event in a record; None if the record is none of ours."""
     headers = {name: (value or b"").decode("utf-8", "replace") for name, value in record.headers}
     try:
         given = _Attributes.model_validate(headers)
@@ -71,11 +71,11 @@ class CompletionPublisher:
         self._news = asyncio.Event()
 
     def wake(self) -> None:
-        """There is something new in the outbox."""
+        """Tells the publisher that the outbox has a new event."""
         self._news.set()
 
     async def run(self) -> None:
-        """Publishes until cancelled: at once after `wake`, and now and then in case another join wrote something."""
+        """Publishes until cancelled: at once after `wake`, and every few seconds for what other joins wrote."""
         while True:
             self._news.clear()
             while await self.publish_some():
@@ -86,14 +86,20 @@ class CompletionPublisher:
                 continue
 
     async def publish_some(self) -> bool:
-        """1. Read what is unpublished. 2. Send it and await Kafka's acknowledgement. 3. Mark it."""
+        """Publishes some events; returns whether there were any.
+
+        1. Read unpublished events. 2. Send them and await Kafka's acknowledgement. 3. Mark them as published.
+        """
         partitions = self._partitions()
         if not partitions:
             return False
+        # 1. Read.
         waiting = await self._database.read(lambda connection: unpublished(connection, partitions))
         if not waiting:
             return False
+        # 2. Send.
         await self._sender.send(self._topic, [_outgoing(completion) for completion in waiting])
+        # 3. Mark.
         ids = [completion.id for completion in waiting]
         await self._database.write(lambda connection: mark_published(connection, ids))
         return True

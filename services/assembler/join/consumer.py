@@ -1,8 +1,8 @@
-"""Owns the join's consumer: which partitions it has, where it goes on in each, and batches of records per partition."""
+"""Owns the join's consumer: its partitions, its position in each log, and batches of records per partition."""
 
 import asyncio
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.abc import ConsumerRebalanceListener
@@ -12,13 +12,11 @@ from aiokafka.errors import KafkaError
 from schemas import groups, topics
 from schemas.settings import Settings
 from services.assembler.domain.decoding import PartitionBatch
-from services.assembler.domain.positions import ACTED_ON, Goals, Place, first_reads, held_back
-from services.assembler.domain.stall import Stall
+from services.assembler.domain.positions import ACTED_ON, Goals, LogPlace, Offsets, first_reads, held_back
+from services.assembler.domain.stall import StallDetector
 from services.assembler.domain.zombies import joined_up_to
 from services.assembler.join.database import Database
-from services.assembler.join.transaction.transaction import Joiner
-from services.assembler.store.fences import Offsets
-from services.assembler.store.waiting_reads import all_fences
+from services.assembler.store.join_reads import all_fences
 from services.runtime.kafka import make_consumer, start_client, topic_name
 
 BATCH_RECORDS = 5000
@@ -31,19 +29,24 @@ _TOPICS = {
     "upload_events": topics.UPLOAD_EVENTS,
     "plan_questions": topics.PLAN_QUESTIONS,
 }
-Records = dict[int, dict[str, list[ConsumerRecord]]]
+FetchedRecords = dict[int, dict[str, list[ConsumerRecord]]]
 """Records by partition number and topic (its name in `Offsets`)."""
 log = logging.getLogger(__name__)
 
 
-class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
-    """Reads the five topics from where SQL says; equal partition numbers of all of them come together.
+class JoinConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
+    """Reads the five topics from the positions that SQL holds; equal partition numbers of all topics come together.
 
-    Kafka's own group offsets are only written, for whoever watches the lag. What a rebalance brings is taken over by
-    `records`: the client sends no heartbeat while it waits for its listener, and SQL may take longer than a session.
+    The group's offsets in Kafka are written for monitoring alone, and never read. `records` takes over the partitions
+    that a rebalance assigned; the listener does not: the client sends no heartbeat while it waits for its listener,
+    and SQL may take longer than a session.
+
+    `take_over` gives the fences of partition numbers that were just assigned. It runs in the database's thread.
     """
 
-    def __init__(self, settings: Settings, database: Database, joiner: Joiner) -> None:
+    def __init__(
+        self, settings: Settings, database: Database, *, take_over: Callable[[Sequence[int]], dict[int, Offsets]]
+    ) -> None:
         self.consumer: AIOKafkaConsumer = make_consumer(
             settings,
             group=groups.JOIN,
@@ -52,18 +55,18 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
             fetch_max_wait_ms=100,
         )
         self.database = database
-        self._joiner = joiner
+        self._fences_of = take_over
         self._kinds = {topic_name(topic, settings): kind for kind, topic in _TOPICS.items()}
         self._names = {kind: name for name, kind in self._kinds.items()}
         self._generation = 0
         self._assigned: frozenset[TopicPartition] | None = None
-        self._ends_of_all: dict[Place, int] | None = None
-        self._stall = Stall()
+        self._ends_of_all: dict[LogPlace, int] | None = None
+        self._stall = StallDetector()
         self._committed_at = 0.0
         self._held: frozenset[str] = frozenset()
         self.fences: dict[int, Offsets] = {}
         self.goals = Goals({})
-        self.positions: dict[Place, int] = {}
+        self.positions: dict[LogPlace, int] = {}
 
     @property
     def partitions(self) -> Collection[int]:
@@ -72,20 +75,25 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
 
     @property
     def caught_up(self) -> bool:
-        """Whether everything was read that was there when our partitions were assigned."""
+        """Whether this join has read all records that the logs held when its partitions were assigned."""
         return bool(self.fences) and all(self.goals.reached(topic, self.positions) for topic in Offsets._fields)
 
     async def start(self) -> None:
+        """Joins the group."""
         self.consumer.subscribe(list(self._kinds), listener=self)
         await start_client(self.consumer)
 
+    async def stop(self) -> None:
+        """Leaves the group."""
+        await self.consumer.stop()
+
     async def on_partitions_revoked(self, revoked: Collection[TopicPartition]) -> None:
-        """Nothing more is begun for them; what runs is kept apart from the new owner by the fences."""
+        """Begins no more work for them. The fences keep a running transaction apart from the new owner."""
         if revoked:
             self._lose_all(None)
 
     async def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:
-        """Notes what is to be taken over; until then nothing is fetched."""
+        """Notes the partitions to be taken over. They are not fetched until then."""
         self._lose_all(frozenset(assigned))
         if assigned:
             self.consumer.pause(*assigned)
@@ -97,14 +105,15 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
         self.fences = {}
 
     async def _take_over(self, assigned: frozenset[TopicPartition]) -> None:
-        """Goes to where SQL says. Waits for a running transaction, since SQL has one thread: its fences count."""
+        """Seeks the positions that SQL holds, after a running transaction has ended: SQL has one thread."""
         generation = self._generation
         numbers = sorted({tp.partition for tp in assigned})
-        fences = await self.database.run(self._joiner.take_over, numbers)
+        fences = await self.database.run(self._fences_of, numbers)
         begins = await self.consumer.beginning_offsets(list(assigned))
         ends = self._places(await self.consumer.end_offsets(self._all_partitions()))
         if generation != self._generation:
-            return  # A rebalance came in between: whoever takes over for it knows better.
+            # A rebalance came in between; the next call takes over what it assigned.
+            return
         own_ends = {place: end for place, end in ends.items() if place[1] in fences}
         reads = first_reads(fences, self._places(begins), own_ends)
         for place, offset in reads.items():
@@ -123,11 +132,11 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
         return sorted(others | self.consumer.assignment())
 
     def take_over_again(self) -> None:
-        """Goes back to where SQL says, after a transaction that did not stand; `records` does it."""
+        """Makes `records` go back to the positions that SQL holds, after a transaction that was rolled back."""
         self._lose_all(frozenset(self.consumer.assignment()))
 
     async def everything_joined(self) -> bool:
-        """Whether all joins together have joined what there was when our partitions were assigned: SQL is whole."""
+        """Whether all joins together have joined the records that the logs held when our partitions were assigned."""
         ends = self._ends_of_all
         if ends is None:
             return False
@@ -135,21 +144,21 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
         of_topics = {topic: {n: end for (of, n), end in ends.items() if of == topic} for topic in ACTED_ON}
         return all(joined_up_to(fences, ends_of_topic, topic) for topic, ends_of_topic in of_topics.items())
 
-    async def records(self) -> tuple[int, Records]:
+    async def records(self) -> tuple[int, FetchedRecords]:
         """The next records, and the generation of the assignment that they belong to.
 
-        The generation is asked for once they are here: a rebalance may pass while we wait, and what comes then was
-        read where the new assignment begins. Thrown away as if of the old one, it would never be read again. Before
-        the new assignment has fences, what comes is thrown away: it is read again from there.
+        The generation is read after the fetch. A rebalance may pass during the fetch, and the records then come from
+        the positions of the new assignment: discarded as records of the old one, they would never be read again.
+        Records that come before the new assignment has fences are discarded; they are read again from its fences.
 
         Raises:
-            LogLost: Kafka no longer holds what is yet to be read.
+            LogLost: Kafka no longer holds records that were not read yet.
         """
         if self._assigned:
             await self._take_over(self._assigned)
         fetched = await self.consumer.getmany(timeout_ms=POLL_MS, max_records=BATCH_RECORDS)
         generation = self._generation
-        records: Records = {}
+        records: FetchedRecords = {}
         if not self.fences:
             return generation, records
         if fetched:
@@ -159,11 +168,11 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
         return generation, records
 
     def is_current(self, generation: int) -> bool:
-        """Whether the assignment is still the one that the records came with."""
+        """Whether the partitions are still assigned as they were when the records of this generation came."""
         return generation == self._generation and bool(self.fences)
 
     async def moved(self, fences: Mapping[int, Offsets]) -> None:
-        """SQL has everything up to these fences."""
+        """Notes that SQL holds everything up to these fences."""
         for number, offsets in fences.items():
             if number in self.fences:
                 self.fences[number] = offsets
@@ -171,8 +180,8 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
         self._hold()
         await self._commit_now_and_then()
 
-    async def look_around(self) -> None:
-        """For when nothing came: looks for a stall.
+    async def check_for_stall(self) -> None:
+        """To be called when no record came.
 
         Raises:
             Stalled: records wait, but none comes.
@@ -185,10 +194,10 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
             self._stall.check(positions, ends, now=now)
 
     async def gaps(self) -> list[PartitionBatch]:
-        """For when nothing came: steps over offsets that hold no record, the ends of transactions for example.
+        """To be called when no record came: empty batches that step over offsets without a record.
 
-        They are to be joined as any others, so that SQL says how far everything was read: other joins, and the sweep,
-        wait for that.
+        Such offsets are the ends of Kafka's transactions, for example. Joining the batches moves the fences over them;
+        other joins and the sweep wait for fences to reach the ends of the logs.
         """
         generation, ends = self._generation, {number: fence._asdict() for number, fence in self.fences.items()}
         for number, offsets in ends.items():
@@ -222,8 +231,8 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
         except KafkaError as error:
             log.info("the offsets for monitoring were not committed: %s", type(error).__name__)
 
-    def _partition(self, place: Place) -> TopicPartition:
+    def _partition(self, place: LogPlace) -> TopicPartition:
         return TopicPartition(self._names[place[0]], place[1])
 
-    def _places(self, offsets: Mapping[TopicPartition, int]) -> dict[Place, int]:
+    def _places(self, offsets: Mapping[TopicPartition, int]) -> dict[LogPlace, int]:
         return {(self._kinds[tp.topic], tp.partition): offset for tp, offset in offsets.items()}

@@ -9,27 +9,25 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, ParamSpec, TypeVar
 
-from sqlalchemy import Connection, Engine
-
+from services.assembler.store.connections import Connection, Engine
 from services.assembler.store.dialect import for_writing
 
 P = ParamSpec("P")
 T = TypeVar("T")
 SILENT_SECONDS = 900.0
-"""A piece of work that takes longer will never end: the database has not answered, nor has any time limit of it struck.
-Three times the time limit of a statement."""
+"""Three times the time limit of a statement. Work that takes longer will never end: the database does not answer."""
 CLOSE_SECONDS = 5.0
 log = logging.getLogger(__name__)
 
 
 class DatabaseSilent(Exception):
-    """The database does not answer: the process is to be started again."""
+    """The database does not answer: the process must be started again."""
 
 
 class Database:
     """One engine, used by one thread: calls run one after the other, in the order in which they were made.
 
-    The thread does not keep the process alive: one that waits for an answer that never comes cannot be ended.
+    The thread does not keep the process alive, since nothing can end a thread that waits for a silent database.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -41,7 +39,7 @@ class Database:
         self._thread.start()
 
     async def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Runs work that opens its own transactions. Once begun it ends, even if the caller is cancelled."""
+        """Runs work with transactions of its own. Work that has begun ends, even if its caller is cancelled."""
         future: Future[T] = Future()
         self._work.put((future, lambda: work(*args, **kwargs)))
         return await asyncio.wrap_future(future)
@@ -55,7 +53,7 @@ class Database:
         return await self.run(self._in_transaction, work)
 
     def busy_seconds(self) -> float:
-        """For how long the work that runs now has been running; 0 when none does."""
+        """How long the present work has been running; 0 when there is none."""
         began_at = self._began_at
         return 0.0 if began_at is None else time.monotonic() - began_at
 
@@ -71,11 +69,11 @@ class Database:
                 raise DatabaseSilent(f"the database has not answered for {SILENT_SECONDS:.0f} s")
 
     def close(self) -> None:
-        """Waits for what runs, for some seconds, then lets go of everything."""
+        """Waits some seconds for the present work, then closes all connections."""
         self._work.put(None)
         self._thread.join(CLOSE_SECONDS)
         if self._thread.is_alive():
-            log.error("the database does not answer; its last transaction is left to it")
+            log.error("the database does not answer; it has to end the last transaction by itself")
         else:
             self.engine.dispose()
 
@@ -100,7 +98,7 @@ def _run(future: Future[T], work: Callable[[], T]) -> None:
     try:
         result = work()
     except StopIteration as error:
-        # asyncio's futures refuse it: whoever awaits one would wait for ever.
+        # A future of asyncio refuses StopIteration, and the caller would wait without end.
         failure = RuntimeError("an iterator of the work ended early")
         failure.__cause__ = error
         future.set_exception(failure)

@@ -1,4 +1,4 @@
-"""Publishes uploads' progress from SQL: twice a second what changed, every 30 seconds all that is unfinished."""
+"""Publishes uploads' progress from SQL: changed uploads twice a second, all unfinished ones every 30 seconds."""
 
 import asyncio
 import logging
@@ -12,9 +12,9 @@ from schemas import topics
 from schemas.codec import encode
 from schemas.settings import Settings
 from schemas.uploads import UploadProgress
-from services.assembler.domain.records import UploadRecord
+from services.assembler.domain.stored import StoredUpload
 from services.assembler.join.database import Database
-from services.assembler.store.progress_reads import changed_uploads, mark_progress_published, unfinished_uploads
+from services.assembler.store.join_reads import changed_uploads, mark_progress_published, unfinished_uploads
 from services.runtime.kafka import topic_name
 
 INTERVAL_SECONDS = 0.5
@@ -22,17 +22,17 @@ REPEAT_SECONDS = 30.0
 log = logging.getLogger(__name__)
 
 
-def progress_of(record: UploadRecord, *, epoch: str, now: datetime) -> UploadProgress:
-    """What `upload-progress` says of an upload."""
+def progress_of(upload: StoredUpload, *, epoch: str, now: datetime) -> UploadProgress:
+    """The message on `upload-progress` about an upload."""
     return UploadProgress(
-        upload_id=record.id,
+        upload_id=upload.id,
         epoch=epoch,
-        seq=record.version,
+        seq=upload.version,
         at=now,
-        state=record.state,
-        round=record.round,
-        counts=record.counts,
-        known=record.plan_known,
+        state=upload.state,
+        round=upload.round,
+        counts=upload.counts,
+        known=upload.plan_known,
     )
 
 
@@ -74,7 +74,7 @@ class ProgressPublisher:
         if not changed:
             return
         await self._send(changed)
-        versions = {record.no: record.version for record in changed}
+        versions = {upload.no: upload.version for upload in changed}
         await self._database.write(lambda connection: mark_progress_published(connection, versions))
 
     async def _repeat(self) -> None:
@@ -82,22 +82,24 @@ class ProgressPublisher:
         if partitions:
             await self._send(await self._database.read(lambda connection: unfinished_uploads(connection, partitions)))
 
-    async def _send(self, records: Iterable[UploadRecord]) -> None:
+    async def _send(self, uploads: Iterable[StoredUpload]) -> None:
         now = datetime.now(UTC)
         sent = [
-            await self._producer.send(self._topic, value, key=record.id.encode())
-            for record, value in self._values(records, now)
+            await self._producer.send(self._topic, value, key=upload.id.encode())
+            for upload, value in self._values(uploads, now)
         ]
         await asyncio.gather(*sent)
 
-    def _values(self, records: Iterable[UploadRecord], now: datetime) -> Iterator[tuple[UploadRecord, bytes | None]]:
-        for record in records:
-            if record.deleted_at is not None and record.created_at is not None:
+    def _values(self, uploads: Iterable[StoredUpload], now: datetime) -> Iterator[tuple[StoredUpload, bytes | None]]:
+        for upload in uploads:
+            if upload.deleted_at is not None and upload.created_at is not None:
                 # A deleted upload leaves nothing behind on a compacted topic.
-                yield record, None
-            elif record.created_at is not None:
+                yield upload, None
+            elif upload.created_at is not None:
                 try:
-                    yield record, encode(progress_of(record, epoch=self._epoch, now=now))
+                    yield upload, encode(progress_of(upload, epoch=self._epoch, now=now))
                 except ValidationError as error:
-                    # Stored by an older version, which took ids that nobody would read now.
-                    log.warning("upload number %d: no progress to tell (%d errors)", record.no, error.error_count())
+                    # An older version stored it: it accepted ids that readers refuse today.
+                    log.warning(
+                        "upload number %d: its progress cannot be published (%d errors)", upload.no, error.error_count()
+                    )

@@ -1,6 +1,6 @@
-"""Publishes stored rows again on `upload-rows`: those of a new round, and those that nobody looks up.
+"""Publishes stored rows again on `upload-rows`: rows of a new round, and rows that no part looks up.
 
-Nothing else publishes a row again, so a row's repetition always means one of these two.
+Nothing else publishes a row again, so the repetition of a row always has one of these two reasons.
 """
 
 import asyncio
@@ -14,10 +14,10 @@ from schemas import topics
 from schemas.codec import MAX_VALUE_BYTES, encode, where_and_what
 from schemas.rows import UploadRow
 from schemas.settings import Settings
-from services.assembler.domain.records import UploadRecord
+from services.assembler.domain.stored import StoredUpload
 from services.assembler.join.database import Database
 from services.assembler.join.sending import Outgoing, Sender
-from services.assembler.store.waiting_reads import WaitingRow, retried_uploads, waiting_rows
+from services.assembler.store.join_reads import WaitingRow, retried_uploads, waiting_rows
 from services.runtime.kafka import topic_name
 
 PAGE_ROWS = 1000
@@ -26,8 +26,8 @@ ANY_ROUND = 2**31 - 1
 log = logging.getLogger(__name__)
 
 
-def row_again(upload: UploadRecord, row: WaitingRow) -> UploadRow:
-    """The row as it is published again: in the upload's present round, passing the worker's memory of requests."""
+def row_again(upload: StoredUpload, row: WaitingRow) -> UploadRow:
+    """The message that publishes the row again, in the upload's present round. The worker requests it once more."""
     assert upload.wanted_at is not None
     assert upload.accept_since is not None
     return UploadRow(
@@ -46,9 +46,9 @@ def row_again(upload: UploadRecord, row: WaitingRow) -> UploadRow:
 
 
 def value_again(row: UploadRow) -> bytes:
-    """The record's value. Without cells where it would be larger than any reader takes.
+    """The record's value. A value that would be larger than readers accept has no cells.
 
-    Nobody needs them: the worker reads none, and for the join the record that came first stands, which has them.
+    No reader needs them: the worker ignores cells, and the join keeps the first record of the row, which has them.
     """
     value = encode(row)
     return value if len(value) <= MAX_VALUE_BYTES else _without_cells(row)
@@ -66,7 +66,7 @@ class Republisher:
         self._sender = sender
         self._topic = topic_name(topics.UPLOAD_ROWS, settings)
 
-    async def publish(self, upload: UploadRecord, *, below_round: int) -> int:
+    async def publish(self, upload: StoredUpload, *, below_round: int) -> int:
         """Publishes the waiting rows last published in a round below this one; returns how many."""
         published = after_row = 0
         while page := await self._page(upload.no, below_round=below_round, after_row=after_row):
@@ -88,8 +88,8 @@ def _outgoing(row: UploadRow) -> Outgoing:
     return Outgoing(row.phone.encode(), value_again(row), lambda: _without_cells(row))
 
 
-def _rows_again(upload: UploadRecord, page: Iterable[WaitingRow]) -> Iterable[UploadRow]:
-    """The rows of a page; not those of an older version's database that no reader would take."""
+def _rows_again(upload: StoredUpload, page: Iterable[WaitingRow]) -> Iterable[UploadRow]:
+    """The rows of a page, without rows that an older version stored and readers refuse today."""
     for row in page:
         try:
             yield row_again(upload, row)
@@ -99,9 +99,9 @@ def _rows_again(upload: UploadRecord, page: Iterable[WaitingRow]) -> Iterable[Up
 
 
 class RoundPublisher:
-    """After `RetryFailed`, publishes the rows that wait anew. What it has done is derived from SQL after a restart:
+    """Publishes the waiting rows of an upload again after `RetryFailed`.
 
-    rows that came back through `upload-rows` carry the new round there.
+    After a restart SQL tells which rows were published: those that came back through `upload-rows` have the new round.
     """
 
     def __init__(
@@ -119,13 +119,13 @@ class RoundPublisher:
         self._done: set[tuple[int, int]] = set()
 
     async def run(self) -> None:
-        """Publishes until cancelled. Waits until the logs were read to their ends: a rebuild asks nothing anew."""
+        """Publishes until cancelled, once the logs were read to their ends: a rebuild publishes nothing again."""
         while True:
             await self.look()
             await asyncio.sleep(LOOK_SECONDS)
 
     async def look(self) -> None:
-        """Publishes each round of each upload once in this process's life, if all joins together have read all logs."""
+        """Publishes each round of each upload once per process, when all joins together have read all logs."""
         partitions = self._partitions()
         uploads = await self._database.read(lambda connection: retried_uploads(connection, partitions))
         new = [upload for upload in uploads if (upload.no, upload.round) not in self._done]

@@ -1,4 +1,4 @@
-"""Drops, a little at a time, the rows of uploads that are deleted or older than they are kept."""
+"""Drops the rows of uploads that are deleted or older than `SCRUB_KEEP_DAYS`, in small steps."""
 
 import asyncio
 import logging
@@ -6,8 +6,8 @@ from collections.abc import Callable, Collection
 from datetime import UTC, datetime, timedelta
 
 from schemas.settings import Settings
+from services.assembler.domain.positions import LEADING_PARTITION
 from services.assembler.join.database import Database
-from services.assembler.join.sweep import LEADING_PARTITION
 from services.assembler.store.retention import drop_rows, drop_sweeps, expire_uploads
 
 EVERY_SECONDS = 60.0
@@ -16,12 +16,12 @@ log = logging.getLogger(__name__)
 
 
 def uploads_kept_since(now: datetime, settings: Settings) -> datetime:
-    """Uploads opened before this are dropped."""
+    """The time before which an upload must be opened to be dropped."""
     return now - timedelta(days=settings.keep_days)
 
 
 class Retention:
-    """Drops in short transactions, so that the join never waits for long. The join of partition 0 does it for all."""
+    """Drops in short transactions, so that the join never waits long. The join of partition 0 does it for all."""
 
     def __init__(self, database: Database, settings: Settings, *, partitions: Callable[[], Collection[int]]) -> None:
         self._database = database
@@ -36,7 +36,7 @@ class Retention:
                 await self.drop(datetime.now(UTC))
 
     async def drop(self, now: datetime) -> None:
-        """Drops all that is due at this time."""
+        """Drops everything that is due at this time."""
         before = uploads_kept_since(now, self._settings)
         expired = await self._database.write(lambda connection: expire_uploads(connection, before=before))
         if expired:

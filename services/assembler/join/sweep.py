@@ -1,13 +1,14 @@
-"""Sweeps: each minute, or when a person asks, publishes rows again that nobody looks up, and ends uploads lacking rows.
+"""Sweeps, each minute or when a person asks: publishes rows again that no part looks up, ends uploads that lack rows.
 
-1. Read which uploads wait, then where `upload-rows` ends.
-2. Wait until the worker has done with it; then its requests are on `lookup-requests`.
-3. Wait until a gate's status has folded those; what the gate holds then is all that is going to be looked up.
-4. Wait until the results of that time are joined. What still waits, and is not held by the gate, is a zombie,
-   unless its answer lies in SQL: a row and its result that came on different partitions, to two joins at once.
+1. Read the waiting uploads, then the end of `upload-rows`.
+2. Wait until the worker has processed those rows; then its requests are on `lookup-requests`.
+3. Wait until a gate has folded those requests; then only phones that the gate holds will be looked up.
+4. Wait until the results up to then are joined. A row that still waits, and is not held by the gate, is a zombie.
+5. Judge the zombies by SQL: a row and its result may have come on two partitions, to two joins at the same time.
+6. Publish the others again.
 
-Only the join that owns partition 0 sweeps, for all uploads. Whoever asks is answered within a minute, also when the
-sweep of the timer has just begun: each sweep waits for others for `PATIENCE_SECONDS` in all, and no longer.
+Only the join that owns partition 0 sweeps, for all uploads. A request is answered within a minute, even when a sweep
+of the timer has just begun: each sweep waits for the other parts for `PATIENCE_SECONDS` in all.
 """
 
 import asyncio
@@ -22,38 +23,38 @@ from schemas import topics
 from schemas.interface import Sweep
 from schemas.lookups import LookupStatus
 from schemas.settings import Settings
-from services.assembler.domain.records import UploadRecord
+from services.assembler.domain.positions import LEADING_PARTITION
+from services.assembler.domain.stored import StoredUpload
 from services.assembler.domain.zombies import figures, joined_up_to, lacking_for_good, uploads_held, zombie_uploads
-from services.assembler.join.cluster_view import Surroundings, looking_around
+from services.assembler.join.cluster_view import ClusterView, open_cluster_view
 from services.assembler.join.database import Database
 from services.assembler.join.republishing import ANY_ROUND, Republisher
 from services.assembler.join.transaction.sweeping import end_without_rows, judge_waiting_rows
+from services.assembler.store.join_reads import all_fences, uploads_lacking_rows, waiting_uploads
 from services.assembler.store.sweeps import answer_requests, open_requests
-from services.assembler.store.waiting_reads import all_fences, uploads_lacking_rows, waiting_uploads
 
 EVERY_SECONDS = 60.0
 LOOK_SECONDS = 1.0
 PATIENCE_SECONDS = 20.0
-"""For all that a sweep waits for. Two sweeps, the one under way and the one asked for, must end within a minute."""
-LEADING_PARTITION = 0
+"""The longest time that a sweep waits in all. Two sweeps, a running one and a requested one, take under a minute."""
 log = logging.getLogger(__name__)
 
 
 class SweepImpossible(Exception):
-    """A part that the sweep waits for does not get on; the text names it."""
+    """A part that the sweep waits for makes no progress; the text names it."""
 
 
 class Patience:
-    """How long one sweep still waits for the other parts."""
+    """The time that one sweep still waits for the other parts."""
 
     def __init__(self, seconds: float) -> None:
         self._deadline = asyncio.get_running_loop().time() + seconds
 
     async def until(self, reached: Callable[[], Awaitable[object]], otherwise: str) -> None:
-        """Looks until it is so.
+        """Waits until `reached` is true.
 
         Raises:
-            SweepImpossible: the patience ended first, even if a look itself got no reply.
+            SweepImpossible: the time was over first, even while `reached` waited for a reply. Its text is `otherwise`.
         """
         try:
             async with asyncio.timeout_at(self._deadline):
@@ -97,10 +98,10 @@ class Sweeper:
     async def _sweep_and_answer(self, asked: list[str]) -> None:
         outcome: Sweep | str
         try:
-            async with looking_around(self._settings) as surroundings:
+            async with open_cluster_view(self._settings) as cluster:
                 patience = Patience(PATIENCE_SECONDS)
-                await self.end_uploads_lacking_rows(surroundings, patience)
-                outcome = await self.sweep(surroundings, patience)
+                await self.end_uploads_lacking_rows(cluster, patience)
+                outcome = await self.sweep(cluster, patience)
         except SweepImpossible as impossible:
             outcome = str(impossible)
         except KafkaError as error:
@@ -110,31 +111,34 @@ class Sweeper:
             now = datetime.now(UTC)
             await self._database.write(lambda connection: answer_requests(connection, asked, outcome, now=now))
 
-    async def sweep(self, surroundings: Surroundings, patience: Patience) -> Sweep:
+    async def sweep(self, cluster: ClusterView, patience: Patience) -> Sweep:
         """One sweep over all uploads.
 
         Raises:
-            SweepImpossible: worker, gate or join did not get as far as they must within the patience, or the gate's
-                status does not name all that it holds.
+            SweepImpossible: worker, gate or join were not far enough in time, or the gate's status does not name all
+                uploads of which it holds phones.
         """
+        # 1. Read the waiting uploads.
         before = await self._database.read(waiting_uploads)
         if not before:
             return Sweep(examined=0, republished=0, completed=0, failed=0)
-        status = await self._settled_status(surroundings, patience)
+        status = await self._settled_status(cluster, patience)
         if uploads_held(status) is None:
             raise SweepImpossible("The gate holds phones of more uploads than its status can name.")
         after = await self._database.read(waiting_uploads)
         republished = 0
         for upload in zombie_uploads(before, after, status):
+            # 5. Judge the zombies by SQL.
             await self._judge_again(upload)
+            # 6. Publish the others again.
             rows = await self._republisher.publish(upload, below_round=ANY_ROUND)
             if rows:
                 log.warning("upload %s: %d waiting rows were not in the queue; published again", upload.id, rows)
             republished += rows
         return figures(before, {upload.id: upload for upload in after}, republished=republished)
 
-    async def _judge_again(self, upload: UploadRecord) -> None:
-        """Gives its waiting rows what lies in SQL, in short transactions."""
+    async def _judge_again(self, upload: StoredUpload) -> None:
+        """Gives the upload's waiting rows the results that SQL holds, in short transactions."""
         after_row: int | None = 0
         while after_row is not None:
             after_row, completed = await self._database.write(
@@ -143,27 +147,30 @@ class Sweeper:
             if completed:
                 self._completed()
 
-    async def _settled_status(self, around: Surroundings, patience: Patience) -> LookupStatus:
-        """The gate's status once worker, gate and join have done with all rows that are there now."""
-        event_ends = await around.ends(topics.UPLOAD_EVENTS)
-        row_ends = await around.ends(topics.UPLOAD_ROWS)
-        await patience.until(lambda: around.worker_reached(row_ends), "The lookup worker has not read all rows.")
-        request_end = (await around.ends(topics.LOOKUP_REQUESTS))[0]
-        await patience.until(lambda: around.gate_that_folded(request_end), "No gate has taken up all requests.")
-        status = await around.gate_that_folded(request_end)
+    async def _settled_status(self, cluster: ClusterView, patience: Patience) -> LookupStatus:
+        """The gate's status after worker, gate and join have processed all rows that exist now (steps 2 to 4)."""
+        event_ends = await cluster.ends(topics.UPLOAD_EVENTS)
+        row_ends = await cluster.ends(topics.UPLOAD_ROWS)
+        # 2. Wait for the worker.
+        await patience.until(lambda: cluster.worker_reached(row_ends), "The lookup worker has not read all rows.")
+        # 3. Wait for the gate.
+        request_end = (await cluster.ends(topics.LOOKUP_REQUESTS))[0]
+        await patience.until(lambda: cluster.gate_that_folded(request_end), "No gate has taken up all requests.")
+        status = await cluster.gate_that_folded(request_end)
         assert status is not None, "a gate's folded offset never goes back"
-        result_ends = await around.ends(topics.LOOKUP_RESULTS)
+        # 4. Wait for the join.
+        result_ends = await cluster.ends(topics.LOOKUP_RESULTS)
         await patience.until(lambda: self._joined("upload_events", event_ends), "Not all events are joined yet.")
         await patience.until(lambda: self._joined("lookup_results", result_ends), "Not all results are joined yet.")
         return status
 
-    async def end_uploads_lacking_rows(self, around: Surroundings, patience: Patience) -> None:
-        """Ends uploads that were fed more rows than came, once everything that the logs hold is joined."""
+    async def end_uploads_lacking_rows(self, cluster: ClusterView, patience: Patience) -> None:
+        """Ends uploads of which fewer rows came than were fed, once all rows that the logs hold are joined."""
         before = await self._database.read(uploads_lacking_rows)
         if not before:
             return
         for topic, name in ((topics.UPLOAD_ROWS, "upload_rows"), (topics.REJECTED_ROWS, "rejected_rows")):
-            ends = await around.ends(topic)
+            ends = await cluster.ends(topic)
             await patience.until(partial(self._joined, name, ends), "Not all rows are joined yet.")
         after = await self._database.read(uploads_lacking_rows)
         for upload in lacking_for_good(before, after, now=datetime.now(UTC)):

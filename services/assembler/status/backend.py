@@ -11,8 +11,6 @@ from typing import Final, TypeVar
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 from pydantic import TypeAdapter, ValidationError
-from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import OperationalError
 
 from schemas import topics
 from schemas.codec import encode, where_and_what
@@ -22,14 +20,16 @@ from schemas.topics import Topic
 from schemas.upload_events import UploadEventBase
 from schemas.uploads import UploadState
 from schemas.values import UploadId
-from services.assembler.domain.records import UploadRecord
+from services.assembler.domain.positions import Offsets
+from services.assembler.domain.stored import StoredUpload
 from services.assembler.domain.views import upload_view
 from services.assembler.status.bad_record_log import BadRecords
 from services.assembler.status.eta import Feeding, eta_of, feeding_of
 from services.assembler.status.live import LiveHub
 from services.assembler.status.why import why_of
 from services.assembler.store import reads
-from services.assembler.store.fences import Offsets, load_fences
+from services.assembler.store.connections import Connection, DatabaseUnavailable, Engine, reading
+from services.assembler.store.fences import load_fences
 from services.runtime.identity import Identity
 from services.runtime.kafka import topic_name
 from services.runtime.partitions import partition_of
@@ -66,7 +66,7 @@ class Backend:
         """
         try:
             return await asyncio.to_thread(self._read, query)
-        except OperationalError:
+        except DatabaseUnavailable:
             raise ProblemError(
                 503,
                 "database-not-available",
@@ -76,10 +76,10 @@ class Backend:
             ) from None
 
     def _read(self, query: Callable[[Connection], T]) -> T:
-        with reads.reading(self.engine) as connection:
+        with reading(self.engine) as connection:
             return query(connection)
 
-    async def find(self, identity: Identity, upload_id: str) -> UploadRecord:
+    async def find(self, identity: Identity, upload_id: str) -> StoredUpload:
         """The upload, if the identity may see it. One that may still be on its way into SQL is waited for.
 
         Raises:
@@ -90,13 +90,13 @@ class Backend:
             raise ProblemError(404, "no-such-upload", "No such upload", "There is no upload with this id.")
         return record
 
-    async def _find(self, upload_id: str) -> UploadRecord | None:
+    async def _find(self, upload_id: str) -> StoredUpload | None:
         record = await self.read(lambda connection: reads.upload(connection, upload_id))
         return await self._once_joined(upload_id) if record is None else record
 
     async def wait_for(
-        self, upload_id: str, good: Callable[[UploadRecord | None], bool], seconds: float
-    ) -> UploadRecord | None:
+        self, upload_id: str, good: Callable[[StoredUpload | None], bool], seconds: float
+    ) -> StoredUpload | None:
         """The upload as soon as it is as wanted, or as it is when the time is over."""
         deadline = time.monotonic() + seconds
         with self.hub.watch(upload_id) as watcher:
@@ -108,7 +108,7 @@ class Backend:
                 # News may be missed while the live connection is made anew, so now and then it looks by itself.
                 await watcher.wait(min(left, seconds / 20))
 
-    async def _once_joined(self, upload_id: str) -> UploadRecord | None:
+    async def _once_joined(self, upload_id: str) -> StoredUpload | None:
         """The upload as of everything that was in the log when it was asked for: None means that it does not exist.
 
         Raises:
@@ -138,7 +138,7 @@ class Backend:
             headers={"Retry-After": "1"},
         )
 
-    async def view(self, record: UploadRecord) -> Upload:
+    async def view(self, record: StoredUpload) -> Upload:
         """The upload as people see it, with its place in the queue, its time left and why it waits.
 
         Raises:
@@ -151,7 +151,7 @@ class Backend:
             )
         return views[0]
 
-    async def views(self, records: list[UploadRecord]) -> list[Upload]:
+    async def views(self, records: list[StoredUpload]) -> list[Upload]:
         """Those of a list. One that cannot be shown is passed over: it must not hide the others."""
         feedings = await self._feedings_for(records)
         views = []
@@ -162,10 +162,10 @@ class Backend:
                 log.warning("upload no %d cannot be shown: %s", record.no, where_and_what(error))
         return views
 
-    async def _feedings_for(self, records: list[UploadRecord]) -> dict[str, Feeding]:
+    async def _feedings_for(self, records: list[StoredUpload]) -> dict[str, Feeding]:
         return await self._unfed_uploads() if any(record.state in _MOVING for record in records) else {}
 
-    def _view(self, record: UploadRecord, feedings: dict[str, Feeding]) -> Upload:
+    def _view(self, record: StoredUpload, feedings: dict[str, Feeding]) -> Upload:
         now = datetime.now(UTC)
         around = self.hub.surroundings()
         moving = record.state in _MOVING

@@ -8,22 +8,22 @@ from schemas.ids import idempotent_upload_id, new_upload_id
 from schemas.interface import Upload
 from schemas.upload_events import UploadOpened
 from schemas.uploads import FileLocation, UploadOptions, UploadState
-from services.assembler.domain.commands import Accepted, Decision, Refused, Target
-from services.assembler.domain.records import UploadCursor, UploadRecord
+from services.assembler.domain.commands import CommandAccepted, CommandDecision, CommandRefused, Target
+from services.assembler.domain.stored import StoredUpload, UploadCursor
+from services.assembler.domain.stored_numbers import to_micros
 from services.assembler.domain.views import parsed
 from services.assembler.status.backend import Backend, is_upload_id
 from services.assembler.store import reads
-from services.assembler.store.values import to_micros
 from services.runtime.identity import Identity
 from services.runtime.problems import ProblemError
 
 PAGE_UPLOADS = 200
 VISIBLE_SECONDS = 2.0
 """How long an answer waits until SQL shows what the command did."""
-Decide = Callable[[Target, str, datetime], Decision]
+Decide = Callable[[Target, str, datetime], CommandDecision]
 
 
-def target_of(record: UploadRecord) -> Target:
+def target_of(record: StoredUpload) -> Target:
     options = parsed(UploadOptions, record.options) or UploadOptions()
     return Target(
         record.id,
@@ -44,7 +44,7 @@ async def carry_out(backend: Backend, identity: Identity, upload_id: str, decide
     """
     record = await backend.find(identity, upload_id)
     decision = decide(target_of(record), identity.owner, datetime.now(UTC))
-    if isinstance(decision, Refused):
+    if isinstance(decision, CommandRefused):
         raise ProblemError(409, "wrong-state", "Not in this state", decision.detail)
     for event in decision.events:
         await backend.publish_event(event)
@@ -53,7 +53,7 @@ async def carry_out(backend: Backend, identity: Identity, upload_id: str, decide
     return await backend.view(record)
 
 
-async def _as_it_becomes(backend: Backend, before: UploadRecord, decision: Accepted) -> Upload:
+async def _as_it_becomes(backend: Backend, before: StoredUpload, decision: CommandAccepted) -> Upload:
     """What SQL shows once the join has read the events; if that takes long, the state that they will lead to."""
     if not decision.expect:
         return await backend.view(before)
@@ -70,12 +70,12 @@ async def _as_it_becomes(backend: Backend, before: UploadRecord, decision: Accep
     return upload.model_copy(update={"state": decision.expect[0]})
 
 
-async def carry_out_on(backend: Backend, identity: Identity, records: Iterable[UploadRecord], decide: Decide) -> int:
+async def carry_out_on(backend: Backend, identity: Identity, records: Iterable[StoredUpload], decide: Decide) -> int:
     """Decides for each upload and writes the events, without waiting for their effect; returns how many it accepted."""
     accepted = 0
     for record in records:
         decision = decide(target_of(record), identity.owner, datetime.now(UTC))
-        if isinstance(decision, Refused):
+        if isinstance(decision, CommandRefused):
             continue
         for event in decision.events:
             await backend.publish_event(event)
@@ -85,7 +85,7 @@ async def carry_out_on(backend: Backend, identity: Identity, records: Iterable[U
 
 async def matching_uploads(
     backend: Backend, identity: Identity, *, states: tuple[UploadState, ...] = ()
-) -> AsyncIterator[list[UploadRecord]]:
+) -> AsyncIterator[list[StoredUpload]]:
     """All uploads in these states that the identity may see, some at a time, newest first."""
     owner = None if identity.admin else identity.owner
     after: UploadCursor | None = None

@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import TypedDict
 
-from sqlalchemy.exc import SQLAlchemyError
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -29,6 +28,7 @@ from services.assembler.status.pages import signin
 from services.assembler.status.pages import uploads as pages
 from services.assembler.status.pages.rendering import Renderer
 from services.assembler.store import meta
+from services.assembler.store.connections import DatabaseError
 from services.assembler.store.dialect import connect, sqlite_file
 from services.runtime.heartbeat import Heartbeat, PartHealth
 from services.runtime.kafka import make_producer, started
@@ -114,7 +114,7 @@ def _prepared(engine: object) -> str:
         return meta.prepare(engine)  # type: ignore[arg-type]
     except meta.WrongDatabase as refusal:
         raise RefusedToStart(str(refusal)) from None
-    except SQLAlchemyError as error:
+    except DatabaseError as error:
         raise RefusedToStart(f"The database of SCRUB_DATABASE does not answer: {type(error).__name__}.") from None
 
 

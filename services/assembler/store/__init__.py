@@ -1,1 +1,1 @@
-"""What the assembler keeps in SQL: tables, writes of the join, reads of both roles; the only code that knows SQL."""
+"""The assembler's data in SQL: tables, writes of the join, reads of both roles. No other code knows SQL."""

@@ -1,4 +1,4 @@
-"""Owns the list of dead letters: failed rows that were not taken off it, by filter, and what a redrive would mean."""
+"""Owns the list of dead letters: failed rows that were not dismissed, by filter, and the cost of a redrive."""
 
 from collections.abc import Collection
 from datetime import datetime
@@ -7,10 +7,11 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Select, and_, distinct, exists, func, or_, select
 
 from schemas.upload_events import Failures
-from services.assembler.domain.records import DeadLetterFilter, DeadLetterGroup, StoredDeadLetter
+from services.assembler.domain.row_state import State
+from services.assembler.domain.stored import DeadLetterFilter, DeadLetterGroup, StoredDeadLetter
+from services.assembler.domain.stored_numbers import EPOCH, from_micros, to_micros
 from services.assembler.store.dialect import insert_or_ignore
 from services.assembler.store.tables import dismissals, is_open, results, rows, uploads
-from services.assembler.store.values import EPOCH, State, from_micros, to_micros
 
 _FAILED = rows.join(uploads, uploads.c.no == rows.c.upload_no).join(results, results.c.id == rows.c.result_id)
 
@@ -25,8 +26,7 @@ def list_dead_letters(
     """A page of failed rows, by upload and row. `after`: `upload_no` and `row` of the page before's last."""
     query = select(
         rows.c.upload_no,
-        uploads.c.id,
-        uploads.c.round,
+        uploads.c.id.label("upload_id"),
         uploads.c.owner,
         rows.c.row,
         rows.c.phone,
@@ -39,13 +39,22 @@ def list_dead_letters(
         query = query.where(or_(rows.c.upload_no > no, and_(rows.c.upload_no == no, rows.c.row > row)))
     query = _filtered(query, wanted).order_by(rows.c.upload_no, rows.c.row).limit(limit)
     return [
-        StoredDeadLetter(no, id_, round_, owner, row, phone, attempts, from_micros(at), error)
-        for no, id_, round_, owner, row, phone, attempts, at, error in connection.execute(query)
+        StoredDeadLetter(
+            upload_no=found.upload_no,
+            upload_id=found.upload_id,
+            owner=found.owner,
+            row=found.row,
+            phone=found.phone,
+            attempts=found.attempts,
+            failed_at=from_micros(found.looked_up_at),
+            error=found.error,
+        )
+        for found in connection.execute(query)
     ]
 
 
 def group_dead_letters(connection: Connection, wanted: DeadLetterFilter) -> list[DeadLetterGroup]:
-    """What the filter covers, by upload and reason."""
+    """The failed rows that match the filter, counted by upload and reason."""
     query = select(
         uploads.c.id,
         func.coalesce(results.c.error_code, ""),
@@ -61,20 +70,20 @@ def group_dead_letters(connection: Connection, wanted: DeadLetterFilter) -> list
 
 
 def count_phones(connection: Connection, wanted: DeadLetterFilter, upload_ids: Collection[str]) -> int:
-    """Distinct phones that the filter covers in these uploads: a redrive costs one call for each, whoever wants it."""
+    """Distinct phones of these uploads that match the filter: a redrive costs one call for each phone."""
     query = select(func.count(distinct(rows.c.phone))).select_from(_FAILED).where(uploads.c.id.in_(list(upload_ids)))
     return int(connection.execute(_filtered(query, wanted)).scalar_one())
 
 
 def count_dead_letters(connection: Connection) -> int:
-    """Distinct failed phones of each upload, of uploads that are there, without those taken off the list."""
+    """Distinct failed phones per upload, without deleted uploads and dismissed failures."""
     phones = select(rows.c.upload_no, rows.c.phone).select_from(_FAILED)
     each = _filtered(phones, DeadLetterFilter()).distinct().subquery()
     return connection.execute(select(func.count()).select_from(each)).scalar_one()
 
 
 def dismiss(connection: Connection, upload_no: int, only: Failures, *, event_id: int, by_now: datetime) -> None:
-    """Takes failures of an upload off the list: those up to now unless `only` says until when."""
+    """Dismisses failures of an upload that match `only`; those before `by_now` if it has no end."""
     values = {
         "event_id": event_id,
         "upload_no": upload_no,
@@ -86,7 +95,7 @@ def dismiss(connection: Connection, upload_no: int, only: Failures, *, event_id:
 
 
 def dismissed(connection: Connection, upload_id: str) -> tuple[Failures, ...]:
-    """The failures of an upload that were taken off the list."""
+    """The dismissed failures of an upload."""
     query = (
         select(dismissals.c.error_code, dismissals.c.after, dismissals.c.before)
         .join(uploads, uploads.c.no == dismissals.c.upload_no)

@@ -4,30 +4,12 @@ Whoever lost a partition cannot commit for it any more, because the new owner ha
 """
 
 from collections.abc import Collection, Mapping
-from typing import NamedTuple
 
 from sqlalchemy import Connection, and_, select, update
 
+from services.assembler.domain.positions import LookupCounts, Offsets
 from services.assembler.store.dialect import insert_or_ignore
 from services.assembler.store.tables import fences
-
-
-class Offsets(NamedTuple):
-    """The next unread offset of each topic, for one partition number."""
-
-    upload_rows: int = 0
-    rejected_rows: int = 0
-    lookup_results: int = 0
-    upload_events: int = 0
-    plan_questions: int = 0
-
-
-class LookupCounts(NamedTuple):
-    """What the results of one batch add to a partition's totals."""
-
-    answered: int = 0
-    failed: int = 0
-    retries: int = 0
 
 
 class FenceLost(Exception):

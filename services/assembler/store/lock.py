@@ -1,4 +1,4 @@
-"""Owns the lock that lets only one join write to an SQLite file; it ends with the process, however that ends."""
+"""Owns the lock that lets only one join write to an SQLite file. The lock ends with the process."""
 
 import os
 from collections.abc import Iterator

@@ -8,8 +8,8 @@ from sqlalchemy import Connection, Engine, select, update
 from services.assembler.store.dialect import encoding_of, for_writing, insert_or_ignore, one_at_a_time
 from services.assembler.store.tables import SCHEMA_VERSION, meta, metadata, uploads
 
-BEFORE_PLACES = "3"
-"""The version without `first_seen_at` and `place`."""
+BEFORE_PLACES, WITH_PLACES = "3", "4"
+"""The versions before and since `first_seen_at` and `place`."""
 
 
 class WrongDatabase(Exception):
@@ -48,11 +48,11 @@ def _check_encoding(connection: Connection) -> None:
 
 
 def _add_places(connection: Connection) -> None:
-    """Brings tables of version 3 to version 4. What is not opened yet is taken as seen now."""
+    """Brings tables of version 3 to version 4. Uploads that are not opened yet count as first seen now."""
     connection.exec_driver_sql("ALTER TABLE uploads ADD COLUMN first_seen_at BIGINT")
     connection.exec_driver_sql("ALTER TABLE rows ADD COLUMN place BIGINT")
     connection.execute(update(uploads).where(uploads.c.created_at.is_(None)).values(first_seen_at=datetime.now(UTC)))
-    connection.execute(update(meta).where(meta.c.name == "schema_version").values(value=str(SCHEMA_VERSION)))
+    connection.execute(update(meta).where(meta.c.name == "schema_version").values(value=WITH_PLACES))
 
 
 def cluster_of(connection: Connection) -> str | None:

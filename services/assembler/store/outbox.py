@@ -1,7 +1,7 @@
-"""Owns the outbox: completion events that were written but not yet published."""
+"""Owns the outbox: writes completion events with the change that ends a round, and reads those to be published."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 
 from sqlalchemy import Connection, select, update
@@ -9,7 +9,7 @@ from sqlalchemy import Connection, select, update
 from schemas.ids import completion_id
 from schemas.uploads import FINISHED
 from services.assembler.domain.lifecycle import Announced
-from services.assembler.domain.records import UploadRecord
+from services.assembler.domain.stored import StoredUpload
 from services.assembler.store.dialect import insert_or_ignore
 from services.assembler.store.tables import outbox, uploads
 
@@ -25,18 +25,30 @@ class Completion:
     value: bytes
 
 
-_COLUMNS = (outbox.c.id, outbox.c.upload_id, outbox.c.type, outbox.c.at, outbox.c.value)
+_COLUMNS = tuple(outbox.c[field.name] for field in fields(Completion))
+
+
+def add_completion(connection: Connection, upload: StoredUpload, *, at: datetime, value: bytes) -> None:
+    """Writes the completion event of the upload's present round, which ended at this time, unless it has one."""
+    values = {
+        "id": completion_id(upload.id, upload.round),
+        "upload_id": upload.id,
+        "type": type_of(upload.state),
+        "at": at,
+        "value": value,
+    }
+    connection.execute(insert_or_ignore(connection, outbox), values)
 
 
 def unpublished(connection: Connection, partitions: Collection[int], *, limit: int = 100) -> list[Completion]:
-    """Completion events of uploads whose events lie on these partitions, which nobody has published for sure."""
+    """Completion events that were not marked as published, of uploads whose events lie on these partitions."""
     query = (
         select(*_COLUMNS)
         .join(uploads, uploads.c.id == outbox.c.upload_id)
         .where(~outbox.c.published, uploads.c.partition.in_(list(partitions)))
         .limit(limit)
     )
-    return [Completion(*row) for row in connection.execute(query)]
+    return [Completion(**row._mapping) for row in connection.execute(query)]
 
 
 def type_of(state: str) -> str:
@@ -44,7 +56,7 @@ def type_of(state: str) -> str:
     return f"phone-scrubber.upload.{state}.v1"
 
 
-def announced_end(connection: Connection, upload: UploadRecord) -> Announced | None:
+def announced_end(connection: Connection, upload: StoredUpload) -> Announced | None:
     """How the upload's present round ended, if its completion event was written."""
     query = select(outbox.c.type, outbox.c.at).where(outbox.c.id == completion_id(upload.id, upload.round))
     found = connection.execute(query).first()
@@ -53,12 +65,12 @@ def announced_end(connection: Connection, upload: UploadRecord) -> Announced | N
 
 
 def mark_published(connection: Connection, ids: Sequence[str]) -> None:
-    """Kafka has these."""
+    """Marks events that Kafka has acknowledged."""
     connection.execute(update(outbox).where(outbox.c.id.in_(list(ids))).values(published=True))
 
 
 def remember_published(connection: Connection, completions: Sequence[Completion]) -> None:
-    """Events that an earlier database published: they are not to be published again."""
+    """Stores events that an earlier database published, so that they are not published again."""
     if completions:
         values = [
             {"id": c.id, "upload_id": c.upload_id, "type": c.type, "at": c.at, "value": c.value, "published": True}

@@ -1,32 +1,29 @@
-"""Owns what both roles read from SQL: uploads, rows by key-set, changes, totals, audit.
+"""Owns the reads of both roles: uploads, rows by key-set, changes, totals, audit.
 
-Every function takes an open connection and reads within its transaction; use `reading(engine)`.
+Every function takes an open connection and reads within its transaction; see `connections.reading`.
 """
 
 import json
 from collections.abc import Collection, Iterator
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Select, and_, func, or_, select
+from sqlalchemy import Connection, Select, and_, func, or_, select
 
-from schemas.uploads import UNFINISHED, UploadState
-from services.assembler.domain.records import (
+from schemas.uploads import UploadState
+from services.assembler.domain import result_columns
+from services.assembler.domain.row_state import State
+from services.assembler.domain.stored import (
     AuditEntry,
     QueueTotals,
     RowChanges,
     RowFilter,
     StoredRow,
+    StoredUpload,
     UploadCursor,
-    UploadRecord,
 )
+from services.assembler.domain.stored_numbers import from_micros
 from services.assembler.store.dead_letters import count_dead_letters
 from services.assembler.store.tables import audit, fences, meta, results, row_changes, rows, tallies, uploads
-from services.assembler.store.values import State, from_micros
-
-
-def reading(engine: Engine) -> Any:
-    """A context manager that gives a connection with one consistent snapshot."""
-    return engine.connect()
 
 
 def epoch(connection: Connection) -> str | None:
@@ -34,7 +31,7 @@ def epoch(connection: Connection) -> str | None:
     return connection.execute(select(meta.c.value).where(meta.c.name == "epoch")).scalar()
 
 
-def upload(connection: Connection, upload_id: str) -> UploadRecord | None:
+def upload(connection: Connection, upload_id: str) -> StoredUpload | None:
     """One upload with its tallies; None if it is unknown, deleted, or only its rows have come so far."""
     found = connection.execute(
         select(uploads).where(
@@ -53,7 +50,7 @@ def list_uploads(
     states: Collection[UploadState] = (),
     after: UploadCursor | None = None,
     limit: int = 50,
-) -> list[UploadRecord]:
+) -> list[StoredUpload]:
     """A page of uploads, newest first, without previews. `owner` None: everybody's; no `states`: any."""
     columns = [column for column in uploads.c if column.name != "preview"]
     query = select(*columns).where(uploads.c.created_at.is_not(None), uploads.c.deleted_at.is_(None))
@@ -71,16 +68,7 @@ def list_uploads(
     return list(_with_tallies(connection, found))
 
 
-def count_open_uploads(connection: Connection, owner: str) -> int:
-    """How many of an owner's uploads are unfinished."""
-    return connection.execute(
-        select(func.count())
-        .select_from(uploads)
-        .where(uploads.c.owner == owner, uploads.c.deleted_at.is_(None), uploads.c.state.in_(UNFINISHED))
-    ).scalar_one()
-
-
-def _with_tallies(connection: Connection, found: list[dict[str, Any]]) -> Iterator[UploadRecord]:
+def _with_tallies(connection: Connection, found: list[dict[str, Any]]) -> Iterator[StoredUpload]:
     verdicts: dict[int, dict[str, int]] = {}
     line_types: dict[int, dict[str, int]] = {}
     query = select(tallies).where(tallies.c.upload_no.in_([row["no"] for row in found]), tallies.c.n > 0)
@@ -89,57 +77,51 @@ def _with_tallies(connection: Connection, found: list[dict[str, Any]]) -> Iterat
             of_upload = kind.setdefault(no, {})
             of_upload[value] = of_upload.get(value, 0) + count
     for row in found:
-        yield UploadRecord(**row, verdicts=verdicts.get(row["no"], {}), line_types=line_types.get(row["no"], {}))
+        yield StoredUpload(**row, verdicts=verdicts.get(row["no"], {}), line_types=line_types.get(row["no"], {}))
 
 
 EVERY_ROW = RowFilter()
+_OF_ROW = ("row", "line", "state", "phone", "cells", "error")
 _ROW_COLUMNS = (
-    rows.c.row,
-    rows.c.line,
-    rows.c.state,
-    rows.c.phone,
-    rows.c.cells,
-    rows.c.error,
-    results.c.outcome,
-    results.c.verdict,
-    results.c.line_type,
-    results.c.carrier,
-    results.c.country,
-    results.c.reachable,
-    results.c.do_not_call,
-    results.c.provider,
-    results.c.looked_up_at,
-    results.c.attempts,
+    *(rows.c[name] for name in _OF_ROW),
     results.c.error.label("result_error"),
+    *(results.c[name] for name in result_columns.NAMES),
 )
+_SPLIT = len(_OF_ROW) + 1
+assert (*_OF_ROW, "result_error", "result") == StoredRow._fields
 
 
 def rows_page(
     connection: Connection,
-    upload: UploadRecord,
+    upload: StoredUpload,
     *,
     wanted: RowFilter = EVERY_ROW,
     after_row: int = 0,
     limit: int = 200,
 ) -> list[StoredRow]:
-    """The next rows after `after_row`, by row number. For tables and downloads alike: short reads, no long snapshot."""
+    """The next rows after `after_row`, by row number. Downloads read page by page too, so that no snapshot is long."""
     query = _rows_of(upload).where(rows.c.row > after_row)
     query = _filtered(query, upload, wanted).order_by(rows.c.row).limit(limit)
-    return [StoredRow._make(row) for row in connection.execute(query)]
+    return _stored_rows(connection, query)
 
 
-def rows_by_number(connection: Connection, upload: UploadRecord, numbers: Collection[int]) -> list[StoredRow]:
+def rows_by_number(connection: Connection, upload: StoredUpload, numbers: Collection[int]) -> list[StoredRow]:
     """These rows of an upload, by row number; unknown numbers are left out."""
     query = _rows_of(upload).where(rows.c.row.in_(list(numbers))).order_by(rows.c.row)
-    return [StoredRow._make(row) for row in connection.execute(query)]
+    return _stored_rows(connection, query)
 
 
-def _rows_of(upload: UploadRecord) -> Select[Any]:
+def _stored_rows(connection: Connection, query: Select[Any]) -> list[StoredRow]:
+    shown = result_columns.shown_values
+    return [StoredRow._make((*found[:_SPLIT], shown(found[_SPLIT:]))) for found in connection.execute(query)]
+
+
+def _rows_of(upload: StoredUpload) -> Select[Any]:
     joined = rows.outerjoin(results, rows.c.result_id == results.c.id)
     return select(*_ROW_COLUMNS).select_from(joined).where(rows.c.upload_no == upload.no)
 
 
-def _filtered(query: Select[Any], upload: UploadRecord, wanted: RowFilter) -> Select[Any]:
+def _filtered(query: Select[Any], upload: StoredUpload, wanted: RowFilter) -> Select[Any]:
     if wanted.states:
         query = query.where(rows.c.state.in_(_stored_states(wanted.states, cancelled=upload.cancelled_at is not None)))
     if wanted.verdicts:
@@ -150,7 +132,7 @@ def _filtered(query: Select[Any], upload: UploadRecord, wanted: RowFilter) -> Se
 
 
 def _stored_states(states: Collection[str], *, cancelled: bool) -> list[int]:
-    """Stored states behind those that people see: waiting rows of a cancelled upload show as unprocessed."""
+    """The stored states for the states that people see: waiting rows of a cancelled upload show as unprocessed."""
     stored = {int(State[name]) for name in states}
     if cancelled:
         stored.discard(int(State.waiting))
@@ -159,8 +141,8 @@ def _stored_states(states: Collection[str], *, cancelled: bool) -> list[int]:
     return sorted(stored)
 
 
-def row_changes_since(connection: Connection, upload: UploadRecord, seq: int) -> RowChanges:
-    """Rows that changed after version `seq`, up to the newest version held."""
+def row_changes_since(connection: Connection, upload: StoredUpload, seq: int) -> RowChanges:
+    """The rows that changed after version `seq`, up to the newest version held."""
     query = (
         select(row_changes.c.seq, row_changes.c.rows, row_changes.c.more)
         .where(row_changes.c.upload_no == upload.no, row_changes.c.seq > seq)

@@ -8,80 +8,60 @@ from typing import Any
 from sqlalchemy import Connection, delete, select
 
 from schemas.lookups import LookupResult
-from services.assembler.domain.answers import Candidate, Named, named
-from services.assembler.store.dialect import insert_or_ignore
+from services.assembler.domain.answers import AnswerCandidate, AnsweredRound, answered_round
+from services.assembler.domain.result_columns import stored_values
+from services.assembler.domain.stored_numbers import from_micros
+from services.assembler.store.dialect import compiled, insert_or_ignore
 from services.assembler.store.tables import results
-from services.assembler.store.values import from_micros, to_micros
 
 PHONES_PER_QUERY = 1000
 
 
-def insert_results(connection: Connection, placed: Sequence[tuple[str, LookupResult, Candidate]]) -> None:
+def insert_results(connection: Connection, placed: Sequence[tuple[str, LookupResult, AnswerCandidate]]) -> None:
     """Stores results that can answer a row, each at its place in the log."""
     if placed:
+        statement = compiled(connection, insert_or_ignore(connection, results))
         values = [_values(phone, result, candidate) for phone, result, candidate in placed]
-        connection.execute(insert_or_ignore(connection, results), values)
+        connection.exec_driver_sql(statement, values)
 
 
-def _values(phone: str, result: LookupResult, candidate: Candidate) -> dict[str, Any]:
-    data = result.data
-    return {
-        "id": candidate.id,
-        "phone": phone,
-        "outcome": result.outcome,
-        "verdict": candidate.verdict,
-        "line_type": candidate.line_type,
-        "carrier": None if data is None else data.carrier,
-        "country": None if data is None else data.country,
-        "reachable": None if data is None else data.reachable,
-        "do_not_call": None if data is None else data.do_not_call,
-        "provider": result.provider,
-        "looked_up_at": to_micros(result.looked_up_at),
-        "attempts": result.attempts,
-        "error_code": None if result.error is None else result.error.code,
-        "error": None if result.error is None else result.error.model_dump_json(),
-        "answers": json.dumps(candidate.answers),
-    }
+def _values(phone: str, result: LookupResult, candidate: AnswerCandidate) -> tuple[Any, ...]:
+    """The stored values of a result, in the order of the table's columns."""
+    error = result.error
+    return (
+        candidate.id,
+        phone,
+        *stored_values(result),
+        None if error is None else error.code,
+        None if error is None else error.model_dump_json(),
+        json.dumps(candidate.answers),
+    )
 
 
-_CANDIDATE_COLUMNS = (
-    results.c.phone,
-    results.c.id,
-    results.c.outcome,
-    results.c.looked_up_at,
-    results.c.answers,
-    results.c.verdict,
-    results.c.line_type,
-    results.c.error_code,
-)
-
-
-def candidates_of(connection: Connection, phones: Collection[str]) -> dict[str, tuple[Candidate, ...]]:
+def candidates_of(connection: Connection, phones: Collection[str]) -> dict[str, tuple[AnswerCandidate, ...]]:
     """Each phone's results in log order; an empty tuple for a phone without any."""
-    found: dict[str, list[Candidate]] = {phone: [] for phone in phones}
+    found: dict[str, list[AnswerCandidate]] = {phone: [] for phone in phones}
+    of = results.c
+    columns = select(of.phone, of.id, of.outcome, of.looked_up_at, of.answers, of.verdict, of.line_type, of.error_code)
     for part in _parts(list(found)):
-        query = select(*_CANDIDATE_COLUMNS).where(results.c.phone.in_(part)).order_by(results.c.id)
-        for phone, *columns in connection.execute(query):
-            found[phone].append(candidate_from(*columns))
+        stored = connection.execute(columns.where(of.phone.in_(part)).order_by(of.id))
+        for phone, id_, outcome, looked_up_at, answers, verdict, line_type, error_code in stored:
+            candidate = AnswerCandidate(
+                id=id_,
+                outcome=outcome,
+                looked_up_at=from_micros(looked_up_at),
+                answers=_answered_rounds(answers),
+                verdict=verdict,
+                line_type=line_type,
+                error_code=error_code,
+            )
+            found[phone].append(candidate)
     return {phone: tuple(candidates) for phone, candidates in found.items()}
 
 
-def candidate_from(
-    id_: int,
-    outcome: Any,
-    looked_up_at: int,
-    answers: str,
-    verdict: str | None,
-    line_type: str | None,
-    error_code: str | None,
-) -> Candidate:
-    """The candidate in a row of `results`."""
-    return Candidate(id_, outcome, from_micros(looked_up_at), _pairs(answers), verdict, line_type, error_code)
-
-
 @lru_cache(maxsize=4096)
-def _pairs(answers: str) -> tuple[Named, ...]:
-    return tuple(named(upload_id, round_) for upload_id, round_ in json.loads(answers))
+def _answered_rounds(answers: str) -> tuple[AnsweredRound, ...]:
+    return tuple(answered_round(upload_id, round_) for upload_id, round_ in json.loads(answers))
 
 
 def count_known(connection: Connection, phones: Collection[str], *, since_micros: int, until_micros: int) -> int:

@@ -1,6 +1,6 @@
-"""Owns what is dropped: rows of deleted and of expired uploads.
+"""Owns the deletion of old data: rows of deleted and of expired uploads, and old requests for sweeps.
 
-Results stay, as they do on the compacted topic: the lookup worker counts on the join to have whatever it has itself.
+Results stay, as they do on the compacted topic: the lookup worker relies on the join having every result that it has.
 """
 
 from datetime import datetime, timedelta
@@ -25,7 +25,7 @@ ASKED_DAYS = 1
 
 
 def expire_uploads(connection: Connection, *, before: datetime) -> int:
-    """Marks uploads as deleted that were opened before then, or heard of and never opened; returns how many."""
+    """Marks uploads as deleted that were opened, or first seen and never opened, before then; returns how many."""
     take_turn(connection, alone=True)
     began_at = func.coalesce(uploads.c.created_at, uploads.c.first_seen_at)
     never_opened = and_(uploads.c.created_at.is_(None), uploads.c.first_seen_at < before)
@@ -38,9 +38,9 @@ def expire_uploads(connection: Connection, *, before: datetime) -> int:
 
 
 def drop_rows(connection: Connection) -> bool:
-    """Drops some rows of one deleted upload, and after the last of them all else; returns whether there was anything.
+    """Drops some rows of one deleted upload, and after its last rows its other data; returns whether there was any.
 
-    The upload's own row stays: it keeps records that come late from bringing the upload back.
+    The row of the upload itself stays, so that late records do not bring the upload back.
     """
     upload_no, upload_id = _deleted_upload(connection)
     if upload_no is None:
@@ -67,5 +67,5 @@ def _deleted_upload(connection: Connection) -> tuple[int | None, str | None]:
 
 
 def drop_sweeps(connection: Connection, *, now: datetime) -> None:
-    """Drops what was asked of the sweep more than a day ago."""
+    """Drops requests for sweeps that are older than a day."""
     connection.execute(delete(sweeps).where(sweeps.c.requested_at < now - timedelta(days=ASKED_DAYS)))

@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Executable, bindparam, select, tuple_, update
 
+from services.assembler.domain.row_state import State
 from services.assembler.store.dialect import by_index, compiled, insert_or_ignore
 from services.assembler.store.result_writes import PHONES_PER_QUERY
 from services.assembler.store.tables import is_open, results, rows
-from services.assembler.store.values import State
 
 CHUNK = 5000
 
@@ -30,7 +30,7 @@ class NewRow(NamedTuple):
 
 
 class HeldRow(NamedTuple):
-    """What is stored of a row, as far as later records may change it."""
+    """The fields of a stored row that later records may change."""
 
     upload_no: int
     row: int
@@ -51,16 +51,7 @@ class RowMove(NamedTuple):
     result_id: int | None
 
 
-_HELD = (
-    rows.c.upload_no,
-    rows.c.row,
-    rows.c.state,
-    rows.c.round,
-    rows.c.phone,
-    rows.c.result_id,
-    rows.c.error,
-    rows.c.place,
-)
+_HELD = tuple(rows.c[name] for name in HeldRow._fields)
 
 
 def insert_rows(connection: Connection, new: Sequence[NewRow]) -> bool:
@@ -79,7 +70,7 @@ def insert_rows(connection: Connection, new: Sequence[NewRow]) -> bool:
 
 
 def held_rows(connection: Connection, keys: Iterable[tuple[int, int]]) -> dict[tuple[int, int], HeldRow]:
-    """What is stored of these rows (upload number and row); they are locked, in the order of the key."""
+    """The stored rows with these keys (upload number and row). Locks them, in the order of the key."""
     by_upload: dict[int, list[int]] = {}
     for upload_no, row in sorted(keys):
         by_upload.setdefault(upload_no, []).append(row)
@@ -157,14 +148,14 @@ _SET_ROUND = (
 
 
 def set_rounds(connection: Connection, rounds: Mapping[tuple[int, int], int]) -> None:
-    """Remembers the highest round in which rows were published."""
+    """Stores the highest round in which each row was published."""
     _execute_many(
         connection, _SET_ROUND, [{"_upload_no": no, "_row": row, "_round": n} for (no, row), n in rounds.items()]
     )
 
 
 def replace_rows(connection: Connection, new: Sequence[NewRow]) -> None:
-    """Overwrites rows that are there."""
+    """Overwrites stored rows."""
     for start in range(0, len(new), CHUNK):
         part = new[start : start + CHUNK]
         keys = [(row.upload_no, row.row) for row in part]

@@ -3,6 +3,8 @@
 JSON is kept as text, so that NUL characters, which JSON escapes, survive anywhere.
 """
 
+from typing import Any
+
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -19,10 +21,14 @@ from sqlalchemy import (
     false,
     text,
 )
+from sqlalchemy.types import TypeEngine
 
-from services.assembler.store.values import Instant, State
+from services.assembler.domain.result_columns import COLUMNS, SqlKind
+from services.assembler.domain.row_state import State
+from services.assembler.store.instant import Instant
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = max(4, *(column.since for column in COLUMNS))
+_KINDS: dict[SqlKind, type[TypeEngine[Any]]] = {"text": Text, "integer": Integer, "moment": BigInteger}
 
 
 def is_open() -> ColumnElement[bool]:
@@ -68,7 +74,7 @@ uploads = Table(
     Column("no", Integer, primary_key=True, autoincrement=True),
     Column("id", Text, nullable=False, unique=True),
     Column("partition", Integer),
-    # From UploadOpened. All null: rows or results came first, `created_at` tells.
+    # From UploadOpened. All are null while only rows, results or commands have come.
     Column("created_at", Instant),
     Column("name", Text),
     Column("owner", Text),
@@ -115,7 +121,7 @@ uploads = Table(
     Column("finished_at", Instant),
     _count("version"),
     _count("published_version"),
-    # When this database first heard of the upload: the age of one that is never opened.
+    # When this database first saw a record of the upload: the age of an upload that is never opened.
     Column("first_seen_at", Instant),
     Index("uploads_by_age", "created_at", "id"),
     Index("uploads_by_state", "state", "created_at"),
@@ -144,7 +150,7 @@ rows = Table(
     Column("result_id", BigInteger),
     Column("cells", Text, nullable=False),
     Column("error", Text),
-    # Null in what older versions stored: it stands over all.
+    # Null in rows that older versions stored; such a row stands over all others.
     Column("place", BigInteger),
     # Only rows that a result may still change are indexed: known rows cost no index at all.
     Index("rows_open_by_phone", "phone", sqlite_where=_OPEN, postgresql_where=_OPEN),
@@ -153,7 +159,7 @@ rows = Table(
 )
 """One row per row of an upload. `cells` is a JSON array of strings, `error` a `RowError` as JSON (rejected rows).
 
-`place` is the record's place among all: of two records of one row the lower stands, whichever was read first.
+`place` is the place of the row's record: of two records of one row the lower place stands, in whatever order they come.
 """
 
 results = Table(
@@ -161,16 +167,7 @@ results = Table(
     metadata,
     Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=False),
     Column("phone", Text, nullable=False, index=True),
-    Column("outcome", Text, nullable=False),
-    Column("verdict", Text),
-    Column("line_type", Text),
-    Column("carrier", Text),
-    Column("country", Text),
-    Column("reachable", Text),
-    Column("do_not_call", Text),
-    Column("provider", Text, nullable=False),
-    Column("looked_up_at", BigInteger, nullable=False),
-    Column("attempts", Integer, nullable=False),
+    *(Column(column.name, _KINDS[column.kind], nullable=column.nullable) for column in COLUMNS),
     Column("error_code", Text),
     Column("error", Text),
     Column("answers", Text, nullable=False),
@@ -218,7 +215,7 @@ dismissals = Table(
     Column("after", BigInteger, nullable=False),
     Column("before", BigInteger, nullable=False),
 )
-"""Failures that were taken off the dead letters: those looked up from `after` on and before `before`, microseconds."""
+"""Dismissed failures: those looked up from `after` on and before `before`, microseconds."""
 
 outbox = Table(
     "outbox",
@@ -244,9 +241,9 @@ audit = Table(
     Column("detail", Text, nullable=False),
     Index("audit_by_time", "at", "id"),
 )
-"""Who asked for what: each event on `upload-events` that a person caused. `detail`: the rest of the event as JSON.
+"""The audit list: each event on `upload-events` that a person caused. `detail`: the rest of the event as JSON.
 
-`upload_id` is empty for what is about no upload.
+`upload_id` is empty for an action that is about no upload.
 """
 
 sweeps = Table(
@@ -262,7 +259,7 @@ sweeps = Table(
     Column("failed", BigInteger),
     Column("problem", Text),
 )
-"""Sweeps asked for by people, and what they did."""
+"""Requested sweeps, and their figures."""
 
 erasures = Table(
     "erasures",

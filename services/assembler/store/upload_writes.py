@@ -1,4 +1,4 @@
-"""Owns the writes of uploads: stubs, facts, counts, tallies, the ring of changed rows, completion events, audit."""
+"""Owns the writes of uploads: stubs, facts, counts, tallies, the ring of changed rows, audit."""
 
 import json
 from collections.abc import Collection, Iterable, Sequence
@@ -9,10 +9,12 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, case, literal, select, update
 
 from services.assembler.domain.changes import UploadChanges
-from services.assembler.domain.records import AuditEntry, UploadRecord
+from services.assembler.domain.row_state import State
+from services.assembler.domain.stored import AuditEntry, StoredUpload
+from services.assembler.domain.stored_numbers import from_micros
 from services.assembler.store.dialect import insert_or_ignore, upsert, upsert_adding
-from services.assembler.store.tables import audit, outbox, row_changes, tallies, uploads
-from services.assembler.store.values import Instant, State, from_micros
+from services.assembler.store.instant import Instant
+from services.assembler.store.tables import audit, row_changes, tallies, uploads
 
 HELD_VERSIONS = 256
 """Versions of an upload whose changed rows are held for live views."""
@@ -20,16 +22,16 @@ UPLOADS_PER_QUERY = 5000
 """A result may name any number of uploads, and a statement takes 32,766 parameters on SQLite, 65,535 on PostgreSQL."""
 K = TypeVar("K", str, int)
 _TALLIED = frozenset({"verdicts", "line_types"})
-_COLUMNS = tuple(field.name for field in fields(UploadRecord) if field.name not in _TALLIED)
+_COLUMNS = tuple(field.name for field in fields(StoredUpload) if field.name not in _TALLIED)
 
 
-def open_uploads(connection: Connection, ids: Collection[str], *, now: datetime) -> list[UploadRecord]:
-    """The uploads with these ids; one that is not there yet is made, to be filled when its events come."""
-    found: list[UploadRecord] = []
+def open_uploads(connection: Connection, ids: Collection[str], *, now: datetime) -> list[StoredUpload]:
+    """The uploads with these ids. Makes those that are missing; their events will fill them."""
+    found: list[StoredUpload] = []
     missing = sorted(ids)
     for part in _parts(missing):
         found.extend(_select(connection, uploads.c.id.in_(part)))
-    missing = sorted(set(ids) - {record.id for record in found})
+    missing = sorted(set(ids) - {upload.id for upload in found})
     if missing:
         stubs = [{"id": upload_id, "first_seen_at": now} for upload_id in missing]
         connection.execute(insert_or_ignore(connection, uploads), stubs)
@@ -38,29 +40,29 @@ def open_uploads(connection: Connection, ids: Collection[str], *, now: datetime)
     return found
 
 
-def uploads_by_number(connection: Connection, numbers: Collection[int]) -> list[UploadRecord]:
+def uploads_by_number(connection: Connection, numbers: Collection[int]) -> list[StoredUpload]:
     """The uploads with these numbers."""
-    return [record for part in _parts(sorted(numbers)) for record in _select(connection, uploads.c.no.in_(part))]
+    return [upload for part in _parts(sorted(numbers)) for upload in _select(connection, uploads.c.no.in_(part))]
 
 
 def _parts(keys: list[K]) -> Iterable[list[K]]:
     return (keys[start : start + UPLOADS_PER_QUERY] for start in range(0, len(keys), UPLOADS_PER_QUERY))
 
 
-def _select(connection: Connection, condition: Any) -> list[UploadRecord]:
+def _select(connection: Connection, condition: Any) -> list[StoredUpload]:
     query = select(uploads).where(condition)
-    return [UploadRecord(**row._mapping) for row in connection.execute(query)]
+    return [StoredUpload(**row._mapping) for row in connection.execute(query)]
 
 
-def save_facts(connection: Connection, old: UploadRecord, new: UploadRecord) -> None:
+def save_facts(connection: Connection, old: StoredUpload, new: StoredUpload) -> None:
     """Writes the columns in which the two differ."""
     changed = {name: getattr(new, name) for name in _COLUMNS if getattr(new, name) != getattr(old, name)}
     if changed:
         connection.execute(update(uploads).where(uploads.c.no == old.no).values(**changed))
 
 
-def add_counts(connection: Connection, upload_no: int, changes: UploadChanges) -> UploadRecord:
-    """Adds what a transaction counted, makes a new version, and returns the upload as it is after all commits."""
+def add_counts(connection: Connection, upload_no: int, changes: UploadChanges) -> StoredUpload:
+    """Adds the counts of a transaction, makes a new version, and returns the upload with the counts of all commits."""
     settled = changes.settled_at
     statement = (
         update(uploads)
@@ -74,7 +76,7 @@ def add_counts(connection: Connection, upload_no: int, changes: UploadChanges) -
         )
         .returning(uploads)
     )
-    return UploadRecord(**connection.execute(statement).one()._mapping)
+    return StoredUpload(**connection.execute(statement).one()._mapping)
 
 
 def _newest(micros: int) -> Any:
@@ -96,7 +98,7 @@ def add_tallies(connection: Connection, upload_no: int, changes: UploadChanges) 
 
 
 def note_changed_rows(connection: Connection, upload_no: int, version: int, changes: UploadChanges) -> None:
-    """Puts the rows that this version changed into the upload's ring."""
+    """Stores the rows that this version changed in the upload's ring."""
     if not changes.rows:
         return
     statement = upsert(connection, row_changes, keys=("upload_no", "slot"), replace=("seq", "rows", "more"))
@@ -113,18 +115,8 @@ def note_changed_rows(connection: Connection, upload_no: int, version: int, chan
     )
 
 
-def add_completion(
-    connection: Connection, *, completion_id: str, upload_id: str, type_: str, at: datetime, value: bytes
-) -> None:
-    """Puts a completion event into the outbox, unless this round of the upload has one."""
-    statement = insert_or_ignore(connection, outbox)
-    connection.execute(
-        statement, {"id": completion_id, "upload_id": upload_id, "type": type_, "at": at, "value": value}
-    )
-
-
 def add_audit(connection: Connection, entries: Sequence[AuditEntry]) -> None:
-    """Remembers who asked for what."""
+    """Stores audit entries."""
     if entries:
         values = [{name: getattr(entry, name) for name in audit.c.keys()} for entry in entries]  # noqa: SIM118
         connection.execute(insert_or_ignore(connection, audit), values)
@@ -139,5 +131,5 @@ def tallies_of(connection: Connection, upload_no: int) -> Iterable[tuple[str, st
 
 
 def save_missing_rows(connection: Connection, upload_no: int) -> None:
-    """Remembers that rows of an upload are missing and none is on the way."""
+    """Marks an upload as lacking rows that will not come."""
     connection.execute(update(uploads).where(uploads.c.no == upload_no).values(rows_missing=True))

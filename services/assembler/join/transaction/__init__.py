@@ -1,1 +1,1 @@
-"""What one transaction of the join does, step by step; needs a database, but neither Kafka nor a clock."""
+"""The steps of one transaction of the join; they need a database, but no Kafka."""

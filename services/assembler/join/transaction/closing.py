@@ -1,22 +1,19 @@
-"""Ends a transaction: counts into the uploads, judges which are complete, and puts completion events in the outbox."""
+"""Ends a transaction: counts into the uploads, decides which are complete, and writes their completion events."""
 
 from dataclasses import replace
 
-from sqlalchemy import Connection, distinct, func, select
-
-from schemas.ids import completion_id
 from schemas.settings import Settings
 from services.assembler.domain.changes import UploadChanges
 from services.assembler.domain.completion_value import value_of
-from services.assembler.domain.lifecycle import standing_of
-from services.assembler.domain.records import UploadRecord
+from services.assembler.domain.lifecycle import derived_state
+from services.assembler.domain.stored import StoredUpload
 from services.assembler.domain.views import upload_view
-from services.assembler.join.transaction.plan import known_phones
 from services.assembler.join.transaction.work import Work
-from services.assembler.store.outbox import announced_end, type_of
-from services.assembler.store.tables import rows
+from services.assembler.store.connections import Connection
+from services.assembler.store.join_reads import count_distinct_phones
+from services.assembler.store.outbox import add_completion, announced_end
+from services.assembler.store.plan_answers import known_phones
 from services.assembler.store.upload_writes import (
-    add_completion,
     add_counts,
     add_tallies,
     note_changed_rows,
@@ -28,7 +25,7 @@ from services.assembler.store.upload_writes import (
 def close_uploads(work: Work, settings: Settings) -> bool:
     """Updates the touched uploads, in id order; returns whether a completion event was written."""
     completed = False
-    touched = sorted(work.changes.by_upload, key=lambda no: work.by_no[no].record.id)
+    touched = sorted(work.changes.by_upload, key=lambda no: work.by_no[no].upload.id)
     for upload_no in touched:
         completed |= _close(work, upload_no, work.changes.by_upload[upload_no], settings)
     return completed
@@ -39,7 +36,7 @@ def _close(work: Work, upload_no: int, changes: UploadChanges, settings: Setting
     counted = add_counts(connection, upload_no, changes)
     add_tallies(connection, upload_no, changes)
     note_changed_rows(connection, upload_no, counted.version, changes)
-    final = _stood(connection, counted)
+    final = _with_state(connection, counted)
     save_facts(connection, counted, final)
     if final.finished_at is None or counted.finished_at is not None:
         return False
@@ -47,32 +44,24 @@ def _close(work: Work, upload_no: int, changes: UploadChanges, settings: Setting
     return True
 
 
-def _stood(connection: Connection, counted: UploadRecord) -> UploadRecord:
-    """The record with what follows from its counts."""
+def _with_state(connection: Connection, counted: StoredUpload) -> StoredUpload:
+    """The upload with its state, and the other values that follow from its counts."""
     announced = None if counted.cancelled_at is None else announced_end(connection, counted)
-    state, finished_at = standing_of(counted, announced)
-    record = replace(counted, state=state, finished_at=finished_at)
-    if record.check_id is not None and record.plan_known is None:
-        record = replace(record, plan_known=known_phones(connection, record.no, record.check_id))
-    if finished_at is not None and record.plan_distinct is None:
-        phones = select(func.count(distinct(rows.c.phone))).where(rows.c.upload_no == record.no)
-        record = replace(record, distinct_phones=connection.execute(phones).scalar_one())
-    return record
+    state, finished_at = derived_state(counted, announced)
+    upload = replace(counted, state=state, finished_at=finished_at)
+    if upload.check_id is not None and upload.plan_known is None:
+        upload = replace(upload, plan_known=known_phones(connection, upload.no, upload.check_id))
+    if finished_at is not None and upload.plan_distinct is None:
+        upload = replace(upload, distinct_phones=count_distinct_phones(connection, upload.no))
+    return upload
 
 
-def _announce(connection: Connection, record: UploadRecord, settings: Settings) -> None:
+def _announce(connection: Connection, upload: StoredUpload, settings: Settings) -> None:
     verdicts: dict[str, int] = {}
     line_types: dict[str, int] = {}
-    for verdict, line_type, count in tallies_of(connection, record.no):
+    for verdict, line_type, count in tallies_of(connection, upload.no):
         verdicts[verdict] = verdicts.get(verdict, 0) + count
         line_types[line_type] = line_types.get(line_type, 0) + count
-    upload = upload_view(replace(record, verdicts=verdicts, line_types=line_types, preview=None), settings=settings)
-    assert record.finished_at is not None
-    add_completion(
-        connection,
-        completion_id=completion_id(record.id, record.round),
-        upload_id=record.id,
-        type_=type_of(record.state),
-        at=record.finished_at,
-        value=value_of(upload),
-    )
+    shown = upload_view(replace(upload, verdicts=verdicts, line_types=line_types, preview=None), settings=settings)
+    assert upload.finished_at is not None
+    add_completion(connection, upload, at=upload.finished_at, value=value_of(shown))

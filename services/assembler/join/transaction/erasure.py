@@ -1,26 +1,24 @@
-"""Erases a phone from SQL and keeps it erased: rows published before it was are stored blank whenever they come.
+"""Erases a phone from SQL and keeps it erased: rows that were published before the erasure are stored blank.
 
-What remains of a phone is a keyed hash. Without it a database rebuilt from Kafka would show the phone again.
+A keyed hash of the phone remains. Without it, a database rebuilt from Kafka would show the phone again.
 """
 
 import hmac
 
-from sqlalchemy import Connection, select
-
+from services.assembler.domain.row_state import State
 from services.assembler.join.transaction.work import Work
-from services.assembler.store.dialect import upsert
+from services.assembler.store.connections import Connection
+from services.assembler.store.erasures import load_erasures, save_erasure
 from services.assembler.store.result_writes import candidates_of, delete_results
 from services.assembler.store.row_writes import erase_phone
-from services.assembler.store.tables import erasures
-from services.assembler.store.values import State, from_micros, to_micros
 
 
 class Erasures:
-    """The phones that were erased, and until when; loaded for one transaction."""
+    """The erased phones, each with the time up to which its rows are blank; loaded for one transaction."""
 
     def __init__(self, connection: Connection, key: bytes) -> None:
         self._key = key
-        self._until = {hash_: to_micros(at) for hash_, at in connection.execute(select(erasures))}
+        self._until = load_erasures(connection)
 
     def covers(self, phone: str, published_at: int) -> bool:
         """Whether a row of the phone, published at this time (microseconds), is to be stored blank."""
@@ -42,8 +40,7 @@ class Erasures:
     def _remember(self, connection: Connection, phone_hash: str, at: int) -> None:
         until = max(at, self._until.get(phone_hash, at))
         self._until[phone_hash] = until
-        statement = upsert(connection, erasures, keys=("phone_hash",), replace=("at",))
-        connection.execute(statement, {"phone_hash": phone_hash, "at": from_micros(until)})
+        save_erasure(connection, phone_hash, until_micros=until)
 
     def _hash(self, phone: str) -> str:
         return hmac.digest(self._key, phone.encode(), "sha256").hex()

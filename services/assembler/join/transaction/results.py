@@ -3,18 +3,19 @@
 from collections.abc import Iterable
 
 from schemas.lookups import LookupResult
-from services.assembler.domain.answers import Candidate, candidate_of
+from services.assembler.domain.answers import AnswerCandidate, candidate_of
 from services.assembler.domain.changes import calls_and_retries
 from services.assembler.domain.decoding import PartitionBatch
+from services.assembler.domain.positions import LookupCounts
 from services.assembler.join.transaction.erasure import Erasures
 from services.assembler.join.transaction.work import Work
-from services.assembler.store.fences import LookupCounts, count_lookups
+from services.assembler.store.fences import count_lookups
 from services.assembler.store.result_writes import insert_results
 from services.assembler.store.row_writes import open_rows_of_phones
 
 
 def join_results(work: Work, batches: Iterable[PartitionBatch], erasures: Erasures) -> None:
-    """Stores all results of the batches and settles what they answer. Uploads that paid calls must be open."""
+    """Stores all results of the batches and settles the rows that they answer. Uploads that paid calls must be open."""
     phones: set[str] = set()
     totals: dict[int, LookupCounts] = {}
     for batch in batches:
@@ -31,16 +32,16 @@ def join_results(work: Work, batches: Iterable[PartitionBatch], erasures: Erasur
 def _store(work: Work, batch: PartitionBatch, erasures: Erasures) -> list[LookupResult]:
     """Stores one partition's results in log order; returns those that were not there yet.
 
-    The gate writes a result again when its producer failed before it knew that Kafka had taken it: the same result at
-    another place of the log, whose calls were made once.
+    The gate writes a result a second time if its producer failed before Kafka acknowledged the first: the log then
+    holds the same result at two places, although its calls were made once.
     """
     known = work.candidates({placed.phone for placed in batch.results})
-    stored: list[tuple[str, LookupResult, Candidate]] = []
+    stored: list[tuple[str, LookupResult, AnswerCandidate]] = []
     new: list[LookupResult] = []
     for placed in batch.results:
         phone, result = placed.phone, placed.result
         if result is None:
-            # What stands before the erasure in the log is erased with it, so it has to be there.
+            # The erasure also deletes the results before it in the log, so they are stored first.
             insert_results(work.connection, stored)
             stored = []
             erasures.erase(work, phone, placed.at)

@@ -1,11 +1,13 @@
-"""Joins rows: stores each with the result that answers it by now, counting each row once however often it comes."""
+"""Joins rows: stores each with the result that answers it now, and counts it once however often its record comes."""
 
 import logging
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from services.assembler.domain.answers import Candidate, judge
+from services.assembler.domain.answers import AnswerCandidate, judge
 from services.assembler.domain.decoding import PartitionBatch, UnusableRow, UsableRow
+from services.assembler.domain.row_state import State
+from services.assembler.domain.stored_numbers import to_micros
 from services.assembler.join.transaction.erasure import Erasures
 from services.assembler.join.transaction.work import Work
 from services.assembler.store.result_writes import candidates_of
@@ -17,7 +19,6 @@ from services.assembler.store.row_writes import (
     replace_rows,
     set_rounds,
 )
-from services.assembler.store.values import State, to_micros
 
 _Key = tuple[int, int]
 log = logging.getLogger(__name__)
@@ -25,15 +26,15 @@ _UNPROCESSED = State.unprocessed.value
 
 
 class RowsAppeared(Exception):
-    """Another join stored one of the rows at the same moment: the transaction is to be repeated."""
+    """Another join stored one of the rows at the same moment. The transaction can be repeated at once."""
 
 
 class _Placed(NamedTuple):
-    """A row to be stored, its answer, and when the later of the two came to be (microseconds)."""
+    """A row to be stored, its answer, and the newer time of the two (microseconds)."""
 
     new: NewRow
     state: State
-    answer: Candidate | None
+    answer: AnswerCandidate | None
     settled_at: int
 
 
@@ -57,7 +58,7 @@ def _judged(work: Work, rows: Sequence[UsableRow], erasures: Erasures) -> list[_
     placed: list[_Placed] = []
     for upload_id, number, line, round_, phone, cells, at, place in rows:
         touched = by_id[upload_id]
-        no = touched.record.no
+        no = touched.upload.no
         if erasures.covers(phone, at):
             blank = NewRow(no, number, line, _UNPROCESSED, round_, None, None, "[]", None, place)
             placed.append(_Placed(blank, State.unprocessed, None, at))
@@ -96,10 +97,10 @@ def _count_new(work: Work, placed: Iterable[_Placed]) -> None:
 
 
 def _store_some_again(work: Work, placed: list[_Placed]) -> None:
-    """Some rows were there before: after a crash of whoever published them, or because they are asked again.
+    """Stores records of rows of which some are stored already: their producer crashed, or published them again.
 
-    Of all records of a row one stands, whichever was read first: a usable one over one that was rejected or left over
-    at a cancellation, else the earliest.
+    One record of each row stands, in whatever order they are read: a usable row beats one that was rejected or left
+    over at a cancellation; else the earliest record stands.
 
     Raises:
         RowsAppeared: another join stored one of them at the same moment.
@@ -124,7 +125,7 @@ def _rank(row: NewRow | HeldRow) -> tuple[bool, int]:
 
 
 def _of_two(first: _Placed, second: _Placed) -> _Placed:
-    """The one of two records of one row that stands, with the higher round."""
+    """Which of two records of one row stands; it gets the higher round of the two."""
     stands, other = (second, first) if _rank(second.new) < _rank(first.new) else (first, second)
     _warn_of_another_phone(stands.new, other.new)
     if stands.new.phone is not None and other.new.phone is not None and other.new.round > stands.new.round:
@@ -133,7 +134,7 @@ def _of_two(first: _Placed, second: _Placed) -> _Placed:
 
 
 def _raise_rounds(work: Work, again: dict[_Key, _Placed], held: dict[_Key, HeldRow]) -> None:
-    """The stored rows stand; those that were published in a higher round say so."""
+    """Keeps the stored rows, and stores the higher round of those that were published again."""
     rounds: dict[_Key, int] = {}
     for key, entry in again.items():
         _warn_of_another_phone(held[key], entry.new)

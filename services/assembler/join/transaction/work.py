@@ -1,70 +1,70 @@
-"""Owns what the steps of one transaction share: the uploads it touches, what they want, what it changes of them."""
+"""Owns the state that the steps of a transaction share: the uploads, the results they want, the changes to count."""
 
 import logging
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from sqlalchemy import Connection
-
-from services.assembler.domain.answers import Candidate, CandidateCache, UploadWant, judge
+from services.assembler.domain.answers import AnswerCandidate, CandidateCache, UploadWant, judge
 from services.assembler.domain.changes import Changes
 from services.assembler.domain.lifecycle import want_of
-from services.assembler.domain.records import UploadRecord
+from services.assembler.domain.row_state import State
+from services.assembler.domain.stored import StoredUpload
+from services.assembler.domain.stored_numbers import to_micros
+from services.assembler.store.connections import Connection
 from services.assembler.store.result_writes import candidates_of
 from services.assembler.store.row_writes import HeldRow, RowMove, move_rows
 from services.assembler.store.upload_writes import open_uploads, uploads_by_number
-from services.assembler.store.values import State, to_micros
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
-class Touched:
-    """An upload within the transaction: its record as folded so far, and what it wants of results."""
+class TouchedUpload:
+    """An upload within the transaction, with the events folded so far, and the results that it wants."""
 
-    record: UploadRecord
+    upload: StoredUpload
     want: UploadWant | None
 
     @property
     def no(self) -> int:
-        return self.record.no
+        return self.upload.no
 
     @property
     def deleted(self) -> bool:
-        return self.record.deleted_at is not None
+        return self.upload.deleted_at is not None
 
 
 @dataclass(slots=True)
 class Work:
-    """One transaction. Its turn was taken, so nobody changes what the uploads want while it runs. `now`: its time."""
+    """One transaction. It has the turn, so no other one changes what the uploads want. `now`: its time."""
 
     connection: Connection
     cache: CandidateCache
     now: datetime
-    by_id: dict[str, Touched] = field(default_factory=dict)
-    by_no: dict[int, Touched] = field(default_factory=dict)
+    by_id: dict[str, TouchedUpload] = field(default_factory=dict)
+    by_no: dict[int, TouchedUpload] = field(default_factory=dict)
     changes: Changes = field(default_factory=Changes)
 
     def open(self, ids: Collection[str]) -> None:
         """Loads uploads by id, making those that are not there yet."""
-        for record in open_uploads(self.connection, ids, now=self.now):
-            self.set(record)
+        for upload in open_uploads(self.connection, ids, now=self.now):
+            self.set(upload)
 
     def open_numbers(self, numbers: Iterable[int]) -> None:
         """Loads uploads by number, if they are not loaded yet."""
         missing = {number for number in numbers if number not in self.by_no}
-        for record in uploads_by_number(self.connection, missing):
-            self.set(record)
+        for upload in uploads_by_number(self.connection, missing):
+            self.set(upload)
 
-    def set(self, record: UploadRecord) -> Touched:
-        touched = Touched(record, want_of(record))
-        self.by_id[record.id] = self.by_no[record.no] = touched
+    def set(self, upload: StoredUpload) -> TouchedUpload:
+        touched = TouchedUpload(upload, want_of(upload))
+        self.by_id[upload.id] = self.by_no[upload.no] = touched
         return touched
 
-    def candidates(self, phones: Collection[str]) -> dict[str, tuple[Candidate, ...]]:
-        """Each phone's results in log order, remembered or read. Right for phones of the partitions we own alone."""
-        found: dict[str, tuple[Candidate, ...]] = {}
+    def candidates(self, phones: Collection[str]) -> dict[str, tuple[AnswerCandidate, ...]]:
+        """Each phone's results in log order, cached or read. Only for phones of the partitions that this join owns."""
+        found: dict[str, tuple[AnswerCandidate, ...]] = {}
         unknown: list[str] = []
         for phone in phones:
             remembered = self.cache.get(phone)
@@ -79,15 +79,15 @@ class Work:
         return found
 
     def judge_again(self, held: Collection[HeldRow]) -> None:
-        """Gives rows of any partition the state and result that the answer rule says now; counts what that changes.
+        """Gives rows of any partition the state and result that the answer rule decides now, and counts the changes.
 
-        Another join may have stored results of their phones since we last read them: nothing remembered is used.
+        The cache is not used: another join may have stored results of the phones since they were read.
         """
         phones = {row.phone for row in held if row.phone is not None}
         self.judge_by(candidates_of(self.connection, phones), held)
 
-    def judge_by(self, candidates: Mapping[str, tuple[Candidate, ...]], held: Collection[HeldRow]) -> None:
-        """Like `judge_again`, by these results of the rows' phones."""
+    def judge_by(self, candidates: Mapping[str, tuple[AnswerCandidate, ...]], held: Collection[HeldRow]) -> None:
+        """Like `judge_again`, with the given results of the rows' phones."""
         self.open_numbers(row.upload_no for row in held)
         moves: list[RowMove] = []
         for row in held:
@@ -102,7 +102,9 @@ class Work:
                 self._count(row, state, answer, found)
         move_rows(self.connection, moves)
 
-    def _count(self, row: HeldRow, state: State, answer: Candidate | None, candidates: tuple[Candidate, ...]) -> None:
+    def _count(
+        self, row: HeldRow, state: State, answer: AnswerCandidate | None, candidates: tuple[AnswerCandidate, ...]
+    ) -> None:
         changes = self.changes.of(row.upload_no)
         changes.move(row.row, State(row.state), state)
         if row.state == State.answered:
@@ -112,8 +114,8 @@ class Work:
             if state is State.answered:
                 changes.tally(answer, +1)
 
-    def untally(self, row: HeldRow, candidates: Iterable[Candidate]) -> None:
-        """An answered row loses its result, which is one of these."""
+    def untally(self, row: HeldRow, candidates: Iterable[AnswerCandidate]) -> None:
+        """Takes the result of an answered row, one of the candidates, out of the tallies."""
         for candidate in candidates:
             if candidate.id == row.result_id:
                 self.changes.of(row.upload_no).tally(candidate, -1)

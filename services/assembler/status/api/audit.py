@@ -9,12 +9,12 @@ from starlette.responses import Response
 from schemas.base import Message
 from schemas.interface import Page
 from schemas.values import Moment, Owner, UploadId
+from services.assembler.domain.stored_numbers import to_micros
 from services.assembler.status.api.calls import Ask, Call, json_answer
 from services.assembler.status.api.cursors import AuditCursor, cursor_numbers, encode_cursor
 from services.assembler.status.backend import Backend
 from services.assembler.status.inputs import Input, Nothing
 from services.assembler.store import reads
-from services.assembler.store.values import to_micros
 
 
 class AuditQuery(Input):

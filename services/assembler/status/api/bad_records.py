@@ -12,13 +12,13 @@ from schemas.parts import Role
 from schemas.rows import BadReason
 from schemas.upload_events import OperatorActed
 from schemas.values import Moment, Offset, PartitionNumber
+from services.assembler.domain.stored_numbers import from_micros, to_micros
 from services.assembler.status.api.calls import Ask, Call, json_answer
 from services.assembler.status.api.cursors import BadRecordsCursor, cursor_numbers, encode_cursor
 from services.assembler.status.backend import Backend, log_not_available
 from services.assembler.status.bad_record_list import Note, PutAside, Wanted
 from services.assembler.status.bad_record_log import TOPICS, Outcome, publish_again
 from services.assembler.status.inputs import Input, Nothing
-from services.assembler.store.values import from_micros, to_micros
 from services.runtime.identity import Identity
 
 TopicName = Annotated[str, Field(json_schema_extra={"enum": sorted(TOPICS)}, pattern=f"^(?:{'|'.join(TOPICS)})$")]

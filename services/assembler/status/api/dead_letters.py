@@ -15,8 +15,8 @@ from schemas.lookups import AttemptError
 from schemas.upload_events import DismissFailed, Failures, UploadEvent
 from schemas.values import AnyMoment, Moment, Owner, Token, UploadId
 from services.assembler.domain import commands
-from services.assembler.domain.commands import Refused
-from services.assembler.domain.records import DeadLetterFilter, DeadLetterGroup
+from services.assembler.domain.commands import CommandRefused
+from services.assembler.domain.stored import DeadLetterFilter, DeadLetterGroup
 from services.assembler.domain.views import parsed
 from services.assembler.status.api.calls import Ask, Call, json_answer
 from services.assembler.status.api.cursors import DeadLettersCursor, cursor_numbers, encode_cursor
@@ -184,7 +184,7 @@ async def _retry(backend: Backend, identity: Identity, upload_id: str, wanted: R
         only=wanted.failures(),
         but_not=await backend.read(lambda connection: dead_letters.dismissed(connection, upload_id)),
     )
-    if isinstance(decision, Refused):
+    if isinstance(decision, CommandRefused):
         return decision.detail
     return decision.events[0] if decision.events else "Failed rows of it are being looked up again already."
 

@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import Annotated, Final, Literal, TypeVar
 
 from pydantic import Field
-from sqlalchemy import Connection
 from starlette.responses import Response, StreamingResponse
 
 from schemas.interface import Row
 from schemas.lookups import LineType, Verdict
 from schemas.rows import RowState
 from schemas.uploads import Detected
-from services.assembler.domain.records import RowFilter, UploadRecord
+from services.assembler.domain.stored import RowFilter, StoredUpload
 from services.assembler.domain.views import parsed, row_view
 from services.assembler.status.api.calls import Ask, Call
 from services.assembler.status.api.result_files import CsvWriter, Layout, jsonl_chunk, layout_of, result_name
@@ -24,6 +23,7 @@ from services.assembler.status.api.workbooks import Workbook
 from services.assembler.status.backend import Backend
 from services.assembler.status.inputs import Input, Nothing, Some
 from services.assembler.store import reads
+from services.assembler.store.connections import Connection
 
 T = TypeVar("T")
 PAGE_ROWS: Final = 2000
@@ -47,7 +47,7 @@ class ResultQuery(Input):
 
 
 async def row_chunks(
-    backend: Backend, record: UploadRecord, wanted: RowFilter, use: Callable[[list[Row]], T]
+    backend: Backend, record: StoredUpload, wanted: RowFilter, use: Callable[[list[Row]], T]
 ) -> AsyncIterator[T]:
     """What `use` makes of all wanted rows in order, some thousand at a time, each chunk by its own short read.
 
@@ -83,7 +83,7 @@ async def jsonl_file(ask: Ask[ResultQuery, Nothing]) -> Response:
 
 def _streamed(
     ask: Ask[ResultQuery, Nothing],
-    record: UploadRecord,
+    record: StoredUpload,
     extension: str,
     media_type: str,
     *,
@@ -125,7 +125,7 @@ async def xlsx_file(ask: Ask[ResultQuery, Nothing]) -> Response:
     return StreamingResponse(body(), 200, headers, XLSX_TYPE)
 
 
-async def _build(backend: Backend, record: UploadRecord, wanted: RowFilter, path: Path) -> None:
+async def _build(backend: Backend, record: StoredUpload, wanted: RowFilter, path: Path) -> None:
     layout = await _layout(backend, record, _detected(record))
     book = await asyncio.to_thread(Workbook, path, layout)
     async for _ in row_chunks(backend, record, wanted, book.add):
@@ -133,7 +133,7 @@ async def _build(backend: Backend, record: UploadRecord, wanted: RowFilter, path
     await asyncio.to_thread(book.close)
 
 
-async def _layout(backend: Backend, record: UploadRecord, detected: Detected | None) -> Layout:
+async def _layout(backend: Backend, record: StoredUpload, detected: Detected | None) -> Layout:
     """Where the result columns go. Nobody has counted the cells of rows that another system produced: they are read."""
     if detected is not None and detected.width is not None:
         return layout_of(detected, width=detected.width)
@@ -147,11 +147,11 @@ def _widest(rows: list[Row]) -> int:
     return max(len(row.cells) for row in rows)
 
 
-def _detected(record: UploadRecord) -> Detected | None:
+def _detected(record: StoredUpload) -> Detected | None:
     return parsed(Detected, record.detected)
 
 
-def file_headers(record: UploadRecord, extension: str) -> dict[str, str]:
+def file_headers(record: StoredUpload, extension: str) -> dict[str, str]:
     """Name and honesty: a file that lacks rows says so in its name and in a header."""
     is_partial = record.state != "completed"
     name = result_name(record.name or "", extension=extension, partial=is_partial)

@@ -1,12 +1,12 @@
 """Tells orchestrators whether the process lives, can serve, and has started."""
 
 from aiokafka.errors import KafkaError
-from sqlalchemy import text
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from services.assembler.status.backend import Backend
+from services.assembler.store.connections import ping
 from services.runtime.problems import ProblemError
 
 
@@ -27,7 +27,7 @@ async def ready(request: Request) -> Response:
     """Database and Kafka answer now, and what the parts say is heard."""
     backend: Backend = request.state.backend
     try:
-        await backend.read(lambda connection: connection.execute(text("SELECT 1")).scalar())
+        await backend.read(ping)
         await backend.producer.client.fetch_all_metadata()
     except ProblemError:
         return JSONResponse({"status": "the database does not answer"}, 503)

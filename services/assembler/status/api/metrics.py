@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from schemas.lookups import GateState
-from services.assembler.domain.records import QueueTotals
+from services.assembler.domain.stored import QueueTotals
 from services.assembler.status.backend import Backend
 from services.assembler.status.liveness import condition_of, is_alive
 from services.assembler.status.queue_view import gate_state

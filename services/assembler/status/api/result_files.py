@@ -10,19 +10,9 @@ from typing import Final
 from schemas.codec import encode
 from schemas.interface import Row
 from schemas.uploads import Detected
+from services.assembler.domain.result_columns import HEADERS, file_cells
 
-RESULT_COLUMNS: Final = (
-    "scrub_phone",
-    "scrub_status",
-    "scrub_verdict",
-    "scrub_line_type",
-    "scrub_carrier",
-    "scrub_country",
-    "scrub_reachable",
-    "scrub_do_not_call",
-    "scrub_checked_at",
-    "scrub_error",
-)
+RESULT_COLUMNS: Final = ("scrub_phone", "scrub_status", *HEADERS, "scrub_error")
 _INPUT_SUFFIXES: Final = re.compile(r"(\.(csv|tsv|tab|txt|xlsx|jsonl|ndjson|json|gz|zip))+$", re.IGNORECASE)
 _FORMULA: Final = re.compile(r"^[=+\-@\t\r]")
 _HARMLESS: Final = re.compile(r"^[+-]?\d+([.,]\d+)?$")
@@ -64,22 +54,8 @@ def layout_of(detected: Detected | None, *, width: int) -> Layout:
 
 def result_values(row: Row) -> tuple[str, ...]:
     """The values of `RESULT_COLUMNS` for a row; empty where nothing is known."""
-    result = row.result
     error = "" if row.error is None else row.error.code
-    if result is None:
-        return (row.phone or "", row.state, "", "", "", "", "", "", "", error)
-    return (
-        row.phone or "",
-        row.state,
-        result.verdict or "",
-        result.line_type or "",
-        result.carrier or "",
-        result.country or "",
-        result.reachable or "",
-        result.do_not_call or "",
-        f"{result.looked_up_at:%Y-%m-%dT%H:%M:%SZ}",
-        error,
-    )
+    return (row.phone or "", row.state, *file_cells(row.result), error)
 
 
 def excel_safe(cell: str) -> str:

@@ -12,16 +12,16 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 import orjson
-from sqlalchemy import Connection
 from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from schemas.interface import Row, Upload
 from schemas.uploads import FINISHED
-from services.assembler.domain.records import UploadRecord
+from services.assembler.domain.stored import StoredUpload
 from services.assembler.domain.views import row_view
 from services.assembler.status.backend import Backend
 from services.assembler.store import reads
+from services.assembler.store.connections import Connection
 from services.runtime.identity import identify
 from services.runtime.problems import ProblemError, problem_response
 from services.runtime.web import refuse_foreign_origin
@@ -40,7 +40,7 @@ NORMAL, GOING_AWAY, POLICY, TRY_AGAIN = 1000, 1001, 1008, 1013
 class News:
     """What SQL shows of an upload after a version: itself and the rows that changed since."""
 
-    record: UploadRecord
+    record: StoredUpload
     rows: list[Row]
     more: bool
 
@@ -100,14 +100,14 @@ async def _until_closed(websocket: WebSocket) -> None:
 class Conversation:
     """What one client has been told, and what it has to be told next."""
 
-    def __init__(self, websocket: WebSocket, backend: Backend, record: UploadRecord) -> None:
+    def __init__(self, websocket: WebSocket, backend: Backend, record: StoredUpload) -> None:
         self._websocket = websocket
         self._backend = backend
         self._upload_id = record.id
         self._told: Upload | None = None
         self._seq: int | None = self._resumed_from(record)
 
-    def _resumed_from(self, record: UploadRecord) -> int | None:
+    def _resumed_from(self, record: StoredUpload) -> int | None:
         """The version that the client has already seen, if this database is still the one that gave it."""
         epoch, _, seq = self._websocket.query_params.get("after", "").rpartition(":")
         if epoch != self._backend.epoch or _SEQ.fullmatch(seq) is None or int(seq) > record.version:

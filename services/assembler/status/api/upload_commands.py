@@ -11,7 +11,7 @@ from schemas.interface import Upload
 from schemas.uploads import FINISHED, UploadOptions, UploadState
 from schemas.values import Count, Priority
 from services.assembler.domain import commands
-from services.assembler.domain.commands import Decision, Target
+from services.assembler.domain.commands import CommandDecision, Target
 from services.assembler.status.api.calls import Ask, Call, json_answer
 from services.assembler.status.backend import Backend
 from services.assembler.status.commanding import (
@@ -86,7 +86,7 @@ def _options(ask: Ask[Nothing, OptionsBody]) -> Decide:
 
 
 async def _patch(ask: Ask[Nothing, PriorityBody]) -> Response:
-    def decide(target: Target, by: str, now: datetime) -> Decision:
+    def decide(target: Target, by: str, now: datetime) -> CommandDecision:
         return commands.set_priority(target, ask.body.priority, by=by, now=now)
 
     upload = await carry_out(ask.backend, ask.identity, ask.upload_id, decide)
@@ -94,7 +94,7 @@ async def _patch(ask: Ask[Nothing, PriorityBody]) -> Response:
 
 
 async def _delete(ask: Ask[Nothing, Nothing]) -> Response:
-    def decide(target: Target, by: str, now: datetime) -> Decision:
+    def decide(target: Target, by: str, now: datetime) -> CommandDecision:
         return commands.delete(target, by=by, now=now)
 
     return json_answer(await carry_out(ask.backend, ask.identity, ask.upload_id, decide), 202)

@@ -14,7 +14,8 @@ from schemas.lookups import LineType, Verdict
 from schemas.rows import RowState
 from schemas.uploads import FINISHED, UploadState
 from schemas.values import Owner
-from services.assembler.domain.records import RowFilter, UploadCursor
+from services.assembler.domain.stored import RowFilter, UploadCursor
+from services.assembler.domain.stored_numbers import to_micros
 from services.assembler.domain.views import row_view
 from services.assembler.status.api.calls import Ask, Call, json_answer
 from services.assembler.status.api.cursors import (
@@ -27,7 +28,6 @@ from services.assembler.status.api.cursors import (
 from services.assembler.status.backend import Backend
 from services.assembler.status.inputs import Input, Nothing, Some
 from services.assembler.store import reads
-from services.assembler.store.values import to_micros
 from services.runtime.identity import Identity
 
 LONGEST_WAIT_SECONDS = 60

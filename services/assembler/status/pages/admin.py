@@ -13,7 +13,7 @@ from starlette.routing import Route
 from schemas.interface import PartCondition, PartView
 from schemas.lookups import GateState
 from schemas.rows import BadReason
-from services.assembler.domain.records import DeadLetterFilter
+from services.assembler.domain.stored import DeadLetterFilter
 from services.assembler.status.api.audit import AuditItem, AuditQuery, audit_page
 from services.assembler.status.api.bad_records import BadRecordsFilter, retry_now
 from services.assembler.status.api.dead_letters import DismissQuery, RedriveBody, dismiss_now, redrive_now

@@ -6,8 +6,16 @@ import pytest
 
 from schemas.lookups import Outcome
 from schemas.upload_events import Failures
-from services.assembler.domain.answers import Candidate, CandidateCache, PartialRound, UploadWant, candidate_of, judge
-from services.assembler.store.values import State, result_id
+from services.assembler.domain.answers import (
+    AnswerCandidate,
+    CandidateCache,
+    PartialRound,
+    UploadWant,
+    candidate_of,
+    judge,
+)
+from services.assembler.domain.row_state import State
+from services.assembler.domain.stored_numbers import result_id
 from tests.fixtures.ids import upload_id
 from tests.unit.assembler.join.join_log import PHONES, START, lookup_result
 
@@ -17,7 +25,7 @@ P, Q, R = PHONES[:3]
 
 def candidate(
     outcome: Outcome = "ok", *names: tuple[str, int], seconds: int = 0, offset: int = 0, error_code: str = "timeout"
-) -> Candidate:
+) -> AnswerCandidate:
     at = START + timedelta(seconds=seconds)
     result = lookup_result(P, outcome, at=at, answers=names, error_code=error_code)
     return candidate_of(result, partition=1, offset=offset)
@@ -47,7 +55,7 @@ def test_a_candidate_has_what_the_rule_and_the_tallies_read() -> None:
         candidate("ok", (U, 0), (OTHER, 0)),
     ],
 )
-def test_a_result_repeats_another_that_is_the_same_but_for_its_place(other: Candidate) -> None:
+def test_a_result_repeats_another_that_is_the_same_but_for_its_place(other: AnswerCandidate) -> None:
     result = candidate("ok", (U, 0))
     assert candidate("ok", (U, 0), offset=9).repeats(result)
     assert not other.repeats(result)

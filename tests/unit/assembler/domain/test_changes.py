@@ -5,7 +5,7 @@ from datetime import timedelta
 from schemas.lookups import LookupResult, PaidCalls
 from services.assembler.domain.answers import candidate_of
 from services.assembler.domain.changes import LISTED_ROWS, Changes, UploadChanges, calls_and_retries
-from services.assembler.store.values import State
+from services.assembler.domain.row_state import State
 from tests.unit.assembler.join.join_log import PHONES, START, lookup_result
 
 OK = lookup_result(PHONES[0], "ok", at=START)

@@ -20,7 +20,7 @@ from schemas.upload_events import (
 )
 from schemas.uploads import FINISHED, UploadOptions, UploadState
 from services.assembler.domain import commands
-from services.assembler.domain.commands import Accepted, Decision, Refused, Target
+from services.assembler.domain.commands import CommandAccepted, CommandDecision, CommandRefused, Target
 from tests.fixtures.ids import upload_id
 
 NOW = datetime(2026, 1, 5, 12, 0, tzinfo=UTC)
@@ -33,18 +33,18 @@ def target(state: UploadState, *, round_: int = 0, failed: int = 0, started: boo
     return Target(U, state, round_, failed, was_started, UploadOptions(start=False))
 
 
-def events_of(decision: Decision) -> list[type]:
-    assert isinstance(decision, Accepted)
+def events_of(decision: CommandDecision) -> list[type]:
+    assert isinstance(decision, CommandAccepted)
     return [type(event) for event in decision.events]
 
 
-def start(of: Target) -> Decision:
+def start(of: Target) -> CommandDecision:
     return commands.start(of, by="a", now=NOW, max_calls=5, sample_rows=None)
 
 
 def test_a_checked_upload_starts_with_its_cap() -> None:
     decision = start(target("checked"))
-    assert isinstance(decision, Accepted)
+    assert isinstance(decision, CommandAccepted)
     event = decision.events[0]
     assert isinstance(event, StartUpload)
     assert (event.max_calls, event.by, event.at) == (5, "a", NOW)
@@ -57,7 +57,7 @@ def test_starting_what_was_started_changes_nothing(state: UploadState) -> None:
 
 @pytest.mark.parametrize("state", ["pending", "checking"])
 def test_what_is_still_being_read_cannot_be_started(state: UploadState) -> None:
-    assert isinstance(start(target(state)), Refused)
+    assert isinstance(start(target(state)), CommandRefused)
 
 
 def test_what_is_read_and_will_start_by_itself_counts_as_started() -> None:
@@ -73,20 +73,20 @@ def test_pause_and_resume_undo_each_other_and_repeat_without_effect() -> None:
 
 @pytest.mark.parametrize("state", ["pending", "checking", "checked", *FINISHED])
 def test_only_what_moves_can_be_paused(state: UploadState) -> None:
-    assert isinstance(commands.pause(target(state), by="a", now=NOW), Refused)
-    assert isinstance(commands.resume(target(state), by="a", now=NOW), Refused)
+    assert isinstance(commands.pause(target(state), by="a", now=NOW), CommandRefused)
+    assert isinstance(commands.resume(target(state), by="a", now=NOW), CommandRefused)
 
 
 @pytest.mark.parametrize("state", ["pending", "checking", "checked", "in_progress", "paused"])
 def test_everything_unfinished_can_be_cancelled_once(state: UploadState) -> None:
     assert events_of(commands.cancel(target(state), by="a", now=NOW)) == [CancelUpload]
     assert events_of(commands.cancel(target("cancelled"), by="a", now=NOW)) == []
-    assert isinstance(commands.cancel(target("completed"), by="a", now=NOW), Refused)
+    assert isinstance(commands.cancel(target("completed"), by="a", now=NOW), CommandRefused)
 
 
 def test_failed_rows_are_retried_as_the_next_round() -> None:
     decision = commands.retry_failed(target("completed", round_=1, failed=3), by="a", now=NOW, force=False)
-    assert isinstance(decision, Accepted)
+    assert isinstance(decision, CommandAccepted)
     event = decision.events[0]
     assert isinstance(event, RetryFailed)
     assert event.round == 2
@@ -99,18 +99,18 @@ def test_a_retry_under_way_is_not_begun_again() -> None:
 
 def test_after_three_rounds_a_retry_has_to_be_forced() -> None:
     tried = target("completed", round_=3, failed=1)
-    assert isinstance(commands.retry_failed(tried, by="a", now=NOW, force=False), Refused)
+    assert isinstance(commands.retry_failed(tried, by="a", now=NOW, force=False), CommandRefused)
     assert events_of(commands.retry_failed(tried, by="a", now=NOW, force=True)) == [RetryFailed]
 
 
 def test_nothing_failed_means_nothing_to_retry() -> None:
-    assert isinstance(commands.retry_failed(target("completed"), by="a", now=NOW, force=True), Refused)
+    assert isinstance(commands.retry_failed(target("completed"), by="a", now=NOW, force=True), CommandRefused)
 
 
 def test_what_was_cancelled_too_late_is_completed_and_not_tried_again() -> None:
     late = replace(target("completed", failed=3), cancelled=True)
-    assert isinstance(commands.retry_failed(late, by="a", now=NOW, force=True), Refused)
-    assert isinstance(commands.retry_failed(target("cancelled", failed=2), by="a", now=NOW, force=True), Refused)
+    assert isinstance(commands.retry_failed(late, by="a", now=NOW, force=True), CommandRefused)
+    assert isinstance(commands.retry_failed(target("cancelled", failed=2), by="a", now=NOW, force=True), CommandRefused)
 
 
 def test_options_change_until_the_start() -> None:
@@ -118,12 +118,12 @@ def test_options_change_until_the_start() -> None:
     assert events_of(commands.set_options(target("checked"), other, by="a", now=NOW)) == [SetOptions]
     same = UploadOptions(start=False)
     assert events_of(commands.set_options(target("checked"), same, by="a", now=NOW)) == []
-    assert isinstance(commands.set_options(target("in_progress"), other, by="a", now=NOW), Refused)
+    assert isinstance(commands.set_options(target("in_progress"), other, by="a", now=NOW), CommandRefused)
 
 
 @pytest.mark.parametrize("state", FINISHED)
 def test_a_finished_uploads_priority_no_longer_matters(state: UploadState) -> None:
-    assert isinstance(commands.set_priority(target(state), 1, by="a", now=NOW), Refused)
+    assert isinstance(commands.set_priority(target(state), 1, by="a", now=NOW), CommandRefused)
     assert events_of(commands.set_priority(target("paused"), 1, by="a", now=NOW)) == [SetPriority]
 
 
@@ -145,7 +145,7 @@ def test_what_is_accepted_leads_somewhere_and_what_is_refused_says_why(
         commands.retry_failed(of, by="a", now=NOW, force=False),
     )
     for decision in decisions:
-        if isinstance(decision, Refused):
+        if isinstance(decision, CommandRefused):
             assert decision.detail.endswith(".")
         else:
             assert decision.expect
@@ -154,6 +154,6 @@ def test_what_is_accepted_leads_somewhere_and_what_is_refused_says_why(
 
 def test_rounds_end_where_they_can_no_longer_be_counted() -> None:
     last = target("completed", round_=2**31 - 1, failed=1)
-    assert isinstance(commands.retry_failed(last, by="a", now=NOW, force=True), Refused)
+    assert isinstance(commands.retry_failed(last, by="a", now=NOW, force=True), CommandRefused)
     before = target("completed", round_=2**31 - 2, failed=1)
     assert events_of(commands.retry_failed(before, by="a", now=NOW, force=True)) == [RetryFailed]

@@ -12,8 +12,8 @@ from schemas.upload_events import UploadFed, UploadOpened
 from schemas.uploads import PlanQuestion
 from schemas.values import LATEST, MAX_INT32, MAX_INT64
 from services.assembler.domain.decoding import PartitionBatch, decode_partition
-from services.assembler.store.fences import Offsets
-from services.assembler.store.values import from_micros, row_place
+from services.assembler.domain.positions import Offsets
+from services.assembler.domain.stored_numbers import from_micros, row_place
 from tests.fixtures.ids import upload_id
 from tests.unit.assembler.join.join_log import PHONES, START, LogRecord, lookup_result
 

@@ -8,9 +8,9 @@ from aiokafka.errors import KafkaError
 from sqlalchemy.exc import DataError, IntegrityError, OperationalError
 
 from schemas.settings import Settings
-from services.assembler.domain.positions import Goals, LogLost, first_reads, held_back
-from services.assembler.domain.records import UploadRecord
-from services.assembler.domain.stall import LOOK_SECONDS, PATIENCE_SECONDS, Stall, Stalled
+from services.assembler.domain.positions import Goals, LogLost, Offsets, first_reads, held_back
+from services.assembler.domain.stall import LOOK_SECONDS, PATIENCE_SECONDS, StallDetector, Stalled
+from services.assembler.domain.stored import StoredUpload
 from services.assembler.domain.zombies import (
     PATIENCE,
     figures,
@@ -22,7 +22,7 @@ from services.assembler.domain.zombies import (
 from services.assembler.join.batches import decode_all, decode_records, in_order, is_environment
 from services.assembler.join.cluster import OTHERS, TOGETHER, Cluster, check_topics
 from services.assembler.join.transaction.rows import RowsAppeared
-from services.assembler.store.fences import FenceLost, Offsets
+from services.assembler.store.fences import FenceLost
 from services.runtime.process import RefusedToStart
 from tests.unit.assembler.join.join_log import PHONES, START, Log, LogRecord, Reader, gate_status
 from tests.unit.assembler.join.test_joining import OTHER, U, World
@@ -91,7 +91,7 @@ def test_a_topic_is_read_when_all_its_partitions_are() -> None:
 
 
 def test_getting_nothing_for_a_minute_although_something_is_there_is_a_stall() -> None:
-    stall = Stall()
+    stall = StallDetector()
     behind = {("upload_rows", 0): 49}
     stall.check(behind, ENDS, now=0)
     stall.check(behind, ENDS, now=PATIENCE_SECONDS - 1)
@@ -102,7 +102,7 @@ def test_getting_nothing_for_a_minute_although_something_is_there_is_a_stall() -
 
 
 def test_what_stalls_is_named_and_a_join_that_got_all_meanwhile_is_not_stalled() -> None:
-    stall, behind = Stall(), dict.fromkeys(ENDS, 50) | {("upload_events", 0): 49}
+    stall, behind = StallDetector(), dict.fromkeys(ENDS, 50) | {("upload_events", 0): 49}
     stall.check(behind, ENDS, now=0)
     stall.check(dict.fromkeys(ENDS, 50), ENDS, now=PATIENCE_SECONDS - 1)
     stall.check(behind, ENDS, now=PATIENCE_SECONDS)
@@ -112,21 +112,21 @@ def test_what_stalls_is_named_and_a_join_that_got_all_meanwhile_is_not_stalled()
 
 
 def test_a_log_of_which_nothing_was_read_counts_as_unread() -> None:
-    stall, ends = Stall(), {("upload_rows", 0): 1}
+    stall, ends = StallDetector(), {("upload_rows", 0): 1}
     stall.check({}, ends, now=0)
     with pytest.raises(Stalled):
         stall.check({}, ends, now=PATIENCE_SECONDS)
 
 
 def test_kafka_is_asked_for_the_ends_now_and_then() -> None:
-    stall = Stall()
+    stall = StallDetector()
     looks = [now for now in range(1, 41) if stall.look_is_due(float(now))]
     assert looks == [10, 20, 30, 40]
     assert LOOK_SECONDS == 10.0
 
 
 def test_an_idle_join_is_not_stalled() -> None:
-    stall = Stall()
+    stall = StallDetector()
     for now in (0, 2 * PATIENCE_SECONDS):
         stall.check(dict.fromkeys(ENDS, 50), ENDS, now=now)
 
@@ -193,7 +193,7 @@ def test_topics_that_are_read_together_must_be_partitioned_alike() -> None:
 
 
 @pytest.fixture(scope="module")
-def waiting() -> UploadRecord:
+def waiting() -> StoredUpload:
     world = World(Reader(Log()))
     world.open()
     world.row(1, PHONES[0])
@@ -202,19 +202,19 @@ def waiting() -> UploadRecord:
     return world.reader.upload(U)
 
 
-def test_what_waits_and_is_not_held_by_the_gate_is_a_zombie(waiting: UploadRecord) -> None:
+def test_what_waits_and_is_not_held_by_the_gate_is_a_zombie(waiting: StoredUpload) -> None:
     assert zombie_uploads([waiting], [waiting], gate_status((OTHER, 9, 0, 0))) == [waiting]
     assert zombie_uploads([waiting], [waiting], gate_status((U, 0, 0, 0))) == [waiting]
 
 
-def test_a_gate_that_names_all_that_it_holds_is_taken_at_its_word(waiting: UploadRecord) -> None:
+def test_a_gate_that_names_all_that_it_holds_is_taken_at_its_word(waiting: StoredUpload) -> None:
     status = gate_status()
     for held, expected in ((), [waiting]), ((U,), []), ((OTHER,), [waiting]):
         named = status.model_copy(update={"held": held, "held_complete": True, "lanes_total": 5000})
         assert zombie_uploads([waiting], [waiting], named) == expected
 
 
-def test_a_list_that_was_cut_is_not_taken_as_whole(waiting: UploadRecord) -> None:
+def test_a_list_that_was_cut_is_not_taken_as_whole(waiting: StoredUpload) -> None:
     cut = gate_status((OTHER, 9, 0, 0)).model_copy(update={"lanes_total": 2})
     old = gate_status(*[(OTHER, 1, 0, 0)] * 1000)
     for status in (cut, old):
@@ -227,11 +227,11 @@ def test_a_list_that_was_cut_is_not_taken_as_whole(waiting: UploadRecord) -> Non
 
 
 @pytest.mark.parametrize("lane", [(U, 1, 0, 0), (U, 0, 1, 0), (U, 0, 0, 1)])
-def test_what_the_gate_holds_in_any_way_is_none(waiting: UploadRecord, lane: tuple[str, int, int, int]) -> None:
+def test_what_the_gate_holds_in_any_way_is_none(waiting: StoredUpload, lane: tuple[str, int, int, int]) -> None:
     assert zombie_uploads([waiting], [waiting], gate_status(lane)) == []
 
 
-def test_what_moved_while_the_sweep_looked_is_left_for_the_next(waiting: UploadRecord) -> None:
+def test_what_moved_while_the_sweep_looked_is_left_for_the_next(waiting: StoredUpload) -> None:
     fed_more, asked_again = replace(waiting, waiting=2), replace(waiting, round=1)
     settled = replace(waiting, waiting=0, answered=1)
     for after in (fed_more, asked_again, settled):
@@ -240,7 +240,7 @@ def test_what_moved_while_the_sweep_looked_is_left_for_the_next(waiting: UploadR
     assert figures([waiting], {U: settled}, republished=0).completed == 1
 
 
-def test_a_producer_gets_some_seconds_for_the_rows_that_it_announced(waiting: UploadRecord) -> None:
+def test_a_producer_gets_some_seconds_for_the_rows_that_it_announced(waiting: StoredUpload) -> None:
     assert lacking_for_good([waiting], [waiting], now=START + PATIENCE + timedelta(seconds=9)) == [waiting]
     assert lacking_for_good([waiting], [waiting], now=START + PATIENCE - timedelta(seconds=1)) == []
     assert lacking_for_good([waiting], [], now=START + PATIENCE * 2) == []
@@ -249,7 +249,7 @@ def test_a_producer_gets_some_seconds_for_the_rows_that_it_announced(waiting: Up
     assert lacking_for_good([replace(waiting, fed_at=None)], [waiting], now=START + PATIENCE * 2) == []
 
 
-def test_a_sweep_tells_what_waited_and_what_became_of_it(waiting: UploadRecord) -> None:
+def test_a_sweep_tells_what_waited_and_what_became_of_it(waiting: StoredUpload) -> None:
     one, other = (replace(waiting, id=name, waiting=5, answered=2, failed=3) for name in (U, OTHER))
     now = {U: replace(one, waiting=0, answered=4, failed=6), OTHER: replace(other, answered=1, failed=0)}
     swept = figures([one, other], now, republished=7)

@@ -14,7 +14,7 @@ from schemas.parts import PartStatus
 from schemas.settings import Settings
 from schemas.topics import LOOKUP_STATUS, PART_STATUS
 from schemas.uploads import Counts, UploadState
-from services.assembler.domain.records import UploadRecord
+from services.assembler.domain.stored import StoredUpload
 from services.assembler.domain.views import REFUSED, upload_view
 from services.assembler.status.eta import Feeding, eta_of
 from services.assembler.status.liveness import part_view
@@ -31,13 +31,13 @@ STORED_JSON = st.sampled_from(
 SETTINGS = Settings()
 
 
-def stored(drawn: dict[str, Any]) -> UploadRecord:
+def stored(drawn: dict[str, Any]) -> StoredUpload:
     """An upload of which nothing is known but what was drawn."""
-    nothing: dict[str, Any] = {field.name: None for field in fields(UploadRecord)}
+    nothing: dict[str, Any] = {field.name: None for field in fields(StoredUpload)}
     counted = dict.fromkeys(("waiting", "answered", "failed", "rejected", "unprocessed", "calls", "retries"), 0)
     known = {"no": 1, "id": upload_id("u"), "created_at": NOW, "owner": "ann", "priority": 3, "round": 0}
     flags = {"paused": False, "rows_missing": False, "state": "in_progress", "verdicts": {}, "line_types": {}}
-    return UploadRecord(**nothing | counted | known | flags | drawn)
+    return StoredUpload(**nothing | counted | known | flags | drawn)
 
 
 COUNTS = st.fixed_dictionaries(

@@ -24,16 +24,16 @@ from schemas.lookups import (
 from schemas.settings import Settings
 from services.assembler.domain.decoding import PartitionBatch, decode_partition
 from services.assembler.domain.lifecycle import Announced
-from services.assembler.domain.records import UploadRecord
+from services.assembler.domain.positions import Offsets
+from services.assembler.domain.row_state import State
+from services.assembler.domain.stored import StoredUpload
 from services.assembler.join.transaction.transaction import Joiner
 from services.assembler.store.dialect import connect
-from services.assembler.store.fences import Offsets
 from services.assembler.store.meta import prepare
 from services.assembler.store.outbox import Completion, announced_end, remember_published
 from services.assembler.store.reads import list_uploads
 from services.assembler.store.reads import upload as read_upload
 from services.assembler.store.tables import outbox, rows, uploads
-from services.assembler.store.values import State
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 PHONES = tuple(f"+141555501{number:02d}" for number in range(6))
@@ -133,13 +133,13 @@ class Reader:
         for topic in topics:
             self.join(*(self.batch(partition, {topic: 10**6}) for partition in range(PARTITIONS)))
 
-    def upload(self, upload_id: str) -> UploadRecord:
+    def upload(self, upload_id: str) -> StoredUpload:
         with self.engine.connect() as connection:
             found = read_upload(connection, upload_id)
         assert found is not None
         return found
 
-    def opened_uploads(self) -> list[UploadRecord]:
+    def opened_uploads(self) -> list[StoredUpload]:
         with self.engine.connect() as connection:
             return list_uploads(connection, limit=100)
 
@@ -157,7 +157,7 @@ class Reader:
         with self.engine.connect() as connection:
             return sorted(connection.execute(select(outbox.c.id)).scalars())
 
-    def announced(self, record: UploadRecord) -> Announced | None:
+    def announced(self, record: StoredUpload) -> Announced | None:
         """How the upload's round ended, as its completion event says."""
         with self.engine.connect() as connection:
             return announced_end(connection, record)

@@ -8,7 +8,7 @@ import pytest
 
 from schemas.lookups import PaidCalls
 from schemas.upload_events import DismissFailed, Failures, OperatorActed, RetryFailed
-from services.assembler.domain.records import DeadLetterFilter
+from services.assembler.domain.stored import DeadLetterFilter
 from services.assembler.store.dead_letters import (
     count_dead_letters,
     count_phones,

@@ -14,7 +14,8 @@ from schemas.rows import RejectedRow, RowError, RowErrorCode, UploadRow
 from schemas.upload_events import CancelUpload, RetryFailed, StartUpload, UploadFed, UploadOpened
 from schemas.uploads import UploadOptions
 from services.assembler.domain.lifecycle import Announced
-from services.assembler.store.fences import FenceLost, Offsets
+from services.assembler.domain.positions import Offsets
+from services.assembler.store.fences import FenceLost
 from tests.fixtures.ids import upload_id
 from tests.unit.assembler.join.join_log import (
     PARTITIONS,

@@ -19,13 +19,13 @@ from schemas.upload_events import (
     UploadChecked,
 )
 from schemas.uploads import Detected, FileCounts, PlanQuestion, UploadOptions
+from services.assembler.domain.positions import Offsets
+from services.assembler.domain.stored_numbers import result_id
 from services.assembler.store import row_writes
 from services.assembler.store.dialect import connect
-from services.assembler.store.fences import Offsets
 from services.assembler.store.reads import list_audit, queue_totals
 from services.assembler.store.sweeps import get_sweep
 from services.assembler.store.tables import rows
-from services.assembler.store.values import result_id
 from tests.unit.assembler.join.join_log import PARTITIONS, PHONES, START, Log, Reader, lookup_result, partition_of
 from tests.unit.assembler.join.test_joining import OTHER, U, World
 

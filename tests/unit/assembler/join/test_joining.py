@@ -22,9 +22,10 @@ from schemas.upload_events import (
     UploadRefused,
 )
 from schemas.uploads import Counts, Detected, FileCounts, PlanQuestion, UploadOptions
+from services.assembler.domain.positions import Offsets
 from services.assembler.join.progress import progress_of
 from services.assembler.store.dialect import connect
-from services.assembler.store.fences import FenceLost, Offsets
+from services.assembler.store.fences import FenceLost
 from services.assembler.store.outbox import unpublished
 from services.assembler.store.reads import list_audit, row_changes_since
 from services.assembler.store.upload_writes import open_uploads, uploads_by_number

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.interface import Row, RowResult
+from schemas.interface import Row
+from schemas.lookups import RowResult
 from schemas.uploads import Detected
 from services.assembler.status.api.downloads import content_disposition
 from services.assembler.status.api.result_files import (

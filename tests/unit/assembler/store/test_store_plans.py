@@ -5,16 +5,15 @@ from collections.abc import Callable
 import pytest
 from sqlalchemy import Connection, Engine, event
 
-from services.assembler.domain.records import DeadLetterFilter
+from services.assembler.domain.row_state import State
+from services.assembler.domain.stored import DeadLetterFilter
 from services.assembler.store.dead_letters import count_dead_letters, group_dead_letters
 from services.assembler.store.dialect import connect
+from services.assembler.store.join_reads import changed_uploads, unfinished_uploads, waiting_rows
 from services.assembler.store.meta import prepare
 from services.assembler.store.outbox import unpublished
-from services.assembler.store.progress_reads import changed_uploads, unfinished_uploads
 from services.assembler.store.result_writes import candidates_of
 from services.assembler.store.row_writes import open_rows_of_phones, open_rows_of_upload
-from services.assembler.store.values import State
-from services.assembler.store.waiting_reads import waiting_rows
 
 READS: dict[str, tuple[Callable[[Connection], object], str]] = {
     "open rows of phones": (lambda c: open_rows_of_phones(c, ["+14155550100"]), "rows_open_by_phone"),

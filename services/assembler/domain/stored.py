@@ -1,17 +1,16 @@
-"""Owns the shapes in which stored things leave the database: upload, row, dead letter, row changes, audit entry."""
+"""Owns what the store gives: stored uploads, rows, dead letters, changed rows, audit entries, sweeps."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from schemas.uploads import Counts, UploadState
 from schemas.values import MAX_INT32
-from services.assembler.store.values import State
 
 
 @dataclass(frozen=True, slots=True)
-class UploadRecord:
-    """A row of `uploads`, JSON still as text, with its tallies. `preview` is None in lists."""
+class StoredUpload:
+    """A row of the table `uploads` with its tallies; JSON is text. `preview` is None in lists."""
 
     no: int
     id: str
@@ -71,17 +70,17 @@ class UploadRecord:
 
     @property
     def known_rows(self) -> int:
-        """How many rows the upload has, as far as anything has said yet."""
+        """How many rows the upload has: the most that is stored, planned or fed."""
         return max(self.stored_rows, self.plan_rows or 0, self.fed_rows or 0)
 
     @property
     def lacks_rows(self) -> bool:
-        """Whether rows are missing for good: fewer came than were fed, and none is on the way."""
+        """Whether rows are missing for good: fewer came than were fed, and no more will come."""
         return self.rows_missing and self.fed_rows is not None and self.stored_rows < self.fed_rows
 
     @property
     def counts(self) -> Counts:
-        """Rows by state as people see them: unfed ones, and waiting ones of a cancelled upload, are unprocessed."""
+        """Rows by state as people see them. Rows not fed, and waiting rows of a cancelled upload, are unprocessed."""
         waiting = 0 if self.cancelled_at else self.waiting
         return Counts(
             rows=_counted(self.known_rows),
@@ -97,7 +96,7 @@ class UploadRecord:
 
     @property
     def duplicates(self) -> int:
-        """Usable rows whose phone an earlier row has: by the check, or counted when all rows were there."""
+        """Usable rows whose phone an earlier row has, by the check, or counted after all rows came."""
         if self.plan_usable is not None and self.plan_distinct is not None:
             return self.plan_usable - self.plan_distinct
         if self.distinct_phones is not None:
@@ -106,12 +105,15 @@ class UploadRecord:
 
 
 def _counted(number: int) -> int:
-    """As a count can be shown: what others claim of an upload may be less than nothing, or more than there can be."""
+    """The number within the bounds of a count: numbers that other parts claim may lie outside."""
     return max(0, min(number, MAX_INT32))
 
 
 class StoredRow(NamedTuple):
-    """A row with its result, flat for speed; `cells` and `error` are JSON, `looked_up_at` microseconds."""
+    """A row with its result, cheap to make; `cells`, `error` and `result_error` are JSON.
+
+    `result`: the fields of a `RowResult`; None: the row has none.
+    """
 
     row: int
     line: int | None
@@ -119,17 +121,8 @@ class StoredRow(NamedTuple):
     phone: str | None
     cells: str
     error: str | None
-    outcome: str | None
-    verdict: str | None
-    line_type: str | None
-    carrier: str | None
-    country: str | None
-    reachable: str | None
-    do_not_call: str | None
-    provider: str | None
-    looked_up_at: int | None
-    attempts: int | None
     result_error: str | None
+    result: dict[str, Any] | None
 
 
 class RowFilter(NamedTuple):
@@ -149,7 +142,7 @@ class UploadCursor(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class RowChanges:
-    """Rows changed after a version. `complete` is False when some are no longer held or were cut off."""
+    """The rows that changed after a version. `complete` is False when some are no longer held or were cut off."""
 
     seq: int
     rows: tuple[int, ...]
@@ -158,7 +151,7 @@ class RowChanges:
 
 @dataclass(frozen=True, slots=True)
 class QueueTotals:
-    """Over everything in the database.
+    """Totals over the whole database.
 
     `dead_letters`: distinct failed phones, per upload, neither asked again since nor dismissed.
     """
@@ -172,7 +165,7 @@ class QueueTotals:
 
 @dataclass(frozen=True, slots=True)
 class DeadLetterFilter:
-    """Which failed rows; None: any."""
+    """Selects failed rows; None: any."""
 
     owner: str | None = None
     upload_id: str | None = None
@@ -183,11 +176,10 @@ class DeadLetterFilter:
 
 @dataclass(frozen=True, slots=True)
 class StoredDeadLetter:
-    """A row whose phone was given up, with the failure. `error` is an `AttemptError` as JSON."""
+    """A row whose phone was given up, and its failure. `error` is an `AttemptError` as JSON."""
 
     upload_no: int
     upload_id: str
-    upload_round: int
     owner: str
     row: int
     phone: str
@@ -220,7 +212,7 @@ class AuditEntry:
 
 
 @dataclass(frozen=True, slots=True)
-class SweepRecord:
+class StoredSweep:
     """A sweep that a person asked for; figures are None until it is done."""
 
     id: str
@@ -231,6 +223,3 @@ class SweepRecord:
     completed: int | None
     failed: int | None
     problem: str | None
-
-
-VISIBLE_STATES: tuple[str, ...] = tuple(state.name for state in State)
