@@ -1,6 +1,6 @@
 """Decides whether this process may write calls: a lease, proven by commits that only the partition's owner can make.
 
-Pure; seconds of CLOCK_BOOTTIME, which goes on while the process or the machine sleeps.
+Pure. Times are seconds of CLOCK_BOOTTIME, which also counts the time in which the process or the machine sleeps.
 """
 
 from dataclasses import dataclass
