@@ -126,6 +126,14 @@ class Dispatcher:
         return Admission.GO if self._unacknowledged < self._most_unacknowledged else Admission.HOLD
 
     async def _make(self, call: Call, waiting: "_WaitingCall") -> None:
+        """Makes one call.
+
+        1. Let the caller make it. A call that is withdrawn ends here.
+        2. Slow down if the provider asks for it.
+        3. Decide what follows from the reply.
+        4. Write it to Kafka.
+        """
+        # 1. Call.
         try:
             reply = await self._caller.call(call, lambda: self._admit(call), on_written=waiting.ends)
         except Withdrawn:
@@ -133,11 +141,14 @@ class Dispatcher:
             self._scheduler.withdrawn(call)
             return
         waiting.ends()
+        # 2. Slow down.
         if isinstance(reply, Wait) and reply.throttled:
             self._slow_down(call, reply)
         self._unacknowledged += 1
         try:
+            # 3. Decide.
             outcome = self._scheduler.replied(call, reply, self._scheduler.clock.now(), may_fail=self._may_write())
+            # 4. Write.
             await self._recorder.write(outcome)
         finally:
             self._unacknowledged -= 1

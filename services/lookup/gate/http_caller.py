@@ -88,8 +88,10 @@ class HttpCaller:
             content=wanted.body,
             extensions={"trace": attempt.trace},
         )
+        # 1. to 4. Connect, wait for the permit, write: httpx calls `attempt.trace` in between.
         response = await client.send(request, stream=True)
         attempt.has_head = True
+        # 5. Read the reply.
         try:
             body = await _read(response)
             received = HttpResponse(response.status_code, _lower(response.headers), body, received_at=datetime.now(UTC))
@@ -131,9 +133,11 @@ class _Attempt:
     async def trace(self, event: str, info: Mapping[str, Any]) -> None:
         """httpcore calls this after connect and TLS: right before it writes, and right after."""
         if event == _STARTED and info["request"].method != b"CONNECT":
+            # 2. Wait for the permit. 3. The write follows at once.
             self._permit = await self._next_permit()
             self._call.written = True
         elif event in _WRITTEN and self._permit is not None and not self._is_write_noted:
+            # 4. Note the write.
             self._note_written(self._permit)
             if self.deadline is not None:
                 self.deadline.reschedule(asyncio.get_running_loop().time() + self._timeout_seconds)

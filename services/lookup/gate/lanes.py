@@ -17,7 +17,7 @@ class EntryState(IntEnum):
     WAITING  may be called when one of its lanes has its turn
     BACKOFF  not before its time has come
     CALLED   a call is being made, or its result is on the way to Kafka
-    DONE     nobody waits for it any more
+    DONE     no upload wants it any more
     """
 
     WAITING = 0

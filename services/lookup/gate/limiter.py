@@ -101,7 +101,7 @@ class Limiter:
 
     @property
     def calls_per_second(self) -> float:
-        """The pace now: what a queue that never runs dry gets."""
+        """The present pace: the calls per second of a queue that is never empty."""
         return self._width * 1e9 / (self.window_ns + MARGIN_NS)
 
     def writes_since(self, since: int) -> int:

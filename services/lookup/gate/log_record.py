@@ -1,4 +1,4 @@
-"""Defines what the fold reads: its topics, and the shape of their records. Pure."""
+"""Defines the topics that the fold reads, and the shape of their records. Pure."""
 
 from dataclasses import dataclass
 

@@ -18,8 +18,8 @@ class LookupQueue:
     """All phones that uploads wait for.
 
     A phone has one entry, however many uploads want it. The entry is in the line of each upload, and the first lane
-    whose turn reaches it pays. Every operation is O(1) or O(log n) in the number of phones, and
-    linear in the lanes of the phone that it moves. The exceptions are looking ahead, `take_probe` (linear in the lanes)
+    whose turn reaches it pays. Each operation is O(1) or O(log n) in the number of phones, and linear in
+    the lanes of the phone that it moves. Three operations cost more: looking ahead, `take_probe` (linear in the lanes)
     and the first step of `drop_lane` (linear in the backoffs and the calls in progress).
     """
 

@@ -76,7 +76,16 @@ class Inbox:
         self._give_back()
 
     async def _work_on_batches(self, stream: Any) -> None:
+        """Repeats these steps until it is cancelled. A record is acknowledged last, so that no crash loses it.
+
+        1. Wait for records, and for permission to begin.
+        2. Take a batch.
+        3. Process it: its effects are acknowledged by Kafka afterwards.
+        4. Report the next offsets.
+        5. Acknowledge its records, for Faust to commit.
+        """
         while True:
+            # 1. Wait.
             await self._arrived.wait()
             if self._size < BATCH_RECORDS:
                 await asyncio.sleep(WITHIN_SECONDS)
@@ -85,9 +94,13 @@ class Inbox:
             elif self._app.rebalancing or not self._may_begin():
                 await asyncio.sleep(POLL_SECONDS)
             else:
+                # 2. Take a batch.
                 events = self._take()
+                # 3. Process it.
                 await self._work([record for each in events for record in each.value])
+                # 4. Report the next offsets.
                 self._done({(each.message.topic, each.message.partition): each.message.offset + 1 for each in events})
+                # 5. Acknowledge.
                 for each in events:
                     await stream.ack(each)
 
