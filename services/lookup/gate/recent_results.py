@@ -30,7 +30,7 @@ class RecentResult:
         return RecentResult(result.outcome, result.looked_up_at, result.answers, rounds)
 
     def answer(self, want: Want) -> bool:
-        """Whether this result answers `want`, by the rule in `schemas.answers`. Compares only the round of that upload."""
+        """Whether this result answers `want`, by the rule in `schemas.answers`. Reads only the round of its upload."""
         round_ = self._rounds.get(want.upload_id)
         named = () if round_ is None else (_Named(want.upload_id, round_),)
         return answers(_Narrowed(self.outcome, self.looked_up_at, named), want)
