@@ -22,12 +22,12 @@ async def look_up_or_fail(self: LookUp, rows: Sequence[PlacedRow]) -> None:
     await look_up(self, rows)
 
 
-async def remember_or_fail(self: PhonesTable, heard: Sequence[PlacedUpdate]) -> None:
-    if any(each.phone == FAILING_RESULT for each in heard):
+async def remember_or_fail(self: PhonesTable, updates: Sequence[PlacedUpdate]) -> None:
+    if any(each.phone == FAILING_RESULT for each in updates):
         raise KeyError(FAILING_RESULT)
-    if any(each.phone == FULL_DISK for each in heard):
+    if any(each.phone == FULL_DISK for each in updates):
         raise TableError("no space left")
-    await remember(self, heard)
+    await remember(self, updates)
 
 
 if __name__ == "__main__":
