@@ -24,10 +24,11 @@ from services.assembler.domain.decoding import decode_partition
 from services.assembler.domain.positions import Offsets
 from services.ingest.feeder.preparation.row_file import PreparedReader, PreparedWriter
 from services.ingest.publishing import usable_value
-from services.lookup.gate.fold import Fold, LogRecord
-from services.lookup.worker.known import news_of
+from services.lookup.gate.fold import Fold
+from services.lookup.gate.log_record import LogRecord
+from services.lookup.worker.known_phones import update_of
+from services.lookup.worker.request_policy import requests_for, wanted_row
 from services.lookup.worker.sent_keys import SentKeys
-from services.lookup.worker.wanted import requests_for, wanted_row
 from tests.fixtures.hostile import hostile_records, some_hostile_records
 from tests.fixtures.ids import upload_id
 
@@ -91,7 +92,7 @@ READERS: Final[dict[Topic, dict[str, Reader]]] = {
         "message": message_says(topics.UPLOAD_ROWS),
     },
     topics.LOOKUP_RESULTS: {
-        "worker": lambda value: news_of(b"+14155550100", value, timestamp_ms=TIMESTAMP_MS),
+        "worker": lambda value: update_of(b"+14155550100", value, timestamp_ms=TIMESTAMP_MS),
         "join": join_reads("lookup_results"),
         "gate": gate_reads(topics.LOOKUP_RESULTS),
     },
@@ -273,7 +274,7 @@ OWN: Final = {
 """Models of no topic that are decoded all the same: nobody else writes or reads them."""
 FROM_A_LOG: Final = {model.__name__ for topic in TOPICS for model in topic.messages} | {"UPLOAD_EVENT"}
 AGAIN: Final = {
-    "services/lookup/gate/decisions.py: LookupStatus": "the last status: whatever it says, only counts follow",
+    "services/lookup/gate/scheduler.py: LookupStatus": "the last status: whatever it says, only counts follow",
 }
 """Decoded without its record's timestamp, with the reason."""
 

@@ -38,7 +38,7 @@ BEYOND = {
     ("lookup-results", "status"): "a phone that is forgotten gets a null result",
 }
 """Writers that the table leaves out, with what they write."""
-READ_BEYOND = {
+READ_BEYOND: dict[tuple[str, str], str] = {
     ("upload-events", "http"): "a repeated Idempotency-Key gets the first answer from every replica",
     ("lookup-status", "gate"): "a new gate counts on from what the one before it had counted",
     ("upload-progress", "http"): "an owner's unfinished uploads are limited",

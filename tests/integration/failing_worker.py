@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from schemas.settings import Settings
 from services.lookup.worker.look_up import LookUp, PlacedRow
-from services.lookup.worker.phones_table import Heard, Phones, TableError
+from services.lookup.worker.phones_table import PhonesTable, PlacedUpdate, TableError
 from services.lookup.worker.role import main
 from services.runtime.process import run
 from tests.integration.worker_process import phone
@@ -13,7 +13,7 @@ from tests.integration.worker_process import phone
 FAILING_ROW = phone(13)
 FAILING_RESULT = phone(17)
 FULL_DISK = phone(19)
-look_up, remember = LookUp._look_up, Phones.remember
+look_up, remember = LookUp._look_up, PhonesTable.remember
 
 
 async def look_up_or_fail(self: LookUp, rows: Sequence[PlacedRow]) -> None:
@@ -22,15 +22,15 @@ async def look_up_or_fail(self: LookUp, rows: Sequence[PlacedRow]) -> None:
     await look_up(self, rows)
 
 
-async def remember_or_fail(self: Phones, heard: Sequence[Heard]) -> None:
-    if any(each.phone == FAILING_RESULT for each in heard):
+async def remember_or_fail(self: PhonesTable, updates: Sequence[PlacedUpdate]) -> None:
+    if any(each.phone == FAILING_RESULT for each in updates):
         raise KeyError(FAILING_RESULT)
-    if any(each.phone == FULL_DISK for each in heard):
+    if any(each.phone == FULL_DISK for each in updates):
         raise TableError("no space left")
-    await remember(self, heard)
+    await remember(self, updates)
 
 
 if __name__ == "__main__":
     LookUp._look_up = look_up_or_fail  # type: ignore[method-assign]
-    Phones.remember = remember_or_fail  # type: ignore[method-assign]
+    PhonesTable.remember = remember_or_fail  # type: ignore[method-assign]
     sys.exit(run("worker", main, Settings()))

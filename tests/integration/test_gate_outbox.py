@@ -13,7 +13,7 @@ from schemas import topics as registry
 from schemas.settings import Settings
 from schemas.topics import Topic
 from services.lookup.gate.outbox import Outbox
-from services.lookup.gate.outgoing import Outgoing, Refused
+from services.lookup.gate.outgoing import OutgoingRecord, Undeliverable
 from services.runtime.kafka import make_consumer, partitions_of, read_to_end, started, topic_name
 
 
@@ -24,7 +24,7 @@ async def test_records_for_a_topic_that_the_ended_producer_never_saw_do_not_wait
     await outbox.stop()
     await create_topics(settings)
     async with asyncio.timeout(30):
-        await outbox.send(Outgoing(registry.LOOKUP_RETRIES, "key", b"{}"))
+        await outbox.send(OutgoingRecord(registry.LOOKUP_RETRIES, "key", b"{}"))
     await outbox.stop()
 
 
@@ -33,7 +33,7 @@ async def test_a_producer_that_has_ended_is_replaced_and_the_records_sent_again(
     outbox = Outbox(settings)
     await outbox.start()
     await outbox.stop()
-    await outbox.send(*(Outgoing(registry.LOOKUP_RETRIES, f"key-{number}", b"{}") for number in range(3)))
+    await outbox.send(*(OutgoingRecord(registry.LOOKUP_RETRIES, f"key-{number}", b"{}") for number in range(3)))
     await outbox.stop()
     async with started(make_consumer(settings)) as reader:
         partitions = await partitions_of(reader, topic_name(registry.LOOKUP_RETRIES, settings))
@@ -74,11 +74,11 @@ async def test_a_record_that_is_too_large_is_its_own_outcome_and_costs_nobody_an
     before = (outbox._small.current, outbox._large.current)
     async with asyncio.timeout(30):
         outcomes = await outbox.send(
-            Outgoing(registry.LOOKUP_RETRIES, "first", b"{}"),
-            Outgoing(registry.LOOKUP_RETRIES, "huge", os.urandom(3_000_000)),
-            Outgoing(registry.LOOKUP_RETRIES, "last", b"{}"),
+            OutgoingRecord(registry.LOOKUP_RETRIES, "first", b"{}"),
+            OutgoingRecord(registry.LOOKUP_RETRIES, "huge", os.urandom(3_000_000)),
+            OutgoingRecord(registry.LOOKUP_RETRIES, "last", b"{}"),
         )
-    assert outcomes[1] == Refused("MessageSizeTooLargeError", is_too_large=True)
+    assert outcomes[1] == Undeliverable("MessageSizeTooLargeError", is_too_large=True)
     assert isinstance(outcomes[0], int)
     assert isinstance(outcomes[2], int)
     assert (outbox._small.current, outbox._large.current) == before
@@ -97,12 +97,12 @@ async def test_a_broker_that_takes_less_refuses_one_record_and_takes_its_neighbo
     await outbox.start()
     async with asyncio.timeout(60):
         outcomes = await outbox.send(
-            Outgoing(NARROW, "first", b"{}"),
-            Outgoing(NARROW, "large", os.urandom(size)),
-            Outgoing(NARROW, "last", b"{}"),
+            OutgoingRecord(NARROW, "first", b"{}"),
+            OutgoingRecord(NARROW, "large", os.urandom(size)),
+            OutgoingRecord(NARROW, "last", b"{}"),
         )
-        later = await outbox.send(*(Outgoing(NARROW, f"later-{number}", b"{}") for number in range(3)))
-    assert outcomes[1] == Refused("MessageSizeTooLargeError", is_too_large=True)
+        later = await outbox.send(*(OutgoingRecord(NARROW, f"later-{number}", b"{}") for number in range(3)))
+    assert outcomes[1] == Undeliverable("MessageSizeTooLargeError", is_too_large=True)
     assert all(isinstance(each, int) for each in [outcomes[0], outcomes[2], *later])
     assert outbox.error is None
     await outbox.stop()
@@ -116,12 +116,12 @@ async def test_an_error_that_is_not_kafkas_is_the_outcome_of_its_record(broker: 
     before = outbox._small.current
     async with asyncio.timeout(30):
         outcomes = await outbox.send(
-            Outgoing(registry.LOOKUP_RETRIES, "good", b"{}"),
-            Outgoing(registry.LOOKUP_RETRIES, "\ud800", b"{}"),
-            Outgoing(registry.LOOKUP_RETRIES, "value", "no bytes"),  # type: ignore[arg-type]
+            OutgoingRecord(registry.LOOKUP_RETRIES, "good", b"{}"),
+            OutgoingRecord(registry.LOOKUP_RETRIES, "\ud800", b"{}"),
+            OutgoingRecord(registry.LOOKUP_RETRIES, "value", "no bytes"),  # type: ignore[arg-type]
         )
     assert isinstance(outcomes[0], int)
-    assert outcomes[1] == Refused("UnicodeEncodeError", is_too_large=False)
-    assert isinstance(outcomes[2], Refused)
+    assert outcomes[1] == Undeliverable("UnicodeEncodeError", is_too_large=False)
+    assert isinstance(outcomes[2], Undeliverable)
     assert outbox._small.current is before
     await outbox.stop()

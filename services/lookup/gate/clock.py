@@ -1,4 +1,4 @@
-"""Owns the gate's two times: a steady one that decides when something is due, and the wall's for what is written."""
+"""Owns the gate's two times: steady time decides when something is due, the wall clock's time is written to records."""
 
 import time
 from collections.abc import Callable
@@ -7,19 +7,19 @@ from datetime import datetime, timedelta
 from schemas.values import EARLIEST, LATEST
 
 _BOOT: int = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
-"""Only Linux has CLOCK_BOOTTIME; on macOS CLOCK_MONOTONIC goes on during sleep."""
+"""Only Linux has CLOCK_BOOTTIME. On macOS, CLOCK_MONOTONIC also counts the time asleep."""
 
 
 def boot_time() -> float:
-    """Seconds since boot, those in which the machine or this process slept included."""
+    """Seconds since boot, including the time in which the machine or this process slept."""
     return time.clock_gettime(_BOOT)
 
 
 class Clock:
-    """Steady time is the wall's at the start of the process, and goes on evenly from there.
+    """Steady time equals the wall clock's time when the process starts, and advances evenly from there.
 
-    An operator or NTP may step the wall clock. Were a backoff measured on it, a step back by an hour would make it last
-    an hour longer; were steady time written down, records would be of another time than Kafka says.
+    An operator or NTP may step the wall clock. A backoff that is measured on the wall clock would last an hour longer
+    after a step back by an hour. Records that hold steady time would disagree with Kafka's timestamps.
     """
 
     def __init__(self, *, wall: Callable[[], float] = time.time, steady: Callable[[], float] = boot_time) -> None:
@@ -33,11 +33,11 @@ class Clock:
         return self._began_at + timedelta(seconds=self._steady() - self._origin)
 
     def to_wall(self, steady: datetime) -> datetime:
-        """What a clock on the wall shows, as it goes now, at that moment."""
+        """Converts a steady time into the wall clock's, by their present difference."""
         return min(LATEST, max(EARLIEST, steady - self._ahead()))
 
     def to_steady(self, wall: datetime) -> datetime:
-        """When it will be what a clock on the wall, as it goes now, shows as that moment."""
+        """Converts a wall clock's time into steady time, by their present difference."""
         return wall + self._ahead()
 
     def _ahead(self) -> timedelta:

@@ -1,4 +1,4 @@
-"""Decides what an event about an upload changes: who may have turns, how often, at what cost. Pure."""
+"""Decides what an upload event changes: whether the upload has turns, its priority, its limit of calls. Pure."""
 
 from schemas.upload_events import (
     CancelUpload,
@@ -11,13 +11,13 @@ from schemas.upload_events import (
     UploadEvent,
     UploadOpened,
 )
-from services.lookup.gate.controls import Control, Controls
-from services.lookup.gate.queue import Queue
+from services.lookup.gate.controls import UploadControl, UploadControls
+from services.lookup.gate.queue import LookupQueue
 
 
-def apply_event(event: UploadEvent, controls: Controls, queue: Queue, *, timestamp_ms: int) -> None:
-    """Changes the upload's control, and its lane if it has one. Withdrawn requests are for the caller to drop."""
-    # Very old clients give their records no time (-1).
+def apply_event(event: UploadEvent, controls: UploadControls, queue: LookupQueue, *, timestamp_ms: int) -> None:
+    """Changes the upload's control, and its lane if it has one. The caller drops the requests of a withdrawn upload."""
+    # Very old clients write records without a time (-1).
     at_ms = timestamp_ms if timestamp_ms >= 0 else int(event.at.timestamp() * 1000)
     control = controls.of_event(event.upload_id, at_ms)
     if isinstance(event, UploadOpened):
@@ -39,13 +39,13 @@ def apply_event(event: UploadEvent, controls: Controls, queue: Queue, *, timesta
         _set_priority(queue, event.upload_id, control, event.options.priority)
     elif isinstance(event, PauseUpload | ResumeUpload):
         control.paused = isinstance(event, PauseUpload)
-        # What is withdrawn may still be on its way out, and gets no turn meanwhile.
+        # A withdrawn upload may still be in the queue, and must not get a turn there.
         if not control.withdrawn:
             queue.set_paused(event.upload_id, control.paused)
     elif isinstance(event, CancelUpload | DeleteUpload):
         control.withdrawn = True
 
 
-def _set_priority(queue: Queue, upload_id: str, control: Control, priority: int) -> None:
+def _set_priority(queue: LookupQueue, upload_id: str, control: UploadControl, priority: int) -> None:
     control.priority = priority
     queue.set_priority(upload_id, priority)

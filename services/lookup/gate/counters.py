@@ -1,4 +1,4 @@
-"""Counts calls, retries and dead letters, and decides by them whether an upload may pay for one call more. Pure."""
+"""Counts calls, retries and dead letters, and decides whether an upload may pay for one more call. Pure."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -8,11 +8,11 @@ from schemas.lookups import LookupStatus
 
 
 @dataclass(slots=True)
-class Tally:
-    """Counts carried on from one active gate to the next by way of the status.
+class CallCounters:
+    """Counts that each active gate continues from the last status of the gate before.
 
-    What a gate counted in its last half second is lost when it is killed. For exact figures there are the results.
-    `calls_by_upload` has at its end the uploads that paid last.
+    A gate that is killed loses the counts of its last half second. The results hold the exact figures.
+    `calls_by_upload` is ordered by each upload's last payment, the latest at the end.
     """
 
     retries: int = 0
@@ -22,11 +22,11 @@ class Tally:
     _in_progress: Counter[str] = field(default_factory=Counter)
     _unknown: set[str] = field(default_factory=set)
 
-    def go_on_from(self, last: LookupStatus, capped: Iterable[str]) -> None:
-        """Counts only grow: if this process was active before, its own may be ahead of what it said last.
+    def resume_from(self, last: LookupStatus, capped: Iterable[str]) -> None:
+        """Continues from the last status. Counts only grow: this process may have counted further than its last status.
 
-        `capped`: the uploads whose calls are capped. What one of them paid may have been left out of the status; then
-        it counts as all of them, for calls beyond a cap cannot be taken back.
+        `capped`: the uploads with a limit of calls. If the status leaves out what one of them paid, that upload counts
+        as having reached its limit, because calls cannot be taken back.
         """
         self.retries = max(self.retries, last.retries)
         self.dead_letters = max(self.dead_letters, last.dead_letters)
@@ -34,11 +34,11 @@ class Tally:
         paid |= Counter({each.upload_id: each.calls for each in last.capped})
         self.calls_by_upload |= paid
         self.retries_by_upload |= Counter({lane.upload_id: lane.retries for lane in last.lanes})
-        told = {lane.upload_id for lane in last.lanes} | set(paid)
-        self._unknown = set() if last.capped_complete else set(capped) - told - set(self.calls_by_upload)
+        reported = {lane.upload_id for lane in last.lanes} | set(paid)
+        self._unknown = set() if last.capped_complete else set(capped) - reported - set(self.calls_by_upload)
 
     def may_pay(self, upload_id: str, cap: int | None) -> bool:
-        """Whether one call more is within the upload's cap, should all in progress reach the provider."""
+        """Whether one more call stays within `cap` even if all calls in progress are paid. `cap` None: no limit."""
         if cap is None:
             return True
         if upload_id in self._unknown:
@@ -46,11 +46,11 @@ class Tally:
         return self.calls_by_upload.get(upload_id, 0) + self._in_progress.get(upload_id, 0) < cap
 
     def begins(self, upload_id: str) -> None:
-        """A call was decided on that this upload pays for."""
+        """A call begins that this upload would pay for."""
         self._in_progress[upload_id] += 1
 
     def ends(self, upload_id: str, *, written: bool) -> None:
-        """The call is over. `written`: it can have arrived, and is paid."""
+        """The call is over. `written`: it may have reached the provider and is paid."""
         self._in_progress[upload_id] -= 1
         if not self._in_progress[upload_id]:
             del self._in_progress[upload_id]
@@ -64,6 +64,6 @@ class Tally:
         self._unknown.discard(upload_id)
 
     def retried(self, upload_id: str) -> None:
-        """A call that this upload paid for failed, and the phone is tried again."""
+        """A call that this upload paid for has failed, and its phone is tried again."""
         self.retries += 1
         self.retries_by_upload[upload_id] += 1

@@ -1,4 +1,4 @@
-"""Decides whose turn it is: deficit round robin with weights; whoever has work waits for one round at most. Pure."""
+"""Decides which member has the turn: weighted deficit round robin. No member with work is left out of a round. Pure."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
@@ -10,11 +10,12 @@ WEIGHTS = {1: 4.0, 2: 2.0, 3: 1.0, 4: 0.5, 5: 0.25}
 """Calls per round by priority: each step doubles. 1 for the default keeps turns of ordinary uploads one call long."""
 
 
-class Wheel(Generic[K]):
-    """Those that have work, in the order of their turns (Shreedhar & Varghese 1995, with calls of size 1).
+class DeficitRoundRobin(Generic[K]):
+    """A ring of the members that have work, in the order of their turns.
 
-    Whoever comes to the head is granted its weight once, and stays there while a whole call is left of it. `add` puts
-    at the end; `discard` forfeits what was left, so an idle time earns nothing. Each is O(1), wherever in the order.
+    The algorithm is that of Shreedhar & Varghese (1995), with calls of size 1. A member that comes to the head is
+    granted its weight once, as credit. It stays there while its credit covers a whole call. `add` appends at the end.
+    `discard` forfeits the rest of the credit, so that idle time earns nothing. Each operation is O(1).
     """
 
     __slots__ = ("_credit", "_granted", "_weight")
@@ -44,12 +45,12 @@ class Wheel(Generic[K]):
         del self._credit[key]
 
     def weight_changed(self, key: K) -> None:
-        """Takes back credit that the new weight would not have given."""
+        """Takes back credit beyond the new weight."""
         if key in self._credit:
             self._credit[key] = min(self._credit[key], max(1.0, self._weight(key)))
 
     def head(self) -> K | None:
-        """Whose turn it is; None if nobody has work. Asking again without `charge` gives the same."""
+        """The member that has the turn; None: no member has work. The answer is the same until `charge`."""
         while self._credit:
             key = next(iter(self._credit))
             if self._credit[key] >= 1.0:
@@ -66,9 +67,9 @@ class Wheel(Generic[K]):
         """One call was made for `key`."""
         self._credit[key] -= 1.0
 
-    def copy(self) -> "Wheel[K]":
-        """A wheel to look ahead on."""
-        twin: Wheel[K] = Wheel(self._weight)
+    def copy(self) -> "DeficitRoundRobin[K]":
+        """A copy to look ahead with."""
+        twin: DeficitRoundRobin[K] = DeficitRoundRobin(self._weight)
         twin._credit = self._credit.copy()
         twin._granted = self._granted
         return twin

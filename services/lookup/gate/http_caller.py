@@ -1,4 +1,4 @@
-"""Makes one lookup over HTTP: warm connection, permit at the socket, one attempt, no redirects, a bounded reply."""
+"""Makes one lookup over HTTP: a warm connection, a permit at the socket, one attempt, no redirects, a bounded reply."""
 
 import asyncio
 import itertools
@@ -13,21 +13,21 @@ from typing import Any
 
 import httpx
 
-from services.lookup.gate.decisions import Call
 from services.lookup.gate.http_stream import BoundedBackend, BoundedStream, StaleConnection
 from services.lookup.gate.limiter import Limiter, Permit
-from services.lookup.gate.pacer import Pacer, Verdict, Withdrawn
+from services.lookup.gate.pacer import Admission, Pacer, Withdrawn
 from services.lookup.gate.reply_errors import BodyTooLarge, TooManyPieces, wait_for
+from services.lookup.gate.scheduler import Call
 from services.lookup.providers.protocol import MAX_BODY_BYTES, Found, HttpResponse, NotValid, Provider, Reply, Wait
 
 _STARTED = "http11.send_request_headers.started"
 _WRITTEN = ("http11.send_request_headers.complete", "http11.send_request_headers.failed")
 _KEEPALIVE_SECONDS = 4.0
-"""Shorter than servers' usual five: a request written to a connection just closed would be a call for nothing."""
+"""Shorter than the usual five of servers: a request on a connection that was just closed would be a wasted call."""
 _CALLS_PER_SECOND_AND_POOL = 25
-"""httpcore looks at all pairs of a pool's connections for each request: 80 connections in one cost 4 ms a call."""
+"""httpcore compares all pairs of a pool's connections for each request: 80 connections in one pool cost 4 ms a call."""
 _MOST_PIECES = 2_000
-"""A body in more pieces is not read on: measured, each costs 0.02 ms, as much as eight kilobytes in one piece."""
+"""A body in more pieces is not read to its end. Measured: a piece costs 0.02 ms, as much as eight kB in one piece."""
 log = logging.getLogger(__name__)
 
 
@@ -51,16 +51,19 @@ class HttpCaller:
         for client in self._clients:
             await client.aclose()
 
-    async def call(self, call: Call, judge: Callable[[], Verdict], *, on_written: Callable[[], None]) -> Reply:
-        """The provider's reply, or a `Wait` that says why there is none: whatever the exchange raised.
+    async def call(self, call: Call, admit: Callable[[], Admission], *, on_written: Callable[[], None]) -> Reply:
+        """The provider's reply. If the exchange fails, a `Wait` gives the reason.
 
-        `judge` is asked in the instant before the write. From then on the request may arrive and `call.written` is
-        set. `on_written` is called after the write: nothing else has its turn before it.
+        1. Connect.
+        2. Wait for a permit. `admit` is asked right before it is given.
+        3. Write the request. `call.written` is set before the write, because the request may arrive from then on.
+        4. Call `on_written` after the write, before any other task runs.
+        5. Read the reply.
 
         Raises:
-            Withdrawn: the call is not to be made after all, or its connection had ended; nothing was written.
+            Withdrawn: the call is not made after all, or its connection had ended. Nothing was written.
         """
-        attempt = _Attempt(call, self._limiter, lambda: self._pacer.permit(judge), on_written, self._timeout_seconds)
+        attempt = _Attempt(call, self._limiter, lambda: self._pacer.permit(admit), on_written, self._timeout_seconds)
         try:
             async with asyncio.timeout(None) as deadline:
                 attempt.deadline = deadline
@@ -68,7 +71,7 @@ class HttpCaller:
         except Withdrawn:
             raise
         except StaleConnection:
-            call.written = False
+            attempt.was_not_written()
             raise Withdrawn from None
         except Exception as error:
             return self._explain(error, attempt)
@@ -85,8 +88,10 @@ class HttpCaller:
             content=wanted.body,
             extensions={"trace": attempt.trace},
         )
+        # 1. to 4. Connect, wait for the permit, write: httpx calls `attempt.trace` in between.
         response = await client.send(request, stream=True)
         attempt.has_head = True
+        # 5. Read the reply.
         try:
             body = await _read(response)
             received = HttpResponse(response.status_code, _lower(response.headers), body, received_at=datetime.now(UTC))
@@ -99,13 +104,13 @@ class HttpCaller:
     def _explain(self, error: Exception, attempt: "_Attempt") -> Wait:
         wait = wait_for(error, has_head=attempt.has_head, timeout_seconds=self._timeout_seconds)
         if wait.code == "unforeseen":
-            # Its text may hold the phone, and so may those of its causes.
+            # The texts of the error and of its causes may hold the phone.
             log.error("a call ended with an unforeseen error: %s", type(error).__name__)
         return wait
 
 
 class _Attempt:
-    """One call on its way through httpx: takes the permit in the trace hook and gives it back."""
+    """One call on its way through httpx. It takes and returns the permit, and alone sets `call.written`."""
 
     def __init__(
         self,
@@ -123,32 +128,39 @@ class _Attempt:
         self._on_written = on_written
         self._timeout_seconds = timeout_seconds
         self._permit: Permit | None = None
-        self._is_told = False
+        self._is_write_noted = False
 
     async def trace(self, event: str, info: Mapping[str, Any]) -> None:
-        """httpcore calls this after connect and TLS, right before it writes, and again right after."""
+        """httpcore calls this after connect and TLS: right before it writes, and right after."""
         if event == _STARTED and info["request"].method != b"CONNECT":
+            # 2. Wait for the permit. 3. The write follows at once.
             self._permit = await self._next_permit()
             self._call.written = True
-        elif event in _WRITTEN and self._permit is not None and not self._is_told:
-            self._tell_written(self._permit)
+        elif event in _WRITTEN and self._permit is not None and not self._is_write_noted:
+            # 4. Note the write.
+            self._note_written(self._permit)
             if self.deadline is not None:
                 self.deadline.reschedule(asyncio.get_running_loop().time() + self._timeout_seconds)
 
+    def was_not_written(self) -> None:
+        """The connection had ended before the first byte."""
+        self._call.written = False
+
     def finished(self) -> None:
+        """The exchange is over: returns the permit."""
         if self._permit is not None:
-            if not self._is_told:
-                self._tell_written(self._permit)
+            if not self._is_write_noted:
+                self._note_written(self._permit)
             self._limiter.finished(self._permit, monotonic_ns())
 
-    def _tell_written(self, permit: Permit) -> None:
-        self._is_told = True
+    def _note_written(self, permit: Permit) -> None:
+        self._is_write_noted = True
         self._limiter.written(permit, monotonic_ns())
         self._on_written()
 
 
 class _NoCookies(CookieJar):
-    """Keeps nothing that a provider wants to be sent back."""
+    """Stores no cookie and sends none."""
 
     def extract_cookies(self, *_: object) -> None:
         return
@@ -158,7 +170,7 @@ class _NoCookies(CookieJar):
 
 
 async def _follow_nothing(response: httpx.Response) -> None:
-    """httpx reads where a redirect leads even if it does not go there, and raises when that is no address."""
+    """httpx parses the target of a redirect even if it does not follow it, and raises if the target is no URL."""
     response.headers.pop("location", None)
 
 
@@ -173,7 +185,7 @@ def _make_client(tls: ssl.SSLContext, timeout_seconds: float) -> httpx.AsyncClie
         timeout=httpx.Timeout(timeout_seconds, pool=None),
         limits=httpx.Limits(keepalive_expiry=_KEEPALIVE_SECONDS),
     )
-    # httpx has no parameter for httpcore's network backend, and a transport of one's own would ignore proxies.
+    # httpx has no parameter for httpcore's network backend, and a custom transport would ignore proxies.
     for transport in (client._transport, *client._mounts.values()):
         if isinstance(transport, httpx.AsyncHTTPTransport):
             transport._pool._network_backend = BoundedBackend()
@@ -181,7 +193,7 @@ def _make_client(tls: ssl.SSLContext, timeout_seconds: float) -> httpx.AsyncClie
 
 
 async def _read(response: httpx.Response) -> bytes:
-    """The body as sent. It was asked for without compression, so a small body cannot unpack into a huge one."""
+    """The body as it was sent. It is not decompressed, so that a small body cannot become a huge one."""
     body = bytearray()
     pieces = 0
     async for piece in response.aiter_raw():
@@ -195,10 +207,9 @@ async def _read(response: httpx.Response) -> bytes:
 
 
 def _keep_or_close(response: httpx.Response, method: str, reply: Reply) -> None:
-    """A connection is used again only if all that came on it was the one reply that was waited for.
+    """A connection is used again only if it brought exactly one reply.
 
-    What came after it would be taken for the reply to the next request. An answer that is not about its phone may
-    itself be a late one.
+    Further bytes would be taken for the reply to the next request. A reply about another phone may itself be late.
     """
     stream = response.extensions.get("network_stream")
     if not isinstance(stream, BoundedStream):

@@ -1,7 +1,7 @@
-"""Owns the bytes of one connection to the provider: no more of them than a reply may have, none that nobody asked for.
+"""Owns the bytes of one connection to the provider: limits the length of a reply, and detects unrequested bytes.
 
-A network backend for httpcore. Its own streams read ahead into a buffer that nobody can look into; these know at any
-time whether bytes wait that belong to no request.
+A network backend for httpcore. The streams of httpcore read ahead into a hidden buffer. These streams know at any time
+whether unread bytes wait that belong to no request.
 """
 
 import asyncio
@@ -15,25 +15,25 @@ import h11
 import httpcore
 
 MAX_EXCHANGE_BYTES = 160 * 1024
-"""A body of 64 kB, its chunks' frames and a head of 64 kB; interim responses count as well."""
+"""A body of 64 kB with the frames of its chunks, and a head of 64 kB. Interim responses count as well."""
 _READ_BYTES = 4 * 1024
-"""h11 works on one read at a stretch. Measured: 16 kB of one-byte chunks take it 49 ms, in which nothing else has its
-turn; 16 kB in one chunk take 0.04 ms."""
+"""h11 parses one read without a pause. Measured: 16 kB of one-byte chunks block the event loop for 49 ms; 16 kB in one
+chunk take 0.04 ms."""
 _HELD_BYTES = 64 * 1024
 _ONE_ADDRESS_SECONDS = 1.0
-"""How long an address of several is tried before the next: a host's IPv6 may lead nowhere."""
+"""How long one of several addresses is tried before the next: the IPv6 address of a host may be unreachable."""
 
 
 class ReplyTooLong(Exception):
-    """More bytes came than any reply may have."""
+    """More bytes arrived than any reply may have."""
 
 
 class StaleConnection(Exception):
-    """The provider had closed the connection, or sent bytes unasked, before the request was written. It was not."""
+    """The provider closed the connection or sent unrequested bytes before the write. The request was not written."""
 
 
 class _Receiver(asyncio.Protocol):
-    """Holds what came and was not read yet, and whether there will be more."""
+    """Holds the bytes that were not read yet, and whether more can come."""
 
     def __init__(self) -> None:
         self.held = bytearray()
@@ -45,7 +45,7 @@ class _Receiver(asyncio.Protocol):
         self._may_write.set()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # uvloop's transports are of no class of asyncio's.
+        # The transports of uvloop do not inherit from asyncio's classes.
         self.transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
@@ -71,7 +71,7 @@ class _Receiver(asyncio.Protocol):
         self._may_write.set()
 
     async def take(self, most_bytes: int) -> bytes:
-        """The next bytes; none when the other side has ended. Lets others have their turn, even if bytes are there."""
+        """The next bytes; empty when the other side has ended. Always yields to other tasks, even if bytes wait."""
         await asyncio.sleep(0)
         while not self.held and not self.ended:
             self._came.clear()
@@ -133,12 +133,12 @@ class BoundedStream(httpcore.AsyncNetworkStream):
             raise httpcore.WriteTimeout from error
 
     def spoil(self) -> None:
-        """Closes the connection: no request is written on it any more."""
+        """Closes the connection, so that no request is written on it any more."""
         self._is_spoilt = True
         self._transport.abort()
 
     def has_leftover(self, method: str) -> bool:
-        """Whether more came than the one reply to the last request. What came is parsed anew to know where it ends."""
+        """Whether more bytes came than the one reply to the last request. Parses them again to find the reply's end."""
         if self._receiver.held:
             return True
         parser = h11.Connection(our_role=h11.CLIENT)
@@ -177,7 +177,7 @@ class BoundedStream(httpcore.AsyncNetworkStream):
 
     def get_extra_info(self, info: str) -> Any:
         if info == "is_readable":
-            # httpcore asks this of an idle connection, and gives it up if so.
+            # httpcore asks this about an idle connection, and closes it if the answer is yes.
             return self._may_not_be_used
         names = {"ssl_object": "ssl_object", "client_addr": "sockname", "server_addr": "peername", "socket": "socket"}
         return self._transport.get_extra_info(names[info]) if info in names else None
@@ -220,7 +220,7 @@ class BoundedBackend(httpcore.AsyncNetworkBackend):
 
 
 async def _connect(host: str, port: int, local_address: str | None) -> tuple[asyncio.Transport, _Receiver]:
-    """Tries the host's addresses one after the other; raises the last one's error."""
+    """Tries the addresses of the host one after the other. Raises the error of the last one."""
     loop = asyncio.get_running_loop()
     found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     local = None if local_address is None else (local_address, 0)

@@ -1,4 +1,4 @@
-"""The parts of the queue: an upload's wish (`Ask`), a phone somebody waits for (`Entry`), an upload's `Lane`. Pure."""
+"""Owns the parts of the queue: the `Lane` of an upload, its terms (`Ask`), and a phone in the queue (`Entry`). Pure."""
 
 from collections import deque
 from collections.abc import Collection, Container, Iterable, Iterator
@@ -11,24 +11,24 @@ from schemas.answers import Want
 from schemas.lookups import LookupRequest, request_key
 
 
-class Stage(IntEnum):
-    """Where a phone is.
+class EntryState(IntEnum):
+    """What happens to a phone now.
 
     WAITING  may be called when one of its lanes has its turn
     BACKOFF  not before its time has come
     CALLED   a call is being made, or its result is on the way to Kafka
-    SETTLED  nobody waits for it any more
+    DONE     no upload wants it any more
     """
 
     WAITING = 0
     BACKOFF = 1
     CALLED = 2
-    SETTLED = 3
+    DONE = 3
 
 
 @dataclass(slots=True, eq=False)
 class Ask:
-    """What one round of an upload wants of its phones. Shared by all of them, so that a million cost little."""
+    """The terms on which one round of an upload asks for its phones. All of them share it, to save memory."""
 
     lane: "Lane"
     round: int
@@ -52,7 +52,7 @@ class Ask:
         return request_key(phone, self.lane.upload_id, self.round)
 
     def request(self, phone: str) -> LookupRequest:
-        """The request as it stood on the topic."""
+        """The request as it is on the topic."""
         return LookupRequest(
             phone=phone,
             upload_id=self.lane.upload_id,
@@ -65,20 +65,20 @@ class Ask:
 
 
 _MOST_SHARED = 1_000
-"""An upload's requests are alike but for a few of its rounds. Others need not be."""
+"""The requests of an upload usually differ only by round. Beyond this number, asks are not shared."""
 _FEW_ASKS = 8
-"""So many asks of a phone are looked through one by one. More, as when thousands wait for one phone, have an index."""
+"""Up to so many asks of a phone are searched one by one. More, as when thousands wait for one phone, get an index."""
 
 
 class Entry:
-    """A phone that somebody waits for. `offset` is that of its first request, `due_at` the end of its last backoff."""
+    """A phone in the queue. `offset` is that of its first request; `due_at` is the end of its last backoff."""
 
-    __slots__ = ("_asks", "due_at", "offset", "phone", "stage")
+    __slots__ = ("_asks", "due_at", "offset", "phone", "state")
 
     def __init__(self, phone: str, asks: tuple[Ask, ...], offset: int) -> None:
         self.phone = phone
         self.offset = offset
-        self.stage = Stage.WAITING
+        self.state = EntryState.WAITING
         self.due_at = 0.0
         self._asks: tuple[Ask, ...] | dict[Lane, tuple[Ask, ...]] = asks
 
@@ -93,7 +93,7 @@ class Entry:
         return bool(self._asks)
 
     def of(self, lane: "Lane") -> tuple[Ask, ...]:
-        """What one lane asks."""
+        """The asks of one lane."""
         if isinstance(self._asks, dict):
             return self._asks.get(lane, ())
         return tuple(ask for ask in self._asks if ask.lane is lane)
@@ -124,7 +124,7 @@ class Entry:
                 self.add(each)
 
     def remove(self, asks: "Iterable[Ask]") -> "list[Lane]":
-        """Takes asks out; returns the lanes that want the phone no more."""
+        """Takes asks out. Returns the lanes that do not want the phone any more."""
         gone = set(asks)
         left: list[Lane] = []
         for lane in {ask.lane for ask in gone if self.has(ask.lane)}:
@@ -141,14 +141,14 @@ class Entry:
 
 
 class Lane:
-    """An upload's phones in order of arrival; those whose backoff is over go first.
+    """An upload's phones in the order of their arrival. Phones whose backoff is over go first (`overdue`).
 
-    `line` and `overdue` may hold entries that were served elsewhere: `Entry.stage` says what is true. `count` is
-    exact: the lane's phones, indexed by stage (a list, for an enum's hash costs more than all else here).
-    `last_due_at` is the latest end of a backoff that one of its phones was ever given.
+    `line` and `overdue` may hold entries that another lane has served; `Entry.state` is decisive. `count` is exact: the
+    number of the lane's phones by state. It is a list because the hash of an enum is slow. `last_due_at` is the latest
+    end of a backoff among all phones that the lane ever had.
 
-    Three things keep a lane from having a turn: `paused` by people; not `opened`, for the log does not say (any more)
-    that there is such an upload; `spent`, for it has paid for as many calls as it may.
+    A lane gets no turn in three cases: it is `paused` by people; it is not `opened`, because the log has no opening of
+    the upload (any more); it is `spent`, because the upload has reached its limit of calls.
     """
 
     __slots__ = (
@@ -182,7 +182,7 @@ class Lane:
 
     @property
     def is_callable(self) -> bool:
-        return self.may_have_turns and not self.spent and self.count[Stage.WAITING] > 0
+        return self.may_have_turns and not self.spent and self.count[EntryState.WAITING] > 0
 
     @property
     def may_have_turns(self) -> bool:
@@ -205,7 +205,7 @@ class Lane:
         return ask
 
     def pop(self) -> Entry:
-        """The lane's next waiting phone, taken off its line. The lane must have one (`count`)."""
+        """Takes the next waiting phone off the line. The lane must have one (`count`)."""
         while True:
             entry = (self.overdue or self.line).popleft()
             if self._waits(entry):
@@ -216,14 +216,14 @@ class Lane:
         self._trim()
         return self._distinct(chain(self.overdue, self.line))
 
-    def last_waiting(self, but_not: Container[str]) -> Entry | None:
-        """The phone that would be called last of all that wait and are none of `but_not`."""
+    def last_waiting(self, excluded: Container[str]) -> Entry | None:
+        """The last waiting phone that is not in `excluded`."""
         self._trim()
         backwards = self._distinct(chain(reversed(self.line), reversed(self.overdue)))
-        return next((entry for entry in backwards if entry.phone not in but_not), None)
+        return next((entry for entry in backwards if entry.phone not in excluded), None)
 
     def _trim(self) -> None:
-        """Takes off the ends what was served on other lanes' turns, or a million of them would be gone through."""
+        """Takes entries that other lanes have served off both ends, so that not a million of them are searched."""
         for hints in (self.overdue, self.line):
             while hints and not self._waits(hints[0]):
                 hints.popleft()
@@ -238,4 +238,4 @@ class Lane:
                 yield entry
 
     def _waits(self, entry: Entry) -> bool:
-        return entry.stage is Stage.WAITING and entry.has(self)
+        return entry.state is EntryState.WAITING and entry.has(self)

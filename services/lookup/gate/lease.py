@@ -1,6 +1,6 @@
 """Decides whether this process may write calls: a lease, proven by commits that only the partition's owner can make.
 
-Pure; seconds of CLOCK_BOOTTIME, which goes on while the process or the machine sleeps.
+Pure. Times are seconds of CLOCK_BOOTTIME, which also counts the time in which the process or the machine sleeps.
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ HANDOVER_MARGIN_SECONDS = 0.010
 
 @dataclass(frozen=True, slots=True)
 class Renewal:
-    """A commit that is about to be sent. `began_at` is taken before it: what it proves cannot be younger."""
+    """A commit that is about to be sent. `began_at` is a time before it, so the proof is not counted from too late."""
 
     began_at: float
     assignment: int
@@ -46,13 +46,13 @@ class Lease:
         self._owned = (generation, self._ready_at)
 
     def revoked(self) -> None:
-        """A rebalance begins, or the partition went elsewhere: whatever was proven before is void."""
+        """A rebalance begins, or another process owns the partition: all earlier proofs are void."""
         self._assignment += 1
         self._ready_at = None
         self._valid_until = None
 
     def begin_renewal(self, now: float) -> Renewal | None:
-        """The commit to send now; None between revoke and assignment."""
+        """The commit to send now. None: between revocation and assignment."""
         if self._ready_at is None:
             return None
         return Renewal(began_at=now, assignment=self._assignment)

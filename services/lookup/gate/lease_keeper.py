@@ -1,4 +1,4 @@
-"""Keeps the lease: a consumer group of its own on the one partition of `lookup-requests`, a commit twice a second."""
+"""Keeps the lease: one consumer group on the single partition of `lookup-requests`, and a commit twice a second."""
 
 import asyncio
 import logging
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 
 class LeaseKeeper(ConsumerRebalanceListener):  # type: ignore[misc]
-    """Tells `lease` what happens in the group, and renews it. Its callbacks only note the moment, nothing waits."""
+    """Reports the changes in the group to `lease`, and renews it. Its callbacks never wait."""
 
     def __init__(
         self, settings: Settings, lease: Lease, *, offset: Callable[[], int], on_change: Callable[[], None]
@@ -37,7 +37,7 @@ class LeaseKeeper(ConsumerRebalanceListener):  # type: ignore[misc]
         self.error: str | None = None
 
     async def run(self) -> None:
-        """Keeps the lease until cancelled, then leaves the group, so that a standby need not wait for the session."""
+        """Keeps the lease until cancelled. Then leaves the group, so that a standby need not wait for the session."""
         while True:
             consumer = self._consumer = self._make_consumer()
             consumer.subscribe([self._partition.topic], listener=self)
@@ -68,7 +68,7 @@ class LeaseKeeper(ConsumerRebalanceListener):  # type: ignore[misc]
 
     async def _renew(self, consumer: AIOKafkaConsumer) -> None:
         began_at = boot_time()
-        # Nothing is read here: this surfaces errors of the group's background tasks, which wait to be heard.
+        # This reads no record. It raises errors of the group's background tasks, which would be lost otherwise.
         await consumer.getmany(timeout_ms=0)
 
         async def commit() -> None:
@@ -85,14 +85,14 @@ class LeaseKeeper(ConsumerRebalanceListener):  # type: ignore[misc]
             partition_assignment_strategy=(StickyPartitionAssignor,),
             session_timeout_ms=SESSION_MS,
             heartbeat_interval_ms=HEARTBEAT_MS,
-            # Nothing is ever polled from this consumer: its background heartbeat alone keeps it in the group.
+            # This consumer never polls a record: only its background heartbeat keeps it in the group.
             max_poll_interval_ms=_NEVER_MS,
             rebalance_timeout_ms=SESSION_MS,
         )
 
 
 async def renew(lease: Lease, commit: Callable[[], Awaitable[None]], *, clock: Callable[[], float] = boot_time) -> None:
-    """Proves by a commit that the partition is ours, if it is. The lease counts from before the commit."""
+    """Tries to prove by a commit that this process owns the partition. The lease counts from before the commit."""
     renewal = lease.begin_renewal(clock())
     if renewal is None:
         return

@@ -5,7 +5,7 @@ from collections import deque
 from dataclasses import dataclass
 
 MARGIN_NS = 7_000_000
-"""Kept between a slot's window and its next use: what network and scheduling may add between write and arrival."""
+"""Kept between a slot's window and its next use: network and scheduling may add as much between write and arrival."""
 MINUTE_NS = 60_000_000_000
 
 
@@ -15,9 +15,8 @@ class TooEarly(Exception):
 
 @dataclass(slots=True, eq=False)
 class Permit:
-    """The right to write one request. Holds its slot until told when it was written (strict: answered)."""
+    """The right to write one request. It holds its slot until the request was written (strict: answered)."""
 
-    taken_at: int
     released: bool = False
 
 
@@ -71,7 +70,7 @@ class Limiter:
         self._held += 1
         self._last_write_at = now
         self._writes.append(now)
-        return Permit(taken_at=now)
+        return Permit()
 
     def written(self, permit: Permit, now: int) -> None:
         """The request of `permit` is on the wire (or its write has failed: that counts all the same)."""
@@ -102,7 +101,7 @@ class Limiter:
 
     @property
     def calls_per_second(self) -> float:
-        """The pace now: what a queue that never runs dry gets."""
+        """The present pace: the calls per second of a queue that is never empty."""
         return self._width * 1e9 / (self.window_ns + MARGIN_NS)
 
     def writes_since(self, since: int) -> int:

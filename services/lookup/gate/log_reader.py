@@ -1,4 +1,4 @@
-"""Feeds the fold: reads the folded topics for ever, without a group, and knows when it has reached a given end."""
+"""Reads the folded topics continuously, without a consumer group, and finds out when it has reached a given end."""
 
 import asyncio
 import logging
@@ -13,26 +13,27 @@ from schemas import topics
 from schemas.codec import UndecodableRecord
 from schemas.rows import BadReason, BadRecord, bad_record_of
 from schemas.settings import Settings
-from services.lookup.gate.fold import FOLDED, Fold, LogRecord
+from services.lookup.gate.fold import Fold
+from services.lookup.gate.log_record import FOLDED, LogRecord
 from services.lookup.gate.recent_results import KEPT_MS
 from services.runtime.kafka import make_consumer, partitions_of, start_client, topic_name
 
 _POLL_MS = 100
 _RECORDS_PER_POLL = 500
 _RECORDS_PER_TURN = 50
-"""The event loop is let go so often that folding a burst does not make calls late."""
+"""After so many records the event loop runs other tasks, so that a burst does not delay calls."""
 _RESTART_SECONDS = 1.0
 log = logging.getLogger(__name__)
 
 
 class NoSuchTopic(Exception):
-    """The topics were not created yet; the text says how."""
+    """The topics do not exist yet. The text says how to create them."""
 
 
 class FoldReader:
-    """Keeps `fold` up to date. A consumer that fails is replaced by one that goes on at the same positions.
+    """Keeps `fold` up to date. A consumer that fails is replaced by one that continues at the same positions.
 
-    A record that cannot be read, or whose work fails, is told to `on_bad_record` with its timestamp; the next is read.
+    A record that cannot be decoded or applied is passed to `on_bad_record` with its timestamp and then skipped.
     """
 
     def __init__(
@@ -74,7 +75,7 @@ class FoldReader:
             await asyncio.sleep(_RESTART_SECONDS)
 
     async def catch_up(self) -> None:
-        """Returns when everything is folded that the log held at the time of the call."""
+        """Returns when all records are folded that the log held at the time of the call."""
         while self._consumer is None:
             await asyncio.sleep(0.05)
         self._reached.clear()
@@ -82,13 +83,13 @@ class FoldReader:
         await self._reached.wait()
 
     async def lag(self) -> int:
-        """Records of the log that are not folded yet; 0 while there is no consumer to ask."""
+        """The number of records that are not folded yet; 0 while there is no consumer."""
         consumer = self._consumer
         if consumer is None:
             return 0
         ends = await consumer.end_offsets(list(self._positions))
         behind = {tp: end for tp, end in ends.items() if end > self._positions[tp]}
-        # Offsets need not hold records: the end of a transaction takes one, and the consumer passes over it.
+        # Not every offset holds a record: the end of a transaction takes one, and the consumer skips it.
         return sum([max(0, end - await consumer.position(tp)) for tp, end in behind.items()])
 
     async def _begin(self, consumer: AIOKafkaConsumer) -> None:
@@ -104,7 +105,7 @@ class FoldReader:
             consumer.seek(tp, offset)
 
     async def _last_hour_of_results(self, consumer: AIOKafkaConsumer) -> dict[TopicPartition, int]:
-        """Where the hour before the newest result begins. The log's time counts: all may have stood still for days."""
+        """The offsets at which the hour before the newest result begins. The log's time counts, not the clock's."""
         name = topic_name(topics.LOOKUP_RESULTS, self._settings)
         partitions = [tp for tp in self._positions if tp.topic == name]
         ends = await consumer.end_offsets(partitions)
@@ -141,7 +142,7 @@ class FoldReader:
             except UndecodableRecord as error:
                 self._refuse(record, "undecodable", str(error))
             except Exception as error:
-                # The error's own text may hold what is in the record.
+                # The text of the error may hold values of the record.
                 self._refuse(record, "failed", type(error).__name__)
             self._positions[tp] = record.offset + 1
             self.records_read += 1
@@ -165,7 +166,7 @@ class FoldReader:
 
     async def _compare(self, consumer: AIOKafkaConsumer, ends: Mapping[TopicPartition, int]) -> None:
         for tp, end in ends.items():
-            # Compaction leaves gaps: the consumer's position can be past the last record that it was given.
+            # Compaction leaves gaps: the position of the consumer can be beyond the last record that it returned.
             self._positions[tp] = max(self._positions[tp], await consumer.position(tp))
             if self._positions[tp] < end:
                 return

@@ -15,7 +15,7 @@ from aiokafka.errors import (
 from aiokafka.partitioner import DefaultPartitioner
 
 from schemas.settings import Settings
-from services.lookup.gate.outgoing import LARGE_BYTES, Outcome, Outgoing, Refused
+from services.lookup.gate.outgoing import LARGE_BYTES, Delivery, OutgoingRecord, Undeliverable
 from services.runtime.kafka import make_producer, start_producer, stop_producer, topic_name
 
 FIRST_PAUSE_SECONDS = 0.2
@@ -59,7 +59,7 @@ class Outbox:
         producer = self._large if len(value) > LARGE_BYTES else self._small
         await producer.try_once(topic, value, key=key)
 
-    async def send(self, *records: Outgoing) -> list[Outcome]:
+    async def send(self, *records: OutgoingRecord) -> list[Delivery]:
         """Returns when Kafka has acknowledged each record, or it is certain that it never will: their outcomes.
 
         What fails for Kafka's state is tried for ever, so an acknowledged record may be there twice after a producer
@@ -72,11 +72,13 @@ class Outbox:
         outcomes = {id(each): outcome for part in by_size for each, outcome in part}
         return [outcomes[id(each)] for each in records]
 
-    async def _send_by(self, producer: "_Producer", records: Sequence[Outgoing]) -> list[tuple[Outgoing, Outcome]]:
-        done: list[tuple[Outgoing, Outcome]] = []
-        alone: list[Outgoing] = []
+    async def _send_by(
+        self, producer: "_Producer", records: Sequence[OutgoingRecord]
+    ) -> list[tuple[OutgoingRecord, Delivery]]:
+        done: list[tuple[OutgoingRecord, Delivery]] = []
+        alone: list[OutgoingRecord] = []
         for each, outcome in await self._until_settled(producer, records):
-            if isinstance(outcome, Refused):
+            if isinstance(outcome, Undeliverable):
                 alone.append(each)
             else:
                 done.append((each, outcome))
@@ -86,9 +88,9 @@ class Outbox:
         return done
 
     async def _until_settled(
-        self, producer: "_Producer", records: Sequence[Outgoing]
-    ) -> list[tuple[Outgoing, Outcome]]:
-        settled: list[tuple[Outgoing, Outcome]] = []
+        self, producer: "_Producer", records: Sequence[OutgoingRecord]
+    ) -> list[tuple[OutgoingRecord, Delivery]]:
+        settled: list[tuple[OutgoingRecord, Delivery]] = []
         waiting = list(records)
         pause_seconds = FIRST_PAUSE_SECONDS
         while waiting:
@@ -141,7 +143,7 @@ class _Producer:
         except TimeoutError as error:
             raise KafkaTimeoutError from error
 
-    async def send_all(self, records: Sequence[Outgoing]) -> list[Outcome | KafkaError]:
+    async def send_all(self, records: Sequence[OutgoingRecord]) -> list[Delivery | KafkaError]:
         """Each record's outcome; a Kafka error: it was not acknowledged, and may be later."""
         if self._stopped:
             return [ProducerClosed()] * len(records)
@@ -169,7 +171,7 @@ class _Producer:
             self._stopped = False
             return None
 
-    async def _send(self, producer: AIOKafkaProducer, record: Outgoing) -> int:
+    async def _send(self, producer: AIOKafkaProducer, record: OutgoingRecord) -> int:
         topic = topic_name(record.topic, self._settings)
         partition = None
         if record.partition_key is not None:
@@ -189,16 +191,16 @@ class _Producer:
         )
 
 
-def _outcome_of(sent: "int | BaseException") -> Outcome | KafkaError:
+def _outcome_of(sent: "int | BaseException") -> Delivery | KafkaError:
     if isinstance(sent, int):
         return sent
     if isinstance(sent, asyncio.CancelledError):
         # aiokafka's own: its producer was stopped while the record waited. Ours would have ended the waiting itself.
         return ProducerClosed()
     if isinstance(sent, _TOO_LARGE):
-        return Refused(type(sent).__name__, is_too_large=True)
+        return Undeliverable(type(sent).__name__, is_too_large=True)
     if isinstance(sent, KafkaError):
         return sent
     if isinstance(sent, Exception):
-        return Refused(type(sent).__name__, is_too_large=False)
+        return Undeliverable(type(sent).__name__, is_too_large=False)
     raise sent

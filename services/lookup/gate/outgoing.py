@@ -1,17 +1,17 @@
-"""A record on its way to Kafka, and what can become of it. Pure."""
+"""Defines a record on its way to Kafka and the result of sending it. Pure."""
 
 from dataclasses import dataclass
 
 from schemas.topics import Topic
 
 LARGE_BYTES = 32 * 1024
-"""A record over this size goes by a producer of its own, in a batch of its own. When a broker refuses a batch for its
-size, an idempotent producer has used up sequence numbers, and each later batch fails until the producer is replaced."""
+"""A larger record is sent by a second producer, in a batch of its own. When a broker refuses a batch for its size, an
+idempotent producer has used up sequence numbers, and each later batch fails until the producer is replaced."""
 
 
 @dataclass(frozen=True, slots=True)
-class Outgoing:
-    """A record to be written. `partition_key` decides its partition where that is not the key."""
+class OutgoingRecord:
+    """A record to be written. `partition_key` decides its partition; None: `key` does."""
 
     topic: Topic
     key: str
@@ -25,12 +25,12 @@ class Outgoing:
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
-    """Why a record can never be written: Kafka's limit on sizes, or an error that is not Kafka's."""
+class Undeliverable:
+    """The reason why a record can never be written: Kafka's limit on sizes, or an error that is not Kafka's."""
 
     error: str
     is_too_large: bool
 
 
-Outcome = int | Refused
-"""A record's timestamp, milliseconds since the epoch, or why there is none."""
+Delivery = int | Undeliverable
+"""The timestamp of a written record in milliseconds since the epoch, or the reason why it was not written."""

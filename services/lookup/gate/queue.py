@@ -1,4 +1,4 @@
-"""Decides which phone is called next and who pays: fair by owner, then by upload, once per phone. Pure."""
+"""Decides which phone is called next and which upload pays: fair by owner, then by upload, once per phone. Pure."""
 
 import heapq
 from collections import deque
@@ -7,33 +7,33 @@ from datetime import datetime
 from itertools import count
 
 from schemas.lookups import LookupRequest
-from services.lookup.gate.lanes import Ask, Entry, Lane, Stage
-from services.lookup.gate.turns import Turns
+from services.lookup.gate.lanes import Ask, Entry, EntryState, Lane
+from services.lookup.gate.turns import LaneTurns
 
 DROPPED_AT_ONCE = 200
-"""Under a millisecond's work: a call that is due meanwhile is not late."""
+"""Less than a millisecond of work, so that no call is late."""
 
 
-class Queue:
-    """All phones that somebody waits for.
+class LookupQueue:
+    """All phones that uploads wait for.
 
-    A phone has one entry however many uploads want it; its entry stands in the line of each, and the first lane whose
-    turn reaches it pays. Every operation is O(1) or O(log n) in the number of phones, and linear in the lanes of the
-    phone that it moves; except looking ahead, `take_witness` (linear in the lanes) and the first step of `drop_lane`
-    (linear in the backoffs and the calls in progress).
+    A phone has one entry, however many uploads want it. The entry is in the line of each upload, and the first lane
+    whose turn reaches it pays. Each operation is O(1) or O(log n) in the number of phones, and linear in
+    the lanes of the phone that it moves. Three operations cost more: looking ahead, `take_probe` (linear in the lanes)
+    and the first step of `drop_lane` (linear in the backoffs and the calls in progress).
     """
 
     def __init__(self) -> None:
         self._entries: dict[str, Entry] = {}
         self._lanes: dict[str, Lane] = {}
-        self.turns = Turns()
+        self.turns = LaneTurns()
         self._backoffs: list[tuple[float, int, Entry]] = []
         self._called: set[Entry] = set()
         self._refusable: dict[Lane, None] = {}
         self._tick = count()
         self._totals = [0, 0, 0]
 
-    # -- what is in it
+    # -- contents
 
     def entry(self, phone: str) -> Entry | None:
         return self._entries.get(phone)
@@ -49,9 +49,9 @@ class Queue:
     def lane_count(self) -> int:
         return len(self._lanes)
 
-    def total(self, stage: Stage) -> int:
-        """Phones at a stage, each counted once."""
-        return self._totals[stage]
+    def total(self, state: EntryState) -> int:
+        """The number of phones in a state, each counted once."""
+        return self._totals[state]
 
     @property
     def has_callable(self) -> bool:
@@ -60,9 +60,9 @@ class Queue:
     # -- requests come and go
 
     def want(self, request: LookupRequest, *, offset: int, priority: int, paused: bool, opened: bool = True) -> Entry:
-        """Puts the phone in its upload's line, or adds the upload to those that await it anyhow.
+        """Adds the phone to the line of its upload. A phone that is in the queue already gets one more ask.
 
-        `priority`, `paused` and `opened` are the upload's own, used if this is its first phone here.
+        `priority`, `paused` and `opened` are used if this is the first phone of the upload.
         """
         lane = self._lanes.get(request.upload_id)
         if lane is None:
@@ -72,7 +72,7 @@ class Queue:
         entry = self._entries.get(request.phone)
         if entry is None:
             entry = self._entries[request.phone] = Entry(request.phone, ask.alone, offset)
-            self._totals[Stage.WAITING] += 1
+            self._totals[EntryState.WAITING] += 1
             self._join(entry, lane)
         elif all(have.round != ask.round for have in entry.of(lane)):
             is_new_here = not entry.has(lane)
@@ -82,17 +82,17 @@ class Queue:
         return entry
 
     def withdraw(self, entry: Entry, asks: Iterable[Ask]) -> None:
-        """These asks need the phone no more. With the last one the entry is settled."""
+        """Takes these asks out. With the last one the entry is done."""
         for lane in entry.remove(asks):
-            lane.count[entry.stage] -= 1
+            lane.count[entry.state] -= 1
             self._lane_changed(lane)
-        if not entry.is_wanted and entry.stage is not Stage.CALLED:
+        if not entry.is_wanted and entry.state is not EntryState.CALLED:
             self._forget(entry)
 
     def drop_lane(self, upload_id: str) -> Iterator[list[tuple[Entry, Ask]]]:
-        """Takes an upload out, some phones at a time: what it asked for. Phones that others await stay in their lines.
+        """Takes an upload out, some phones per step, and yields its asks. Phones that other uploads want stay.
 
-        With the first step the upload has no turn any more; between two steps the queue may be used as usual.
+        The upload has no turn from the first step on. Between two steps the queue may be used as usual.
         """
         lane = self._lanes.get(upload_id)
         if lane is None:
@@ -109,11 +109,11 @@ class Queue:
         dropped: list[tuple[Entry, Ask]] = []
         for entry in entries:
             mine = entry.of(lane)
-            if mine and entry.stage is not Stage.SETTLED:
+            if mine and entry.state is not EntryState.DONE:
                 dropped.extend((entry, ask) for ask in mine)
                 entry.remove(mine)
-                lane.count[entry.stage] -= 1
-                if not entry.is_wanted and entry.stage is not Stage.CALLED:
+                lane.count[entry.state] -= 1
+                if not entry.is_wanted and entry.state is not EntryState.CALLED:
                     self._forget(entry)
         self._lane_changed(lane)
         return dropped
@@ -121,9 +121,9 @@ class Queue:
     # -- calls
 
     def take(self, may_pay: Callable[[Lane], bool] = lambda _lane: True) -> tuple[Entry, Lane] | None:
-        """The next phone to call and the lane that pays for it; None if none may be called.
+        """The next phone to call and the lane that pays for it. None: no phone may be called.
 
-        A lane whose turn it is and that may not pay has no turn from then on: it is `spent`.
+        A lane that may not pay on its turn becomes `spent` and has no turn from then on.
         """
         while (lane := self.turns.head()) is not None:
             if may_pay(lane):
@@ -133,37 +133,40 @@ class Queue:
             self.set_spent(lane, True)
         return None
 
-    def take_witness(
+    def take_probe(
         self,
-        tried: Collection[str],
-        blamed: Container[str],
-        asked: Mapping[str, int],
+        failed_phones: Collection[str],
+        common_uploads: Container[str],
+        last_probes: Mapping[str, int],
         may_pay: Callable[[Lane], bool] = lambda _lane: True,
     ) -> tuple[Entry, Lane] | None:
-        """The phone whose call tells most of a provider that answers nobody; None if none may be called.
+        """The phone to probe a provider with that answers no call, and the lane that pays. None: there is none.
 
-        One that was not `tried`, of an upload that is not `blamed`, of the upload that was `asked` longest ago; from
-        the end of its line, for those that failed stood at its beginning. If all were tried, the first of `tried`.
+        The best probe has not failed yet. It is of an upload that is not in `common_uploads` and whose last probe was
+        longest ago. It is from the end of the line, because the phones that failed were at its beginning. If all phones
+        have failed, the probe is the first of `failed_phones`.
         """
-        lanes = sorted(self.turns.lanes(), key=lambda lane: (lane.upload_id in blamed, asked.get(lane.upload_id, 0)))
+        lanes = sorted(
+            self.turns.lanes(), key=lambda lane: (lane.upload_id in common_uploads, last_probes.get(lane.upload_id, 0))
+        )
         for lane in lanes:
-            entry = lane.last_waiting(tried)
+            entry = lane.last_waiting(failed_phones)
             if entry is not None and may_pay(lane):
                 return self._call(entry), lane
-        for phone in tried:
+        for phone in failed_phones:
             entry = self._entries.get(phone)
-            if entry is not None and entry.stage is Stage.WAITING:
+            if entry is not None and entry.state is EntryState.WAITING:
                 payer = next((lane for lane in entry.lanes() if lane.is_callable and may_pay(lane)), None)
                 if payer is not None:
                     return self._call(entry), payer
         return None
 
     def take_spent(self, most: int) -> tuple[Lane, list[Entry]] | None:
-        """Phones that wait in a lane which may pay for no call, to be refused; at most so many."""
+        """At most `most` phones of a lane that is spent. The caller refuses them. None: there is no such lane."""
         lane = next(iter(self._refusable), None)
         if lane is None:
             return None
-        entries = [self._call(lane.pop()) for _ in range(min(most, lane.count[Stage.WAITING]))]
+        entries = [self._call(lane.pop()) for _ in range(min(most, lane.count[EntryState.WAITING]))]
         return lane, entries
 
     def next_spent(self) -> Lane | None:
@@ -171,48 +174,48 @@ class Queue:
         return next(iter(self._refusable), None)
 
     def _call(self, entry: Entry) -> Entry:
-        self._move(entry, Stage.CALLED)
+        self._move(entry, EntryState.CALLED)
         self._called.add(entry)
         return entry
 
     def release(self, entry: Entry) -> None:
-        """The call was not made, or yielded nothing: the phone waits again, before its lane's others."""
+        """The call was not made, or had no result: the phone waits again, ahead of the others of its lanes."""
         self._called.discard(entry)
         if not entry.is_wanted:
             self._forget(entry)
             return
-        self._move(entry, Stage.WAITING)
+        self._move(entry, EntryState.WAITING)
         for lane in entry.lanes():
             lane.overdue.appendleft(entry)
             self._lane_changed(lane)
 
     def back_off(self, entry: Entry, until: datetime) -> None:
-        """The phone is not called before `until`. Others go ahead."""
+        """The phone is not called before `until`. Other phones are called meanwhile."""
         self._called.discard(entry)
         if not entry.is_wanted:
             self._forget(entry)
             return
-        self._move(entry, Stage.BACKOFF)
+        self._move(entry, EntryState.BACKOFF)
         entry.due_at = until.timestamp()
         for lane in entry.lanes():
             lane.last_due_at = max(lane.last_due_at, entry.due_at)
         heapq.heappush(self._backoffs, (entry.due_at, next(self._tick), entry))
 
     def advance(self, now: datetime) -> None:
-        """Phones whose backoff is over wait for their turn again."""
+        """Lets phones whose backoff is over wait for their turn again."""
         moment = now.timestamp()
         while self._backoffs and self._backoffs[0][0] <= moment:
             _, _, entry = heapq.heappop(self._backoffs)
-            # An entry that was settled, or backed off anew since, has another place already.
-            if entry.stage is not Stage.BACKOFF or entry.due_at > moment:
+            # An entry that is done, or that backed off again since, has left this place.
+            if entry.state is not EntryState.BACKOFF or entry.due_at > moment:
                 continue
-            self._move(entry, Stage.WAITING)
+            self._move(entry, EntryState.WAITING)
             for lane in entry.lanes():
                 lane.overdue.append(entry)
                 self._lane_changed(lane)
 
     def next_due_at(self) -> float | None:
-        """When the first backoff ends, seconds since the epoch."""
+        """When the first backoff ends, in seconds since the epoch. None: there is none."""
         return self._backoffs[0][0] if self._backoffs else None
 
     # -- commands
@@ -224,62 +227,62 @@ class Queue:
             self.turns.weight_changed(lane)
 
     def set_paused(self, upload_id: str, paused: bool) -> None:
-        """A paused lane gets no turn; its phones may still be called on another lane's."""
+        """A paused lane gets no turn. Its phones may still be called on the turn of another lane."""
         lane = self._lanes.get(upload_id)
         if lane is not None:
             lane.paused = paused
             self._lane_changed(lane)
 
     def set_opened(self, upload_id: str) -> None:
-        """There is such an upload: its lane may have turns."""
+        """The opening of the upload is on the log: its lane may have turns."""
         lane = self._lanes.get(upload_id)
         if lane is not None:
             lane.opened = True
             self._lane_changed(lane)
 
     def set_spent(self, lane: Lane, spent: bool) -> None:
-        """A spent lane gets no turn; its phones are to be refused, or called on another lane's."""
+        """A spent lane gets no turn. Its phones are refused, or called on the turn of another lane."""
         lane.spent = spent
         self._lane_changed(lane)
 
     # -- looking ahead
 
     def has_other(self, upload_ids: Container[str]) -> bool:
-        """Whether an upload that is none of these has a phone that may be called."""
+        """Whether an upload that is not one of these has a phone that may be called."""
         return any(lane.upload_id not in upload_ids for lane in self.turns.lanes())
 
     def has_untried(self, phones: Container[str]) -> bool:
-        """Whether a phone may be called that is none of these."""
+        """Whether a phone may be called that is not one of these."""
         return any(lane.last_waiting(phones) is not None for lane in self.turns.lanes())
 
     # -- inside
 
     def _join(self, entry: Entry, lane: Lane) -> None:
-        lane.count[entry.stage] += 1
-        if entry.stage is not Stage.CALLED:
+        lane.count[entry.state] += 1
+        if entry.state is not EntryState.CALLED:
             lane.line.append(entry)
-        if entry.stage is Stage.BACKOFF:
+        if entry.state is EntryState.BACKOFF:
             lane.last_due_at = max(lane.last_due_at, entry.due_at)
         self._lane_changed(lane)
 
-    def _move(self, entry: Entry, stage: Stage) -> None:
-        before, entry.stage = entry.stage, stage
+    def _move(self, entry: Entry, state: EntryState) -> None:
+        before, entry.state = entry.state, state
         self._totals[before] -= 1
-        self._totals[stage] += 1
+        self._totals[state] += 1
         for lane in entry.lanes():
             lane.count[before] -= 1
-            lane.count[stage] += 1
+            lane.count[state] += 1
             self._lane_changed(lane)
 
     def _forget(self, entry: Entry) -> None:
-        self._totals[entry.stage] -= 1
-        entry.stage = Stage.SETTLED
+        self._totals[entry.state] -= 1
+        entry.state = EntryState.DONE
         if self._entries.get(entry.phone) is entry:
             del self._entries[entry.phone]
 
     def _lane_changed(self, lane: Lane) -> None:
-        """Lets the lane take part in the turns exactly while it has a callable phone, or in being refused."""
-        if lane.spent and lane.may_have_turns and lane.count[Stage.WAITING] > 0:
+        """Adds the lane to the turns, or to the refusable lanes, exactly while it has a phone for it."""
+        if lane.spent and lane.may_have_turns and lane.count[EntryState.WAITING] > 0:
             self._refusable[lane] = None
         else:
             self._refusable.pop(lane, None)

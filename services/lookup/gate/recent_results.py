@@ -1,4 +1,4 @@
-"""Owns the results of the last hour, by which a repeated request is known to be answered already. Pure."""
+"""Owns the results of the last hour, which show whether a repeated request is answered already. Pure."""
 
 from collections import deque
 from collections.abc import Iterable, Mapping
@@ -10,11 +10,11 @@ from schemas.answers import Want, answers
 from schemas.lookups import Answered, LookupResult, Outcome
 
 KEPT_MS = 3_600_000
-"""An hour before the newest result: far longer than a request is on its way or a takeover lasts."""
+"""An hour before the newest result: far longer than the way of a request or a takeover takes."""
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class RecentResult:
     """The fields of a result that the answer rule reads. A result can name thousands of uploads."""
 
     outcome: Outcome
@@ -23,14 +23,14 @@ class Known:
     _rounds: Mapping[str, int] = field(compare=False)
 
     @staticmethod
-    def of(result: LookupResult) -> "Known":
+    def of(result: LookupResult) -> "RecentResult":
         rounds: dict[str, int] = {}
         for named in result.answers:
             rounds[named.upload_id] = max(named.round, rounds.get(named.upload_id, 0))
-        return Known(result.outcome, result.looked_up_at, result.answers, rounds)
+        return RecentResult(result.outcome, result.looked_up_at, result.answers, rounds)
 
     def answer(self, want: Want) -> bool:
-        """The answer rule, told only of what this result says of that one upload."""
+        """Whether this result answers `want`, by the rule in `schemas.answers`. Reads only the round of its upload."""
         round_ = self._rounds.get(want.upload_id)
         named = () if round_ is None else (_Named(want.upload_id, round_),)
         return answers(_Narrowed(self.outcome, self.looked_up_at, named), want)
@@ -48,19 +48,19 @@ class _Narrowed(NamedTuple):
 
 
 class RecentResults:
-    """Results by phone, forgotten an hour (of the log's time, not the clock's) after they were written."""
+    """Results by phone. Each is dropped an hour after it was written, in the time of the log, not of the clock."""
 
     def __init__(self) -> None:
-        self._by_phone: dict[str, tuple[Known, ...]] = {}
-        self._arrivals: deque[tuple[int, str, Known]] = deque()
+        self._by_phone: dict[str, tuple[RecentResult, ...]] = {}
+        self._arrivals: deque[tuple[int, str, RecentResult]] = deque()
         self._erased: dict[str, int] = {}
 
     def __len__(self) -> int:
         return len(self._by_phone)
 
-    def remember(self, result: LookupResult, timestamp_ms: int) -> Known:
-        """Reading one result again, as the gate does with its own, changes nothing."""
-        known = Known.of(result)
+    def remember(self, result: LookupResult, timestamp_ms: int) -> RecentResult:
+        """Adds a result. The same result again, as when the gate reads back its own, changes nothing."""
+        known = RecentResult.of(result)
         have = self._by_phone.get(result.phone, ())
         if known not in have:
             self._by_phone[result.phone] = (*have, known)
@@ -69,7 +69,7 @@ class RecentResults:
         return known
 
     def erase(self, phone: str, *, failures: bool, at_ms: int) -> None:
-        """The phone's result was erased from the log: all of them, or only its failures."""
+        """The phone's results were erased from the log: all of them, or (`failures`) only its failures."""
         if not failures:
             self._erased.pop(phone, None)
             self._erased[phone] = at_ms
@@ -80,10 +80,10 @@ class RecentResults:
         return any(known.answer(want) for known in self._by_phone.get(phone, ()))
 
     def was_erased(self, phone: str, *, since_ms: int) -> bool:
-        """Whether all that was known of the phone was erased at this time or later."""
+        """Whether all results of the phone were erased at this time or later."""
         return self._erased.get(phone, -1) >= since_ms
 
-    def of(self, phone: str) -> Iterable[Known]:
+    def of(self, phone: str) -> Iterable[RecentResult]:
         return self._by_phone.get(phone, ())
 
     def _forget_before(self, timestamp_ms: int) -> None:
@@ -94,7 +94,7 @@ class RecentResults:
         while self._erased and (oldest := next(iter(self._erased))) and self._erased[oldest] < timestamp_ms:
             del self._erased[oldest]
 
-    def _keep(self, phone: str, left: tuple[Known, ...]) -> None:
+    def _keep(self, phone: str, left: tuple[RecentResult, ...]) -> None:
         if left:
             self._by_phone[phone] = left
         else:

@@ -1,4 +1,4 @@
-"""Decides what an exchange that raised is called: each kind of trouble is a `Wait` with a code of its own."""
+"""Decides which `Wait` an error of an exchange becomes: each kind of error has its own code."""
 
 import ssl
 from collections.abc import Iterator
@@ -21,9 +21,9 @@ class TooManyPieces(Exception):
 
 
 def wait_for(error: Exception, *, has_head: bool, timeout_seconds: float) -> Wait:
-    """What to write down of `error`. `has_head`: status and headers had come.
+    """The `Wait` for `error`. `has_head`: status and headers had arrived.
 
-    The texts hold nothing of the exchange: an exception's own may hold the phone.
+    The texts repeat nothing of the exchange, because the text of an exception may hold the phone.
     """
     if isinstance(error, TimeoutError | httpx.TimeoutException):
         return Wait("timeout", f"no whole answer within {timeout_seconds:g} s")
@@ -49,7 +49,7 @@ def wait_for(error: Exception, *, has_head: bool, timeout_seconds: float) -> Wai
 def _broken_protocol(error: httpx.ProtocolError, *, has_head: bool) -> Wait:
     broken = next((cause for cause in _causes(error) if isinstance(cause, h11.ProtocolError)), None)
     if broken is None:
-        # httpcore's own: the connection was closed before any answer.
+        # httpcore's own error: the connection was closed before any answer.
         return Wait("no_connection", "the provider closed the connection without an answer")
     if broken.error_status_hint == _HEAD_TOO_LARGE:
         return Wait("head_too_large", "the head of the provider's answer is too large")
@@ -61,7 +61,7 @@ def _broken_protocol(error: httpx.ProtocolError, *, has_head: bool) -> Wait:
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """The error and what it was raised from."""
+    """The error and the errors that caused it."""
     seen: BaseException | None = error
     while seen is not None:
         yield seen

@@ -1,4 +1,4 @@
-"""Decides after a failed attempt whether and when the phone is tried again; keeps what its attempts have cost. Pure."""
+"""Decides after a failed attempt whether and when the phone is tried again, and keeps its attempts' costs. Pure."""
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -10,7 +10,7 @@ FIRST_DELAY_SECONDS = 1.0
 LONGEST_DELAY_SECONDS = 60.0
 KEPT_ERRORS = 20
 MOST_PAYERS = 100
-"""Uploads that paid for a phone's attempts: more of them are accounted for before it has its result."""
+"""If more uploads have paid for a phone's attempts, their calls are accounted for before the phone has its result."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class RetryAt:
 
 @dataclass(frozen=True, slots=True)
 class GiveUp:
-    """That was the last attempt: a dead letter, and a failure for those who wait."""
+    """That was the last attempt: write a dead letter, and a failure for the uploads that wait."""
 
 
 Decision = RetryAt | GiveUp
@@ -30,7 +30,7 @@ Decision = RetryAt | GiveUp
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """What a phone's attempts were so far. `attempts` are those that count; every call made is in `calls`."""
+    """A phone's attempts so far. `attempts` is the number of those that count. `calls` holds every paid call."""
 
     attempts: int = 0
     retry_at: datetime | None = None
@@ -38,20 +38,20 @@ class History:
     calls: tuple[PaidCalls, ...] = ()
 
     def paid_by(self, upload_id: str) -> "History":
-        """One more call was made, on this upload's turn."""
+        """Adds a call that was made on this upload's turn."""
         paid = {each.upload_id: each.calls for each in self.calls}
         paid[upload_id] = paid.get(upload_id, 0) + 1
         return replace(self, calls=tuple(PaidCalls(upload_id=who, calls=n) for who, n in paid.items()))
 
     def failed(self, error: AttemptError, *, counts: bool) -> "History":
-        """The first error and the latest ones are kept."""
+        """Adds a failure. Keeps the first error and the latest ones."""
         errors = (*self.errors, error)
         if len(errors) > KEPT_ERRORS:
             errors = (errors[0], *errors[-KEPT_ERRORS + 1 :])
         return replace(self, attempts=self.attempts + counts, errors=errors)
 
     def forgiven(self, attempts: int) -> "History":
-        """So many of its attempts do not count, for the provider was to blame."""
+        """Takes back so many attempts: the provider was the cause of their failures."""
         return replace(self, attempts=max(0, self.attempts - attempts))
 
     @property
@@ -59,7 +59,7 @@ class History:
         return len(self.calls) > MOST_PAYERS
 
     def accounted(self) -> "History":
-        """Its calls are written down elsewhere."""
+        """Leaves out the calls, because a result accounts for them already."""
         return replace(self, calls=())
 
     @property
@@ -69,8 +69,8 @@ class History:
     def until(self, retry_at: datetime) -> "History":
         return replace(self, retry_at=retry_at)
 
-    def record(self, phone: str) -> LookupRetry:
-        """What the next gate needs to go on from here."""
+    def to_retry(self, phone: str) -> LookupRetry:
+        """The message with which another gate can continue."""
         assert self.retry_at is not None, "only a phone that is tried again has a retry"
         return LookupRetry(
             phone=phone, attempts=self.attempts, retry_at=self.retry_at, errors=self.errors, calls=self.calls
@@ -93,7 +93,7 @@ def decide(
     retry_after_seconds: float | None,
     at_least_seconds: float = 0.0,
 ) -> Decision:
-    """What comes after the last failure in `history`. `jitter` is a random number in [0, 1)."""
+    """The decision after the last failure in `history`. `jitter` is a random number in [0, 1)."""
     if history.attempts >= max_attempts:
         return GiveUp()
     delay = max(at_least_seconds, backoff_seconds(history.attempts, jitter))
@@ -103,7 +103,7 @@ def decide(
 
 
 def backoff_seconds(attempts: int, jitter: float) -> float:
-    """Doubles with each attempt up to a minute. Its upper half is random, so that failures do not march in step."""
+    """Doubles with each attempt up to a minute. The upper half is random, which spreads simultaneous failures."""
     exponent = min(max(0, attempts - 1), 16)
     longest = min(LONGEST_DELAY_SECONDS, FIRST_DELAY_SECONDS * 2.0**exponent)
     return longest * (0.5 + jitter / 2)

@@ -1,4 +1,4 @@
-"""Composes what the gate tells of itself: lanes with position, share and reason, what is next, pace, counts. Pure."""
+"""Composes the gate's status: lanes with position, share and reason, the next calls, pace, counts. Pure."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -7,51 +7,51 @@ from itertools import islice
 from schemas.codec import encode
 from schemas.lookups import GateState, LaneStatus, LookupStatus, NextCall, PaidCalls
 from schemas.phones import mask
-from services.lookup.gate.decisions import GateCore
-from services.lookup.gate.lanes import Entry, Lane, Stage
+from services.lookup.gate.lanes import Entry, EntryState, Lane
 from services.lookup.gate.limiter import MINUTE_NS, Limiter
-from services.lookup.gate.queue import Queue
+from services.lookup.gate.queue import LookupQueue
+from services.lookup.gate.scheduler import CallScheduler
 
 NEXT_CALLS = 10
 MOST_LANES = 1_000
 MOST_LANES_BYTES = 350_000
-"""An owner's name takes up to 1.2 kB, in which a thousand lanes would be more than a record holds."""
+"""A thousand lanes whose owners have names of 1.2 kB would not fit into a record."""
 MOST_HELD = 10_000
 """390 kB."""
 MOST_CAPPED = 2_000
-"""150 kB: with lanes and those held, nine tenths of the 1 MB of a record at the very most."""
+"""150 kB. With the lanes and the held uploads, at most nine tenths of the 1 MB of a record."""
 _MOST_TURNS = 5_000
-"""How far ahead turns are played through to find positions."""
+"""How many turns ahead are simulated to find the positions of lanes."""
 _LONGEST_ERROR = 1_000
 
 
 def compose_status(
-    core: GateCore, limiter: Limiter, *, instance: str, now: datetime, now_ns: int, error: str | None
+    scheduler: CallScheduler, limiter: Limiter, *, instance: str, now: datetime, now_ns: int, error: str | None
 ) -> LookupStatus:
-    """The gate's state as of now, by the core's clock. `limiter` says the pace on its own clock, `now_ns`."""
-    fold, queue = core.fold, core.fold.queue
-    state = _state(core, limiter, now_ns)
+    """The status at `now` on the scheduler's clock, which is `now_ns` on the clock of `limiter`."""
+    fold, queue = scheduler.fold, scheduler.fold.queue
+    state = _state(scheduler, limiter, now_ns)
     held = [lane.upload_id for lane in islice(queue.lanes, MOST_HELD + 1)]
-    capped = _capped(core)
-    shown_error = error or core.health.error
+    capped = _capped(scheduler)
+    shown_error = error or scheduler.health.error
     return LookupStatus(
         instance=instance,
         state=state,
-        at=core.clock.to_wall(now),
-        until=_until(core, limiter, state, now, now_ns),
+        at=scheduler.clock.to_wall(now),
+        until=_until(scheduler, limiter, state, now, now_ns),
         limit_calls=limiter.rate,
         limit_window_seconds=limiter.window_ns / 1e9,
         pace_per_second=limiter.calls_per_second,
         used_last_window=limiter.writes_since(now_ns - limiter.window_ns),
         calls_last_minute=limiter.writes_since(now_ns - MINUTE_NS),
-        pending=queue.total(Stage.WAITING) + queue.total(Stage.BACKOFF),
-        in_flight=queue.total(Stage.CALLED),
-        in_backoff=queue.total(Stage.BACKOFF),
-        retries=core.tally.retries,
-        dead_letters=core.tally.dead_letters,
+        pending=queue.total(EntryState.WAITING) + queue.total(EntryState.BACKOFF),
+        in_flight=queue.total(EntryState.CALLED),
+        in_backoff=queue.total(EntryState.BACKOFF),
+        retries=scheduler.counters.retries,
+        dead_letters=scheduler.counters.dead_letters,
         oldest_wanted_at=min((at for lane in queue.lanes if (at := lane.oldest_wanted_at)), default=None),
         folded_offset=fold.folded_offset,
-        lanes=tuple(_lanes(core, state)),
+        lanes=tuple(_lanes(scheduler, state)),
         lanes_total=queue.lane_count,
         held=tuple(held[:MOST_HELD]),
         held_complete=len(held) <= MOST_HELD,
@@ -63,7 +63,7 @@ def compose_status(
 
 
 def shorter_status(status: LookupStatus) -> LookupStatus | None:
-    """The same with less in its lists, for a cluster that takes less than ours; None: there is nothing to leave out."""
+    """The same status with shorter lists, for a cluster with a lower limit. None: it cannot be shorter."""
     lists = (status.lanes, status.held, status.capped)
     if not any(lists):
         return None
@@ -79,52 +79,52 @@ def shorter_status(status: LookupStatus) -> LookupStatus | None:
     )
 
 
-def _state(core: GateCore, limiter: Limiter, now_ns: int) -> GateState:
-    if core.fold.paused:
+def _state(scheduler: CallScheduler, limiter: Limiter, now_ns: int) -> GateState:
+    if scheduler.fold.paused:
         return "paused"
-    if core.health.standing != "up":
-        return core.health.standing
+    if scheduler.health.state != "up":
+        return scheduler.health.state
     return "throttled" if limiter.is_narrowed(now_ns) else "running"
 
 
-def _until(core: GateCore, limiter: Limiter, state: GateState, now: datetime, now_ns: int) -> datetime | None:
+def _until(scheduler: CallScheduler, limiter: Limiter, state: GateState, now: datetime, now_ns: int) -> datetime | None:
     if state in ("account_problem", "provider_down"):
-        probe_at = core.health.probe_at
-        return None if probe_at is None else core.clock.to_wall(probe_at)
+        probe_at = scheduler.health.probe_at
+        return None if probe_at is None else scheduler.clock.to_wall(probe_at)
     closed_until = limiter.closed_until(now_ns)
     if state != "throttled" or closed_until is None:
         return None
-    return core.clock.to_wall(datetime.fromtimestamp(now.timestamp() + (closed_until - now_ns) / 1e9, UTC))
+    return scheduler.clock.to_wall(datetime.fromtimestamp(now.timestamp() + (closed_until - now_ns) / 1e9, UTC))
 
 
-def _capped(core: GateCore) -> list[PaidCalls]:
-    """What uploads whose calls are capped have paid, those first that paid last; a few more than are told."""
+def _capped(scheduler: CallScheduler) -> list[PaidCalls]:
+    """The paid calls of the uploads with a limit, the latest payers first; at most one more than is shown."""
     paid: list[PaidCalls] = []
-    for upload_id, calls in reversed(core.tally.calls_by_upload.items()):
-        if calls and core.fold.max_calls(upload_id) is not None:
+    for upload_id, calls in reversed(scheduler.counters.calls_by_upload.items()):
+        if calls and scheduler.fold.max_calls(upload_id) is not None:
             paid.append(PaidCalls(upload_id=upload_id, calls=calls))
         if len(paid) > MOST_CAPPED:
             break
     return paid
 
 
-def _lanes(core: GateCore, state: GateState) -> Iterator[LaneStatus]:
-    """The first lanes by their turns, as many as fit."""
-    shares = core.fold.queue.turns.shares()
+def _lanes(scheduler: CallScheduler, state: GateState) -> Iterator[LaneStatus]:
+    """The first lanes in the order of their turns, as many as fit."""
+    shares = scheduler.fold.queue.turns.shares()
     left_bytes = MOST_LANES_BYTES
-    for position, lane in enumerate(islice(_by_turn(core.fold.queue), MOST_LANES), start=1):
+    for position, lane in enumerate(islice(_by_turn(scheduler.fold.queue), MOST_LANES), start=1):
         status = LaneStatus(
             upload_id=lane.upload_id,
             owner=lane.owner,
-            pending=lane.count[Stage.WAITING] + lane.count[Stage.BACKOFF],
-            in_backoff=lane.count[Stage.BACKOFF],
-            in_flight=lane.count[Stage.CALLED],
+            pending=lane.count[EntryState.WAITING] + lane.count[EntryState.BACKOFF],
+            in_backoff=lane.count[EntryState.BACKOFF],
+            in_flight=lane.count[EntryState.CALLED],
             position=position,
             share=shares.get(lane.upload_id, 0.0),
-            calls=core.tally.calls_by_upload.get(lane.upload_id, 0),
-            retries=core.tally.retries_by_upload.get(lane.upload_id, 0),
+            calls=scheduler.counters.calls_by_upload.get(lane.upload_id, 0),
+            retries=scheduler.counters.retries_by_upload.get(lane.upload_id, 0),
             why=_why(lane, state),
-            backoff_until=_backoff_until(core, lane),
+            backoff_until=_backoff_until(scheduler, lane),
             oldest_wanted_at=lane.oldest_wanted_at,
         )
         left_bytes -= len(encode(status)) + 1
@@ -133,19 +133,19 @@ def _lanes(core: GateCore, state: GateState) -> Iterator[LaneStatus]:
         yield status
 
 
-def _backoff_until(core: GateCore, lane: Lane) -> datetime | None:
-    if not lane.count[Stage.BACKOFF]:
+def _backoff_until(scheduler: CallScheduler, lane: Lane) -> datetime | None:
+    if not lane.count[EntryState.BACKOFF]:
         return None
-    return core.clock.to_wall(datetime.fromtimestamp(lane.last_due_at, UTC))
+    return scheduler.clock.to_wall(datetime.fromtimestamp(lane.last_due_at, UTC))
 
 
-def _by_turn(queue: Queue) -> list[Lane]:
-    """Lanes by when they are served next; then those that cannot be served now."""
-    wanted = sum(lane.is_callable for lane in queue.lanes)
+def _by_turn(queue: LookupQueue) -> list[Lane]:
+    """The lanes in the order of their next turns, then the lanes that cannot be served now."""
+    callable_lanes = sum(lane.is_callable for lane in queue.lanes)
     order: dict[Lane, None] = {}
     for lane in islice(queue.turns.ahead(), _MOST_TURNS):
         order.setdefault(lane)
-        if len(order) == wanted:
+        if len(order) == callable_lanes:
             break
     for lane in queue.lanes:
         order.setdefault(lane)
@@ -153,18 +153,22 @@ def _by_turn(queue: Queue) -> list[Lane]:
 
 
 def _why(lane: Lane, state: GateState) -> str:
-    """The `WhyCode` that explains best why the lane's phones wait."""
+    """The `WhyCode` that explains best why the phones of the lane wait."""
     if state == "paused" or lane.paused:
         return "paused"
     if state in ("account_problem", "provider_down"):
         return state
-    if lane.count[Stage.WAITING] == 0 and lane.count[Stage.BACKOFF] > 0 and lane.count[Stage.CALLED] == 0:
+    if (
+        lane.count[EntryState.WAITING] == 0
+        and lane.count[EntryState.BACKOFF] > 0
+        and lane.count[EntryState.CALLED] == 0
+    ):
         return "backoff"
     return "provider_throttled" if state == "throttled" else "waiting_turn"
 
 
-def _next_calls(queue: Queue) -> Iterator[NextCall]:
-    """The next calls if nothing more came in, each phone once."""
+def _next_calls(queue: LookupQueue) -> Iterator[NextCall]:
+    """The next calls if no event came, each phone once."""
     lines: dict[Lane, Iterator[Entry]] = {}
     taken: set[str] = set()
     for lane in islice(queue.turns.ahead(), 10 * NEXT_CALLS):

@@ -1,4 +1,4 @@
-"""Speaks the generic lookup API: `GET {url}?phone=...`, answered with one flat JSON object. Pure."""
+"""Adapts the generic lookup API: `GET {url}?phone=...` returns one flat JSON object. Pure."""
 
 from typing import Any
 from urllib.parse import quote
@@ -6,7 +6,16 @@ from urllib.parse import quote
 import phonenumbers
 
 from schemas.lookups import LineType, PhoneData, Tristate
-from services.lookup.providers.protocol import Found, HttpRequest, HttpResponse, NotValid, Reply, Wait, reply_to_status
+from services.lookup.providers.protocol import (
+    Found,
+    HttpRequest,
+    HttpResponse,
+    NotValid,
+    Provider,
+    Reply,
+    Wait,
+    reply_to_status,
+)
 from services.lookup.providers.strict_json import NotStrictJson, parse_object
 
 _LINE_TYPES: dict[str, LineType] = {
@@ -41,9 +50,7 @@ _LONGEST_TEXT = 200
 
 
 class GenericProvider:
-    """Design section 11, "Lookup API". `{phone}` in the URL is replaced; else the phone is added to the query."""
-
-    name = "generic"
+    """The phone replaces `{phone}` in the URL. If the URL has no `{phone}`, the phone is added to the query."""
 
     def __init__(self, *, url: str, key: str | None) -> None:
         self._url = url
@@ -85,10 +92,15 @@ class GenericProvider:
         )
 
 
-def is_about(phone: str, named: Any) -> bool:
-    """Whether a reply that names `named` is about `phone` (E.164). One that names none is taken to be.
+def make(*, url: str, key: str | None) -> Provider:
+    """The adapter, as `make_provider` asks for it."""
+    return GenericProvider(url=url, key=key)
 
-    A provider may repeat the phone in another notation, its own country's too.
+
+def is_about(phone: str, named: Any) -> bool:
+    """Whether a reply with the phone `named` is about `phone` (E.164). A reply without a phone counts as such.
+
+    A provider may repeat the phone in another notation, including the national one.
     """
     if named is None:
         return True

@@ -1,4 +1,4 @@
-"""What a lookup API has to offer to be called: a request built from a phone, and a reply read from a response. Pure."""
+"""Defines an adapter to a lookup API: it builds a request from a phone, and reads a reply from a response. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,13 +10,13 @@ from schemas.lookups import PhoneData
 
 MAX_BODY_BYTES = 64 * 1024
 LONGEST_RETRY_AFTER_SECONDS = 3600.0
-"""A provider may ask for more patience than our own backoff, but not for more than an hour."""
+"""A provider may ask for a longer pause than our own backoff, but for an hour at most."""
 _LONGEST_DATE = 64
 
 
 @dataclass(frozen=True, slots=True)
 class HttpRequest:
-    """One request. `url` is complete and holds the phone: it must not be logged."""
+    """One request. `url` is complete. It holds the phone, so it must not be logged."""
 
     method: str
     url: str
@@ -26,7 +26,7 @@ class HttpRequest:
 
 @dataclass(frozen=True, slots=True)
 class HttpResponse:
-    """A whole response, at most `MAX_BODY_BYTES` long. `headers` has lower-case names."""
+    """A complete response of at most `MAX_BODY_BYTES`. The names in `headers` are in lower case."""
 
     status: int
     headers: Mapping[str, str]
@@ -43,12 +43,12 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class NotValid:
-    """The provider says that this is no phone number: a result like any other."""
+    """The provider says that this is not a phone number. That is a result like any other."""
 
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """No answer now, perhaps later. `detail` never holds the phone. `throttled`: we were told to slow down."""
+    """There is no answer now; a later call may have one. `detail` never holds the phone. `throttled`: slow down."""
 
     code: str
     detail: str
@@ -58,7 +58,7 @@ class Wait:
 
 @dataclass(frozen=True, slots=True)
 class AccountProblem:
-    """The provider refuses *us*: key, permission or credit. No phone is to blame."""
+    """The provider refuses *our account*: its key, permission or credit. No phone is the cause."""
 
     code: str
     detail: str
@@ -68,28 +68,31 @@ Reply = Found | NotValid | Wait | AccountProblem
 
 
 class Provider(Protocol):
-    """An adapter. It makes no call itself, keeps no state and knows no clock."""
-
-    @property
-    def name(self) -> str:
-        """Written into each result."""
+    """An adapter. It makes no call itself, keeps no state and reads no clock."""
 
     def build_request(self, phone: str) -> HttpRequest:
         """The one request that looks up `phone` (E.164)."""
 
     def read_response(self, phone: str, response: HttpResponse) -> Reply:
-        """What the response says of `phone`. Never raises.
+        """The reply about `phone` in the response. Never raises.
 
-        Anything that is not of the provider's shape is a `Wait`, and so is an answer that names another phone
+        A response that is not of the provider's shape is a `Wait`. So is an answer that names another phone
         (`wrong_phone`).
         """
 
 
-def reply_to_status(response: HttpResponse) -> Wait | AccountProblem | None:
-    """What a status alone says, alike for all HTTP APIs; None: read the body.
+class MakeProvider(Protocol):
+    """The signature of `make`, the function of each adapter's module."""
 
-    401, 402 and 403 are about the account; 429 asks to slow down; all else but 200 may pass. A body that is encoded
-    although it was asked for as it is may unpack into anything, and is not read.
+    def __call__(self, *, url: str, key: str | None) -> Provider:
+        """The adapter to the API at `url` (`SCRUB_LOOKUP_URL`), with the credential `key`."""
+
+
+def reply_to_status(response: HttpResponse) -> Wait | AccountProblem | None:
+    """The reply that the status alone decides, the same for all HTTP APIs. None: read the body.
+
+    401, 402 and 403 are about the account. 429 asks to slow down. Any other status except 200 may be temporary. A
+    compressed body is not read: it was not asked for, and may unpack into a huge one.
     """
     status = response.status
     if status == 200:
@@ -108,7 +111,7 @@ def _is_encoded(response: HttpResponse) -> bool:
 
 
 def retry_after_seconds(response: HttpResponse) -> float | None:
-    """`Retry-After` in seconds or as a date (RFC 9110, section 10.2.3), at most an hour; None: none can be read."""
+    """`Retry-After`, given as seconds or as a date (RFC 9110, section 10.2.3), at most an hour. None: not readable."""
     text = response.headers.get("retry-after", "").strip()
     if text.isascii() and text.isdigit():
         return min(float(text[:9]), LONGEST_RETRY_AFTER_SECONDS)
@@ -120,6 +123,6 @@ def retry_after_seconds(response: HttpResponse) -> float | None:
             until = until.replace(tzinfo=UTC)
         seconds = (until - response.received_at).total_seconds()
     except (ValueError, TypeError, OverflowError, IndexError):
-        # The standard library's parser lets each of these out for some text.
+        # The parser of the standard library raises each of these for some text.
         return None
     return max(0.0, min(seconds, LONGEST_RETRY_AFTER_SECONDS))

@@ -1,15 +1,15 @@
-"""Reads a JSON object as RFC 8259 means it, where Python's own reader is lenient: what is doubtful is refused. Pure."""
+"""Parses a JSON object strictly by RFC 8259. Python's parser is lenient: it accepts duplicate keys and NaN. Pure."""
 
 import json
 import math
 from typing import Any, NoReturn
 
 _MOST_DIGITS = 18
-"""What fits 64 bits. Python reads longer integers too, at a cost that grows with the square of their length."""
+"""Integers of so many digits fit into 64 bits. Python parses longer ones in quadratic time."""
 
 
 class NotStrictJson(Exception):
-    """The text says what is wrong, without the input; `code` is short for it."""
+    """The text explains the error without repeating the input. `code` is its short form."""
 
     def __init__(self, code: str, text: str) -> None:
         super().__init__(text)
@@ -17,11 +17,11 @@ class NotStrictJson(Exception):
 
 
 def parse_object(body: bytes) -> dict[str, Any]:
-    """The one JSON object that `body` is, in UTF-8.
+    """The JSON object in `body`, which is UTF-8.
 
     Raises:
-        NotStrictJson: it is something else (`garbage`), or has a key twice (`duplicate_keys`), a number that is none
-            (`not_finite`) or one of more than 18 digits (`huge_number`).
+        NotStrictJson: the body is not one JSON object (`garbage`). Or the object has a key twice (`duplicate_keys`), a
+            number that is not finite (`not_finite`), or an integer of more than 18 digits (`huge_number`).
     """
     try:
         value = json.loads(

@@ -1,4 +1,4 @@
-"""Builds the Faust app with the settings that lose nothing, and refuses a Faust without its compiled modules."""
+"""Builds the Faust app with settings that lose no record, and refuses a Faust without its compiled modules."""
 
 from pathlib import Path
 from typing import Any
@@ -10,13 +10,13 @@ from faust.transport import conductor
 from schemas import groups
 from schemas.settings import Settings
 from schemas.topics import Topic
-from services.lookup.worker.runs import RunScheduler, consume_by_runs
+from services.lookup.worker.partition_batches import BatchScheduler, deliver_partition_batches
 from services.runtime.kafka import MAX_RECORD_BYTES, group_name, topic_name
 from services.runtime.process import RefusedToStart
 
 
 def refuse_without_compiled_faust() -> None:
-    """Raises RefusedToStart where Faust runs as pure Python: that path acknowledges events that it skips."""
+    """Raises RefusedToStart if Faust runs as pure Python, because that code acknowledges events that it skips."""
     compiled: tuple[Any, ...] = (vars(streams)["_CStreamIterator"], vars(conductor)["ConductorHandler"])
     if None in compiled:
         raise RefusedToStart(
@@ -53,14 +53,14 @@ def build_app(settings: Settings, *, folder: Path) -> faust.App:
         topic_allow_declare=False,
         topic_replication_factor=settings.replication_factor,
         topic_partitions=settings.partitions,
-        ConsumerScheduler=RunScheduler,
+        ConsumerScheduler=BatchScheduler,
     )
-    consume_by_runs(app)
+    deliver_partition_batches(app)
     return app
 
 
 def source_topic(app: faust.App, topic: Topic, settings: Settings) -> Any:
-    """A topic whose runs reach the agent undecoded: a decode error inside Faust would acknowledge them unseen."""
+    """A topic without decoding: on a decode error, Faust would acknowledge records that no agent has seen."""
     return app.topic(
         topic_name(topic, settings),
         key_type=bytes,

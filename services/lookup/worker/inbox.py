@@ -1,7 +1,7 @@
-"""Gathers one agent's records into batches and acknowledges each only after its batch is done, in order.
+"""Gathers the records of one agent into batches, and acknowledges them in order, each after its batch is done.
 
-`Stream.take` would do, but for two things: it acknowledges a batch even when the agent raises or wants to give it
-back, and while it waits for its reader the one fetch loop of the app stands still, for the other agent too.
+Faust's `Stream.take` has two faults here. It acknowledges a batch even if the agent raises or wants to give it back.
+While it waits for its reader, it also stops the only fetch loop of the app, and so the other agent.
 """
 
 import asyncio
@@ -11,26 +11,26 @@ from typing import Any, Final, cast
 import faust
 from aiokafka import ConsumerRecord
 
-from services.lookup.worker.read_position import Partition
-from services.lookup.worker.runs import Run, RunConsumer
+from services.lookup.worker.partition_batches import BatchConsumer, PartitionBatch
+from services.lookup.worker.read_positions import Partition
 
 Batch = list[ConsumerRecord]
-"""Records, in log order within each partition."""
+"""Records of several partitions, in log order within each partition."""
 
 BATCH_RECORDS: Final = 1_000
 BUFFERED_RECORDS: Final = 4_000
 BUFFERED_BYTES: Final = 16 * 1024 * 1024
-"""Kafka bounds records by what is left of them after compression: 4,000 of them can be gigabytes."""
+"""Kafka limits records by their compressed size: 4,000 of them can take gigabytes."""
 WITHIN_SECONDS: Final = 0.02
 POLL_SECONDS: Final = 0.05
 
 
 class Inbox:
-    """A bounded buffer between an agent's stream of runs and its work.
+    """A bounded buffer between the stream of an agent and its work.
 
-    While it holds `BUFFERED_RECORDS` or `BUFFERED_BYTES`, or more, its topic is not fetched. When partitions are taken
-    away, or when told to stop, what has not begun is given back: it is read again from the last commit. What comes of
-    the new partitions before the rebalance is over is kept until then, since nobody would read it again.
+    While it holds at least `BUFFERED_RECORDS` or `BUFFERED_BYTES`, its topic is not fetched. When partitions are
+    revoked, or on `stop`, it gives back the records whose work has not begun: they are read again from the last commit.
+    Records of newly assigned partitions that arrive before the rebalance ends are kept: no one would read them again.
     """
 
     def __init__(
@@ -42,27 +42,27 @@ class Inbox:
         done: Callable[[Mapping[Partition, int]], None],
         may_begin: Callable[[], bool] = lambda: True,
     ) -> None:
-        """`work` does one batch and returns when all of it is safe; no batch is taken unless `may_begin()`.
+        """`work` processes one batch, and returns when its effects are acknowledged. `may_begin` permits a batch.
 
-        `done` is told the next offset of each partition when a batch is safe. A batch may be of no record at all.
+        `done` gets the next offset of each partition after each batch. A batch may be empty.
         """
         self._app = app
         self._topic = topic
         self._work = work
         self._done = done
         self._may_begin = may_begin
-        self._runs: list[Any] = []
+        self._buffered: list[Any] = []
         self._size = self._bytes = 0
         self._arrived = asyncio.Event()
         self._stopping = False
 
     async def read(self, stream: Any) -> None:
-        """The agent's body: runs until it is cancelled. Only a defect ends it otherwise."""
+        """The body of the agent: runs until it is cancelled. Raises only if there is a bug."""
         stream.enable_acks = False
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._work_for_ever(stream))
+            tasks.create_task(self._work_on_batches(stream))
             async for event in stream.events():
-                self._runs.append(event)
+                self._buffered.append(event)
                 self._size += len(event.value)
                 self._bytes += bytes_in(event.value)
                 self._arrived.set()
@@ -71,12 +71,21 @@ class Inbox:
                     self._give_back()
 
     def stop(self) -> None:
-        """Begins no further batch and gives back what is buffered."""
+        """Begins no further batch, and gives back the buffered records."""
         self._stopping = True
         self._give_back()
 
-    async def _work_for_ever(self, stream: Any) -> None:
+    async def _work_on_batches(self, stream: Any) -> None:
+        """Repeats these steps until it is cancelled. A record is acknowledged last, so that no crash loses it.
+
+        1. Wait for records, and for permission to begin.
+        2. Take a batch.
+        3. Process it: its effects are acknowledged by Kafka afterwards.
+        4. Report the next offsets.
+        5. Acknowledge its records, for Faust to commit.
+        """
         while True:
+            # 1. Wait.
             await self._arrived.wait()
             if self._size < BATCH_RECORDS:
                 await asyncio.sleep(WITHIN_SECONDS)
@@ -85,31 +94,35 @@ class Inbox:
             elif self._app.rebalancing or not self._may_begin():
                 await asyncio.sleep(POLL_SECONDS)
             else:
-                runs = self._take()
-                await self._work([record for run in runs for record in run.value])
-                self._done({(run.message.topic, run.message.partition): run.message.offset + 1 for run in runs})
-                for run in runs:
-                    await stream.ack(run)
+                # 2. Take a batch.
+                events = self._take()
+                # 3. Process it.
+                await self._work([record for each in events for record in each.value])
+                # 4. Report the next offsets.
+                self._done({(each.message.topic, each.message.partition): each.message.offset + 1 for each in events})
+                # 5. Acknowledge.
+                for each in events:
+                    await stream.ack(each)
 
     def _take(self) -> list[Any]:
-        """Whole runs, of at least `BATCH_RECORDS` if there are as many."""
+        """Takes whole partition batches, with at least `BATCH_RECORDS` records if there are so many."""
         count = taken = 0
-        while taken < BATCH_RECORDS and count < len(self._runs):
-            taken += len(self._runs[count].value)
+        while taken < BATCH_RECORDS and count < len(self._buffered):
+            taken += len(self._buffered[count].value)
             count += 1
-        runs, self._runs = self._runs[:count], self._runs[count:]
+        events, self._buffered = self._buffered[:count], self._buffered[count:]
         self._size -= taken
-        self._bytes -= sum(bytes_in(run.value) for run in runs)
-        if not self._runs:
+        self._bytes -= sum(bytes_in(each.value) for each in events)
+        if not self._buffered:
             self._arrived.clear()
         self._note_fullness()
-        return runs
+        return events
 
     def _give_back(self) -> None:
-        # Faust ends a rebalance, and stops, only when each tracked message is acknowledged or forgotten.
-        for run in self._runs:
-            self._consumer.unacked.discard(run.message)
-        self._runs, self._size, self._bytes = [], 0, 0
+        # Faust ends a rebalance, and stops, only when no tracked message is unacknowledged.
+        for each in self._buffered:
+            self._consumer.unacked.discard(each.message)
+        self._buffered, self._size, self._bytes = [], 0, 0
         self._arrived.clear()
         self._note_fullness()
 
@@ -120,10 +133,10 @@ class Inbox:
             self._consumer.full_topics.discard(self._topic)
 
     @property
-    def _consumer(self) -> RunConsumer:
-        return cast(RunConsumer, self._app.consumer)
+    def _consumer(self) -> BatchConsumer:
+        return cast(BatchConsumer, self._app.consumer)
 
 
-def bytes_in(run: Run) -> int:
-    """The size of a run's values."""
-    return sum(len(record.value or b"") for record in run)
+def bytes_in(batch: PartitionBatch) -> int:
+    """The size of all values in a batch."""
+    return sum(len(record.value or b"") for record in batch)

@@ -1,4 +1,4 @@
-"""The agent `lookup`: sends a request for each distinct phone among the rows that no remembered result answers."""
+"""The agent `lookup`: sends one request for each distinct phone whose row no remembered result answers."""
 
 import logging
 from collections import defaultdict
@@ -8,14 +8,14 @@ from typing import Final, NamedTuple
 from aiokafka import ConsumerRecord
 
 from schemas.lookups import LookupRequest
-from services.lookup.worker.batches import work_through
+from services.lookup.worker.batch_processing import process_batch
 from services.lookup.worker.inbox import Batch
 from services.lookup.worker.outputs import Outputs
-from services.lookup.worker.phones_table import Phones
+from services.lookup.worker.phones_table import PhonesTable
 from services.lookup.worker.publishing import Record
-from services.lookup.worker.read_progress import Progress
+from services.lookup.worker.read_progress import ReadProgress
+from services.lookup.worker.request_policy import WantedRow, requests_for, wanted_row
 from services.lookup.worker.sent_keys import SentKeys
-from services.lookup.worker.wanted import WantedRow, requests_for, wanted_row
 from services.runtime.partitions import partition_of
 
 SENT_KEYS: Final = 50_000
@@ -23,7 +23,7 @@ log = logging.getLogger("worker")
 
 
 class PlacedRow(NamedTuple):
-    """A row, the partition where it lies, and the value that says it."""
+    """A row, its partition, and the value of its record."""
 
     row: WantedRow
     partition: int
@@ -31,9 +31,9 @@ class PlacedRow(NamedTuple):
 
 
 class LookUp:
-    """Emits nothing for a phone that is known: the join has the same result and the same rule."""
+    """Sends nothing for a known phone: the join has the same result and applies the same rule."""
 
-    def __init__(self, phones: Phones, outputs: Outputs, progress: Progress) -> None:
+    def __init__(self, phones: PhonesTable, outputs: Outputs, progress: ReadProgress) -> None:
         self._phones = phones
         self._outputs = outputs
         self._progress = progress
@@ -41,35 +41,47 @@ class LookUp:
         self._misplaced = 0
 
     async def work(self, batch: Batch) -> None:
-        """1. Decode the rows. 2. Read the table. 3. Send what is needed, await the acks."""
-        await work_through(batch, read=_read, attempt=self._look_up, outputs=self._outputs, progress=self._progress)
+        """Returns when the requests of the batch are acknowledged.
+
+        1. Decode the rows.
+        2. Read what the table knows of their phones.
+        3. Publish rows again that are in a wrong partition.
+        4. Send the requests, and wait for their acknowledgements.
+        """
+        # 1. `_read` decodes. 2. to 4. are in `_look_up`.
+        await process_batch(batch, read=_read, attempt=self._look_up, outputs=self._outputs, progress=self._progress)
 
     async def _look_up(self, rows: Sequence[PlacedRow]) -> None:
+        # 2. Read the table.
         partitions = await self._outputs.row_partitions()
-        lying: dict[int, list[PlacedRow]] = defaultdict(list)
+        by_partition: dict[int, list[PlacedRow]] = defaultdict(list)
         for placed in rows:
-            lying[placed.partition].append(placed)
+            by_partition[placed.partition].append(placed)
         requests: list[LookupRequest] = []
-        strays: list[PlacedRow] = []
-        for partition, here in lying.items():
+        misplaced_rows: list[PlacedRow] = []
+        for partition, here in by_partition.items():
             phones = {placed.row.phone for placed in here}
             known = self._phones.known(partition, phones)
             misplaced = misplaced_phones(phones - known.keys(), partition=partition, partitions=partitions)
-            strays += [placed for placed in here if placed.row.phone in misplaced]
+            misplaced_rows += [placed for placed in here if placed.row.phone in misplaced]
             rest = (placed.row for placed in here if placed.row.phone not in misplaced)
             requests += requests_for(rest, known=known, sent=self._sent)
-        await self._put_right(strays, partitions)
+        # 3. Publish misplaced rows again.
+        await self._publish_again(misplaced_rows, partitions)
+        # 4. Send the requests.
         await self._outputs.request(requests)
         self._sent.add(request.key for request in requests)
 
-    async def _put_right(self, rows: Sequence[PlacedRow], partitions: int) -> None:
-        """Puts rows where their phone belongs; a producer with another partitioner put them elsewhere."""
+    async def _publish_again(self, rows: Sequence[PlacedRow], partitions: int) -> None:
+        """Publishes rows to the partitions of their phones. A producer with another partitioner misplaced them."""
         if not rows:
             return
-        right: dict[int, list[Record]] = defaultdict(list)
+        by_partition: dict[int, list[Record]] = defaultdict(list)
         for placed in rows:
-            right[partition_of(placed.row.phone.encode(), partitions)].append((placed.row.phone.encode(), placed.value))
-        await self._outputs.publish_again(right)
+            by_partition[partition_of(placed.row.phone.encode(), partitions)].append(
+                (placed.row.phone.encode(), placed.value)
+            )
+        await self._outputs.publish_again(by_partition)
         self._misplaced += len(rows)
         log.warning("published %d rows again that lay in a wrong partition, %d so far", len(rows), self._misplaced)
 
@@ -79,8 +91,8 @@ def _read(record: ConsumerRecord) -> PlacedRow:
 
 
 def misplaced_phones(unknown: Collection[str], *, partition: int, partitions: int) -> set[str]:
-    """Those phones among the unknown ones of a partition whose rows belong in another.
+    """The phones among the `unknown` ones of a partition whose rows belong to another partition.
 
-    Whatever the partition's table knows of lies where it belongs: its results have the phone as their key, too.
+    Known phones need no check: their results have the phone as their key, so they are in the right partition.
     """
     return {phone for phone in unknown if partition_of(phone.encode(), partitions) != partition}

@@ -1,4 +1,4 @@
-"""Sends what the worker's agents produce; returns only once Kafka has acknowledged it."""
+"""Sends the messages of the worker's agents. Each call returns only after Kafka has acknowledged them."""
 
 import logging
 from collections import Counter, defaultdict
@@ -22,8 +22,8 @@ PUT_ASIDE_AT_ONCE: Final = 250
 log = logging.getLogger("worker")
 
 
-class PutAside(NamedTuple):
-    """A record that is not worked on, and why. `error` repeats nothing of the record."""
+class UnprocessableRecord(NamedTuple):
+    """A record that cannot be processed, and the reason. `error` repeats no value of the record."""
 
     record: ConsumerRecord
     reason: BadReason
@@ -31,7 +31,7 @@ class PutAside(NamedTuple):
 
 
 class Outputs:
-    """Writes through an idempotent producer of its own: Faust's is not idempotent, and only logs what fails."""
+    """Writes through its own idempotent producer. Faust's producer is not idempotent, and only logs errors."""
 
     def __init__(self, publisher: Publisher, settings: Settings) -> None:
         self._publisher = publisher
@@ -39,20 +39,20 @@ class Outputs:
         self._aside: Counter[BadReason] = Counter()
 
     async def row_partitions(self) -> int:
-        """How many partitions `upload-rows` has. Faust's own count is missing while it rebalances."""
+        """The number of partitions of `upload-rows`. Faust does not know it during a rebalance."""
         return await self._publisher.partitions_of(topic_name(topics.UPLOAD_ROWS, self._settings))
 
     async def request(self, requests: Iterable[LookupRequest]) -> None:
-        """Asks the gate for lookups; its topic has one partition."""
+        """Sends requests to the gate. Their topic has one partition."""
         records = [(request.key.encode(), encode(request)) for request in requests]
         await self._publisher.publish(topic_name(topics.LOOKUP_REQUESTS, self._settings), {0: records})
 
     async def publish_again(self, rows: Mapping[int, Sequence[Record]]) -> None:
-        """Puts rows, with their phones as keys, into the partitions where they belong."""
+        """Publishes rows, with their phones as keys, to the given partitions."""
         await self._publisher.publish(topic_name(topics.UPLOAD_ROWS, self._settings), rows)
 
-    async def put_aside(self, records: Sequence[PutAside]) -> None:
-        """Writes what is kept of each record to `bad-records`; counts and logs it."""
+    async def put_aside(self, records: Sequence[UnprocessableRecord]) -> None:
+        """Writes each record, bounded in size, to `bad-records`. Counts and logs the records."""
         for begin in range(0, len(records), PUT_ASIDE_AT_ONCE):
             part = [(each, self._bad_record(each)) for each in records[begin : begin + PUT_ASIDE_AT_ONCE]]
             too_large = await find_by_halves(part, self._publish_aside, is_environment=_is_not_for_size)
@@ -60,9 +60,9 @@ class Outputs:
                 each, bad = part[culprit.index]
                 await self._publish_aside([(each, bad.model_copy(update={"key": None, "value": None}))])
         if records:
-            self._tell(records)
+            self._log(records)
 
-    async def _publish_aside(self, part: Sequence[tuple[PutAside, BadRecord]]) -> None:
+    async def _publish_aside(self, part: Sequence[tuple[UnprocessableRecord, BadRecord]]) -> None:
         topic = topic_name(topics.BAD_RECORDS, self._settings)
         partitions = await self._publisher.partitions_of(topic)
         by_partition: dict[int, list[Record]] = defaultdict(list)
@@ -70,14 +70,14 @@ class Outputs:
             by_partition[each.record.partition % partitions].append((None, encode(bad)))
         await self._publisher.publish(topic, by_partition)
 
-    def _tell(self, records: Sequence[PutAside]) -> None:
+    def _log(self, records: Sequence[UnprocessableRecord]) -> None:
         self._aside.update(each.reason for each in records)
         first = records[0]
         place = f"{first.record.topic}-{first.record.partition}@{first.record.offset}"
         log.error("put aside %d records, the first %s: %s: %s", len(records), place, first.reason, first.error)
         log.error("put aside so far: %s", dict(self._aside))
 
-    def _bad_record(self, each: PutAside) -> BadRecord:
+    def _bad_record(self, each: UnprocessableRecord) -> BadRecord:
         return bad_record_of(
             each.record,
             topic=each.record.topic,

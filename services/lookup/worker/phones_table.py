@@ -1,9 +1,9 @@
-"""Owns the Faust table `phones`: batched reads and writes of its RocksDB, each write also in the changelog.
+"""Owns the Faust table `phones`: reads and writes its RocksDB in batches, and writes each change to the changelog.
 
-Faust's own table access finds the partition by the event that is being processed, and takes one key at a time; more
-than a hundred pending changelog records also halt the app's fetch loop. Here the partition is always named, so that a
-batch from several partitions is read and written in one go, and the changelog is written by an idempotent producer.
-These are the only lines that touch the inside of Faust 0.15.3's store.
+Faust's own table access takes one key at a time, in the partition of the current event. More than a hundred pending
+changelog records also stop the fetch loop of the app. This module names the partition in each call, so that a batch of
+several partitions is read and written at once, and writes the changelog with an idempotent producer. No other module
+touches the internals of the store of Faust 0.15.3.
 """
 
 import logging
@@ -19,7 +19,7 @@ from faust.types import TP
 from schemas import topics
 from schemas.codec import UndecodableRecord, decode, encode
 from schemas.settings import Settings
-from services.lookup.worker.known import KnownPhone, News, with_news
+from services.lookup.worker.known_phones import KnownPhone, PhoneUpdate, updated
 from services.lookup.worker.publishing import Publisher
 from services.runtime.kafka import topic_name
 
@@ -33,27 +33,27 @@ ROCKSDB_OPTIONS: Mapping[str, Any] = {
     "max_write_buffer_number": 2,
     "max_open_files": 128,
 }
-"""For each partition's database. Faust's defaults are a block cache of 2 GiB and three buffers of 64 MiB."""
+"""The options of each partition's database. Faust's defaults: a block cache of 2 GiB and three buffers of 64 MiB."""
 
 
 _NewValue = tuple[bytes, bytes | None]
-"""A phone and what the table is to hold of it; None erases it."""
+"""A phone and its new value in the table. None erases it."""
 
 
 class TableError(Exception):
-    """RocksDB could not be opened, read or written; the process must end and begin again."""
+    """RocksDB could not be opened, read or written. The process must end and start again."""
 
 
-class Heard(NamedTuple):
-    """What a record of `lookup-results` in this partition says of a phone."""
+class PlacedUpdate(NamedTuple):
+    """The change that a record of `lookup-results` in this partition makes to a phone."""
 
     partition: int
     phone: str
-    news: News
+    update: PhoneUpdate
 
 
-class Phones:
-    """Phone → what is kept of its results (`known.py`), in the partition where its records lie."""
+class PhonesTable:
+    """Maps each phone to its `KnownPhone`, in the partition of the phone's records."""
 
     def __init__(self, app: faust.App, publisher: Publisher, settings: Settings) -> None:
         self._table = app.Table(
@@ -63,7 +63,7 @@ class Phones:
         self._changelog = topic_name(topics.LOOKUP_PHONES_CHANGELOG, settings)
 
     def known(self, partition: int, phones: Collection[str]) -> dict[str, KnownPhone]:
-        """What a partition knows of these phones; unknown ones are left out. Raises TableError."""
+        """The values of these phones in a partition. Unknown phones are left out. Raises TableError."""
         names = list(phones)
         with _reported():
             values = self._store._db_for_partition(partition).get([name.encode() for name in names])
@@ -73,38 +73,46 @@ class Phones:
                 found[name] = known
         return found
 
-    async def remember(self, heard: Sequence[Heard]) -> None:
-        """Adds what was heard, in order; returns once Kafka has acknowledged each new value in the changelog.
+    async def remember(self, updates: Sequence[PlacedUpdate]) -> None:
+        """Applies the updates in order. Returns once Kafka has acknowledged each new value in the changelog.
 
-        1. Write it locally. 2. Write it to the changelog, await the acknowledgements. 3. Note how far the local data
-        follow the changelog. Local data that are ahead of it after a crash do no harm: they say what `lookup-results`
-        says, and that is read again from the last commit. For that reason a value that is there already is written to
-        the changelog all the same.
+        1. Compute the new values.
+        2. Write them to RocksDB.
+        3. Write them to the changelog, and wait for the acknowledgements.
+        4. Store the changelog offset up to which RocksDB is complete.
+
+        After a crash, RocksDB may be ahead of the changelog. That is harmless: its values come from `lookup-results`,
+        which is read again from the last commit. Therefore a value that is in RocksDB already is written to the
+        changelog again.
 
         Raises:
-            TableError, KafkaError: not all of it is safe. It may be remembered again.
+            TableError, KafkaError: not all values are safe. The same updates may be applied again.
         """
-        changes = self._changes(heard)
+        # 1. Compute.
+        changes = self._changes(updates)
+        # 2. Write to RocksDB.
         for partition, records in changes.items():
             self._write(partition, records)
+        # 3. Write to the changelog.
         ends = await self._publisher.publish(self._changelog, changes)
+        # 4. Store the offsets.
         with _reported():
             for partition, offset in ends.items():
                 if offset >= 0:
                     self._store.set_persisted_offset(TP(self._changelog, partition), offset)
 
-    def _changes(self, heard: Sequence[Heard]) -> dict[int, list[_NewValue]]:
-        news: dict[int, dict[str, list[News]]] = defaultdict(lambda: defaultdict(list))
-        for each in heard:
-            news[each.partition][each.phone].append(each.news)
+    def _changes(self, updates: Sequence[PlacedUpdate]) -> dict[int, list[_NewValue]]:
+        by_partition: dict[int, dict[str, list[PhoneUpdate]]] = defaultdict(lambda: defaultdict(list))
+        for each in updates:
+            by_partition[each.partition][each.phone].append(each.update)
         changes: dict[int, list[_NewValue]] = {}
-        for partition, by_phone in news.items():
+        for partition, by_phone in by_partition.items():
             before = self.known(partition, by_phone)
             changes[partition] = []
-            for phone, said in by_phone.items():
+            for phone, of_phone in by_phone.items():
                 known = before.get(phone)
-                for each_news in said:
-                    known = with_news(known, each_news)
+                for each_update in of_phone:
+                    known = updated(known, each_update)
                 changes[partition].append((phone.encode(), encode(known) if known else None))
         return changes
 
@@ -124,7 +132,7 @@ class Phones:
 
 
 def _readable(value: bytes) -> KnownPhone | None:
-    """None if it is not ours: then the phone is unknown, and what is learned of it replaces the value."""
+    """The decoded value. None: it is not readable, so the phone is unknown, and its next update replaces the value."""
     try:
         return decode(KnownPhone, value)
     except UndecodableRecord as error:
@@ -134,7 +142,7 @@ def _readable(value: bytes) -> KnownPhone | None:
 
 @contextmanager
 def _reported() -> Iterator[None]:
-    # rocksdict raises bare `Exception`, which could not be told from a defect in the work on a record.
+    # rocksdict raises bare `Exception`, which looks like a failure of the work on one record.
     try:
         yield
     except Exception as error:

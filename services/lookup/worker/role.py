@@ -1,7 +1,7 @@
-"""The lookup worker: finds out for each row whether its phone's answer is already known, and if not asks for it.
+"""Runs the lookup worker, which sends a request for each row whose phone is not known yet.
 
-Two Faust agents share the table `phones`. `remember` reads results and writes the table; `lookup` reads rows and sends
-requests. Neither acknowledges a record before everything that follows from it is acknowledged by Kafka.
+Two Faust agents share the table `phones`. `remember` reads results and writes the table. `lookup` reads rows and sends
+requests. An agent acknowledges a record only after Kafka has acknowledged everything that follows from it.
 """
 
 import asyncio
@@ -18,9 +18,9 @@ from services.lookup.worker.faust_app import build_app, refuse_without_compiled_
 from services.lookup.worker.inbox import Inbox
 from services.lookup.worker.look_up import LookUp
 from services.lookup.worker.outputs import Outputs
-from services.lookup.worker.phones_table import Phones
+from services.lookup.worker.phones_table import PhonesTable
 from services.lookup.worker.publishing import Publisher, publishing
-from services.lookup.worker.read_progress import PATIENCE_SECONDS, Progress
+from services.lookup.worker.read_progress import PATIENCE_SECONDS, ReadProgress
 from services.lookup.worker.remember import Remember
 from services.lookup.worker.table_folder import folder_of, locked_folder, wipe_data_of_other_cluster
 from services.runtime.heartbeat import Heartbeat
@@ -46,7 +46,7 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
 
 
 class Worker:
-    """Wires app, table and agents together and runs them as long as the process is wanted."""
+    """Composes the app, the table and the agents, and runs them."""
 
     def __init__(
         self,
@@ -59,8 +59,8 @@ class Worker:
         self._settings = settings
         self._publisher = publisher
         self._app = app = build_app(settings, folder=folder)
-        self._progress = progress = Progress(app, settings, patience_seconds=patience_seconds)
-        phones = Phones(app, publisher, settings)
+        self._progress = progress = ReadProgress(app, settings, patience_seconds=patience_seconds)
+        phones = PhonesTable(app, publisher, settings)
         outputs = Outputs(publisher, settings)
         self._sign: Heartbeat | None = None
         remember = Remember(phones, outputs, progress)
@@ -73,7 +73,7 @@ class Worker:
         self._add_agent("lookup", topics.UPLOAD_ROWS, self._rows)
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Starts the app and watches it until `stop` is set; then stops it, or leaves it after `STOP_SECONDS`."""
+        """Starts the app and watches it until `stop` is set. Then stops it, waiting at most `STOP_SECONDS`."""
         async with Heartbeat(self._publisher, self._settings, role="worker", health=self._progress.health) as sign:
             self._sign = sign
             tasks = [
@@ -102,7 +102,7 @@ class Worker:
         self._app.agent(source, name=name, concurrency=1)(agent)
 
     async def _exit_on_error(self, work: Awaitable[None]) -> None:
-        """Ends the process if the work raises: Faust would acknowledge what was being done, and go on."""
+        """Ends the process if the work raises. Faust would acknowledge the records in progress, and continue."""
         try:
             await work
         except Exception as error:

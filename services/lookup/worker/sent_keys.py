@@ -1,10 +1,10 @@
-"""Remembers, within bounds, which request keys Kafka has acknowledged, so that a repeated row sends nothing. Pure."""
+"""Owns a bounded memory of request keys that Kafka has acknowledged: a repeated row sends nothing. Pure."""
 
 from collections.abc import Iterable
 
 
 class SentKeys:
-    """The last `limit` to `2 * limit` keys. What is forgotten costs one superfluous record, never a call."""
+    """The last `limit` to `2 * limit` keys. A forgotten key costs one superfluous record, never a call."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit

@@ -1,4 +1,4 @@
-"""Owns a worker's data folder: one worker at a time in it, and nothing in it that belongs to another Kafka cluster."""
+"""Owns the data folder of a worker: one worker uses it at a time, and only with data of its own Kafka cluster."""
 
 import shutil
 from collections.abc import Iterator
@@ -37,9 +37,9 @@ def locked_folder(path: Path) -> Iterator[Path]:
 
 
 def wipe_data_of_other_cluster(path: Path, cluster_id: str) -> bool:
-    """Removes tables that were filled from another Kafka cluster and marks the folder; whether it removed any.
+    """Removes the tables of another Kafka cluster and marks the folder. Returns whether it removed any.
 
-    Such tables would call phones known whose results this cluster never had, and their rows would wait for ever.
+    Such tables hold phones whose results are not in this cluster. Rows with these phones would never be answered.
     """
     mark = path / "cluster_id"
     known = mark.read_text(encoding="utf-8") if mark.exists() else None
@@ -51,7 +51,7 @@ def wipe_data_of_other_cluster(path: Path, cluster_id: str) -> bool:
 
 
 def wipe(path: Path) -> None:
-    """Removes everything in the folder but its lock; the tables are rebuilt from their changelog."""
+    """Removes everything in the folder except its lock. The tables are rebuilt from their changelog."""
     for entry in path.iterdir():
         if entry.is_dir():
             shutil.rmtree(entry)

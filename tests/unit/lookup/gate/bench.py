@@ -1,4 +1,4 @@
-"""The gate's core with a virtual clock, a log that acknowledges at once, and a count of every call that was paid."""
+"""The gate's scheduler with a virtual clock, a log that acknowledges at once, and a count of each paid call."""
 
 from collections import Counter
 from datetime import timedelta
@@ -10,10 +10,10 @@ from schemas.lookups import LookupRequest, PhoneData
 from schemas.topics import Topic
 from schemas.upload_events import UploadEventBase, UploadOpened
 from schemas.uploads import UploadOptions
+from services.lookup.gate.call_outcome import CallOutcome
 from services.lookup.gate.clock import Clock
-from services.lookup.gate.decisions import Call, GateCore
-from services.lookup.gate.fold import LogRecord
-from services.lookup.gate.outcome_records import Records
+from services.lookup.gate.log_record import LogRecord
+from services.lookup.gate.scheduler import Call, CallScheduler
 from services.lookup.providers.protocol import AccountProblem, Found, Reply, Wait
 from tests.unit.lookup.gate.requests import NOW, id_of, name_of
 
@@ -28,11 +28,11 @@ class Bench:
     def __init__(self, *, max_attempts: int = 6) -> None:
         self.now = NOW
         clock = Clock(wall=self.seconds, steady=self.seconds)
-        self.core = GateCore(provider="generic", max_attempts=max_attempts, random=lambda: 0.0, clock=clock)
+        self.scheduler = CallScheduler(provider="generic", max_attempts=max_attempts, random=lambda: 0.0, clock=clock)
         self.opened: set[str] = set()
         self.offset = 0
         self.made: list[str] = []
-        self.written: list[Records] = []
+        self.written: list[CallOutcome] = []
 
     def want(self, *messages: LookupRequest) -> None:
         for message in messages:
@@ -54,35 +54,35 @@ class Bench:
         self.apply(LogRecord(topic, key, value, self.offset, self.now_ms))
 
     def apply(self, record: LogRecord) -> None:
-        self.core.fold.apply(record)
+        self.scheduler.fold.apply(record)
         self.offset += record.topic is topics.LOOKUP_REQUESTS
 
     def begin(self) -> Call:
-        call = self.core.next_call(self.now)
+        call = self.scheduler.next_call(self.now)
         assert call is not None
         call.written = True
         self.made.append(call.phone)
         return call
 
-    def end(self, call: Call, reply: Reply, *, may_fail: bool = True) -> Records:
-        records = self.core.replied(call, reply, self.now, may_fail=may_fail)
+    def end(self, call: Call, reply: Reply, *, may_fail: bool = True) -> CallOutcome:
+        records = self.scheduler.replied(call, reply, self.now, may_fail=may_fail)
         self.acknowledge(records)
         return records
 
-    def acknowledge(self, records: Records) -> None:
+    def acknowledge(self, records: CallOutcome) -> None:
         self.written.append(records)
         for result in records.results:
-            self.core.settled(result, self.now_ms)
-        self.core.finished(records)
+            self.scheduler.result_written(result, self.now_ms)
+        self.scheduler.finished(records)
 
-    def refuse(self) -> list[Records]:
+    def refuse(self) -> list[CallOutcome]:
         """Refuses what may be refused now."""
-        refused = self.core.next_refused(self.now)
+        refused = self.scheduler.next_refused(self.now)
         for records in refused:
             self.acknowledge(records)
         return refused
 
-    def call(self, reply: Reply) -> Records:
+    def call(self, reply: Reply) -> CallOutcome:
         return self.end(self.begin(), reply)
 
     def wait(self, seconds: float) -> None:
@@ -108,9 +108,9 @@ class Bench:
         """Answers everything that is left, however long its backoff."""
         for _ in range(1_000):
             self.refuse()
-            if not list(self.core.fold.queue.lanes):
+            if not list(self.scheduler.fold.queue.lanes):
                 return
-            call = self.core.next_call(self.now)
+            call = self.scheduler.next_call(self.now)
             if call is None:
                 self.wait(10)
                 continue

@@ -9,8 +9,8 @@ from schemas import topics
 from schemas.codec import encode
 from schemas.values import EARLIEST, LATEST
 from services.lookup.gate.clock import Clock
-from services.lookup.gate.decisions import GateCore
-from services.lookup.gate.fold import LogRecord
+from services.lookup.gate.log_record import LogRecord
+from services.lookup.gate.scheduler import CallScheduler
 from tests.unit.lookup.gate.bench import BROKEN, REFUSED, Bench
 from tests.unit.lookup.gate.requests import NOW, phone, request
 
@@ -32,12 +32,12 @@ class Watch:
 
 def stepped(bench: Bench, watch: Watch, seconds: float) -> None:
     watch.wall_seconds += seconds
-    bench.now = bench.core.clock.now()
+    bench.now = bench.scheduler.clock.now()
 
 
 def bench_with(watch: Watch) -> Bench:
     bench = Bench()
-    bench.core = GateCore(provider="generic", max_attempts=6, random=lambda: 0.0, clock=watch.clock())
+    bench.scheduler = CallScheduler(provider="generic", max_attempts=6, random=lambda: 0.0, clock=watch.clock())
     return bench
 
 
@@ -49,9 +49,9 @@ def test_a_step_of_the_wall_clock_moves_no_backoff(step: float) -> None:
     bench.call(BROKEN)
     stepped(bench, watch, step)
     watch.go_on(0.4)
-    assert bench.core.next_call(bench.core.clock.now()) is None
+    assert bench.scheduler.next_call(bench.scheduler.clock.now()) is None
     watch.go_on(0.2)
-    assert bench.core.next_call(bench.core.clock.now()) is not None
+    assert bench.scheduler.next_call(bench.scheduler.clock.now()) is not None
 
 
 @pytest.mark.parametrize("step", [-86_400, 86_400])
@@ -62,9 +62,9 @@ def test_a_step_of_the_wall_clock_moves_no_probe(step: float) -> None:
     bench.call(REFUSED)
     stepped(bench, watch, step)
     watch.go_on(59)
-    assert bench.core.next_call(bench.core.clock.now()) is None
+    assert bench.scheduler.next_call(bench.scheduler.clock.now()) is None
     watch.go_on(1.5)
-    assert bench.core.next_call(bench.core.clock.now()) is not None
+    assert bench.scheduler.next_call(bench.scheduler.clock.now()) is not None
 
 
 def test_what_is_written_after_a_step_is_of_the_time_that_kafka_says_too() -> None:
@@ -73,7 +73,7 @@ def test_what_is_written_after_a_step_is_of_the_time_that_kafka_says_too() -> No
     bench.want(request(1))
     call = bench.begin()
     watch.wall_seconds -= 3600
-    (retry,) = bench.core.replied(call, BROKEN, bench.core.clock.now(), may_fail=True).retries
+    (retry,) = bench.scheduler.replied(call, BROKEN, bench.scheduler.clock.now(), may_fail=True).retries
     assert retry.errors[-1].at == NOW - timedelta(hours=1)
     assert retry.retry_at == NOW - timedelta(hours=1) + timedelta(seconds=0.5)
 
@@ -88,9 +88,9 @@ def test_a_backoff_of_another_gate_lasts_as_long_on_this_one_whose_wall_clock_wa
     watch.go_on(7200)
     bench.want(request(1))
     bench.apply(LogRecord(topics.LOOKUP_RETRIES, phone(1), encode(retry), 0, bench.now_ms))
-    assert bench.core.next_call(bench.core.clock.now()) is None
+    assert bench.scheduler.next_call(bench.scheduler.clock.now()) is None
     watch.go_on(0.6)
-    assert bench.core.next_call(bench.core.clock.now()) is not None
+    assert bench.scheduler.next_call(bench.scheduler.clock.now()) is not None
 
 
 @pytest.mark.parametrize("seconds", [-1e18, -1.0, 0.0, 1e10, 1e300, float("inf")])

@@ -5,12 +5,12 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.lookup.gate.fairness import WEIGHTS, Wheel
+from services.lookup.gate.fairness import WEIGHTS, DeficitRoundRobin
 
 weights = st.lists(st.sampled_from(sorted(WEIGHTS.values())), min_size=1, max_size=8)
 
 
-def turns(wheel: Wheel[int], count: int) -> list[int]:
+def turns(wheel: DeficitRoundRobin[int], count: int) -> list[int]:
     served = []
     for _ in range(count):
         key = wheel.head()
@@ -22,7 +22,7 @@ def turns(wheel: Wheel[int], count: int) -> list[int]:
 
 @given(weights=weights, rounds=st.integers(1, 40))
 def test_over_time_each_gets_its_share(weights: list[float], rounds: int) -> None:
-    wheel: Wheel[int] = Wheel(lambda key: weights[key])
+    wheel: DeficitRoundRobin[int] = DeficitRoundRobin(lambda key: weights[key])
     for key in range(len(weights)):
         wheel.add(key)
     count = int(sum(weights) * rounds * 4)
@@ -34,7 +34,7 @@ def test_over_time_each_gets_its_share(weights: list[float], rounds: int) -> Non
 
 @given(weights=weights, start=st.integers(0, 200))
 def test_nobody_waits_longer_than_a_round_of_the_others(weights: list[float], start: int) -> None:
-    wheel: Wheel[int] = Wheel(lambda key: weights[key])
+    wheel: DeficitRoundRobin[int] = DeficitRoundRobin(lambda key: weights[key])
     for key in range(len(weights)):
         wheel.add(key)
     turns(wheel, start)
@@ -46,20 +46,20 @@ def test_nobody_waits_longer_than_a_round_of_the_others(weights: list[float], st
 
 
 def test_alike_take_turns_one_by_one() -> None:
-    wheel: Wheel[int] = Wheel(lambda _key: 1.0)
+    wheel: DeficitRoundRobin[int] = DeficitRoundRobin(lambda _key: 1.0)
     for key in (1, 2, 3):
         wheel.add(key)
     assert turns(wheel, 7) == [1, 2, 3, 1, 2, 3, 1]
 
 
 def test_alone_gets_everything_whatever_the_weight() -> None:
-    wheel: Wheel[int] = Wheel(lambda _key: WEIGHTS[5])
+    wheel: DeficitRoundRobin[int] = DeficitRoundRobin(lambda _key: WEIGHTS[5])
     wheel.add(1)
     assert turns(wheel, 9) == [1] * 9
 
 
 def test_who_leaves_forfeits_what_was_left() -> None:
-    wheel: Wheel[int] = Wheel(lambda key: 4.0 if key == 1 else 1.0)
+    wheel: DeficitRoundRobin[int] = DeficitRoundRobin(lambda key: 4.0 if key == 1 else 1.0)
     wheel.add(1)
     wheel.add(2)
     assert turns(wheel, 1) == [1]
@@ -69,7 +69,7 @@ def test_who_leaves_forfeits_what_was_left() -> None:
 
 
 def test_nobody_has_a_turn_on_an_empty_wheel() -> None:
-    wheel: Wheel[int] = Wheel(lambda _key: 1.0)
+    wheel: DeficitRoundRobin[int] = DeficitRoundRobin(lambda _key: 1.0)
     wheel.add(1)
     wheel.discard(1)
     wheel.discard(1)
@@ -77,7 +77,7 @@ def test_nobody_has_a_turn_on_an_empty_wheel() -> None:
 
 
 def test_looking_ahead_changes_nothing() -> None:
-    wheel: Wheel[int] = Wheel(float)
+    wheel: DeficitRoundRobin[int] = DeficitRoundRobin(float)
     for key in (1, 2):
         wheel.add(key)
     ahead = turns(wheel.copy(), 6)
@@ -86,7 +86,7 @@ def test_looking_ahead_changes_nothing() -> None:
 
 def test_a_lower_weight_takes_back_credit() -> None:
     chosen = {1: 4.0, 2: 1.0}
-    wheel: Wheel[int] = Wheel(lambda key: chosen[key])
+    wheel: DeficitRoundRobin[int] = DeficitRoundRobin(lambda key: chosen[key])
     wheel.add(1)
     wheel.add(2)
     assert turns(wheel, 1) == [1]
@@ -97,7 +97,7 @@ def test_a_lower_weight_takes_back_credit() -> None:
 
 def test_a_wheel_looks_ahead_from_the_middle_of_a_turn_as_well() -> None:
     for taken in range(8):
-        wheel: Wheel[int] = Wheel(lambda key: {1: 0.5, 2: 2.0, 3: 1.0}[key])
+        wheel: DeficitRoundRobin[int] = DeficitRoundRobin(lambda key: {1: 0.5, 2: 2.0, 3: 1.0}[key])
         for key in (1, 2, 3):
             wheel.add(key)
         turns(wheel, taken)
@@ -107,7 +107,7 @@ def test_a_wheel_looks_ahead_from_the_middle_of_a_turn_as_well() -> None:
 
 
 def test_who_leaves_from_behind_does_not_disturb_whose_turn_it_is() -> None:
-    wheel: Wheel[int] = Wheel(lambda key: 2.0 if key == 1 else 1.0)
+    wheel: DeficitRoundRobin[int] = DeficitRoundRobin(lambda key: 2.0 if key == 1 else 1.0)
     for key in (1, 2, 3):
         wheel.add(key)
     assert turns(wheel, 1) == [1]
@@ -117,7 +117,7 @@ def test_who_leaves_from_behind_does_not_disturb_whose_turn_it_is() -> None:
 
 
 def test_a_weight_that_did_not_change_takes_nothing_back() -> None:
-    wheel: Wheel[int] = Wheel(lambda key: 4.0 if key == 1 else 1.0)
+    wheel: DeficitRoundRobin[int] = DeficitRoundRobin(lambda key: 4.0 if key == 1 else 1.0)
     wheel.add(1)
     wheel.add(2)
     assert turns(wheel, 1) == [1]

@@ -34,8 +34,9 @@ from schemas.upload_events import (
     UploadOpened,
 )
 from schemas.uploads import UploadOptions
-from services.lookup.gate.fold import Fold, LogRecord
-from services.lookup.gate.lanes import Stage
+from services.lookup.gate.fold import Fold
+from services.lookup.gate.lanes import EntryState
+from services.lookup.gate.log_record import LogRecord
 from services.lookup.gate.queue import DROPPED_AT_ONCE
 from services.lookup.gate.recent_results import KEPT_MS
 from tests.unit.lookup.gate.requests import NOW, id_of, phone, request
@@ -150,8 +151,8 @@ def test_the_order_between_topics_does_not_matter(data: st.DataObject) -> None:
             del queues[name]
     straight = fold_of(*(each for records in SOME_LOG.values() for each in records))
     assert backlog(fold) == backlog(straight)
-    assert set(fold.graves) == set(straight.graves)
-    assert fold.queue.total(Stage.BACKOFF) == straight.queue.total(Stage.BACKOFF) == 1
+    assert set(fold.pending_tombstones) == set(straight.pending_tombstones)
+    assert fold.queue.total(EntryState.BACKOFF) == straight.queue.total(EntryState.BACKOFF) == 1
 
 
 @settings(deadline=None)
@@ -169,7 +170,7 @@ def test_reading_records_again_changes_nothing(data: st.DataObject) -> None:
 def test_a_request_that_a_remembered_result_answers_is_only_buried() -> None:
     fold = fold_of(result(1, ("u1", 0)), wanted(request(1, "u2")))
     assert backlog(fold) == set()
-    assert list(fold.graves) == [request_key(phone(1), id_of("u2"), 0)]
+    assert list(fold.pending_tombstones) == [request_key(phone(1), id_of("u2"), 0)]
 
 
 def test_a_failure_is_no_answer_to_another_upload_or_a_later_round() -> None:
@@ -199,14 +200,17 @@ def test_an_erased_result_answers_nobody() -> None:
 def test_a_tombstone_ends_a_grave_and_a_request() -> None:
     fold = fold_of(wanted(request(1, "u1")), result(1, ("u1", 0)), buried(1, "u1"))
     assert backlog(fold) == set()
-    assert not fold.graves
+    assert not fold.pending_tombstones
 
 
 @pytest.mark.parametrize("command", [CancelUpload, DeleteUpload])
 def test_requests_of_a_withdrawn_upload_are_buried_before_and_after(command: type[CancelUpload]) -> None:
     fold = fold_of(wanted(request(1, "u1")), event(command(upload_id=id_of("u1"), at=NOW)), wanted(request(2, "u1")))
     assert backlog(fold) == set()
-    assert set(fold.graves) == {request_key(phone(1), id_of("u1"), 0), request_key(phone(2), id_of("u1"), 0)}
+    assert set(fold.pending_tombstones) == {
+        request_key(phone(1), id_of("u1"), 0),
+        request_key(phone(2), id_of("u1"), 0),
+    }
 
 
 def test_an_uploads_own_priority_outranks_that_of_its_requests() -> None:
@@ -239,7 +243,7 @@ def test_a_backoff_outlives_its_gate(retry_first: bool) -> None:
     records = [retry(1, attempts=3), wanted(request(1, "u1"))]
     fold = fold_of(*(records if retry_first else reversed(records)))
     assert not fold.queue.has_callable
-    assert fold.history(phone(1)).attempts == 3
+    assert fold.histories.of(phone(1)).attempts == 3
     fold.queue.advance(NOW + timedelta(seconds=30))
     assert fold.queue.has_callable
 
@@ -247,7 +251,7 @@ def test_a_backoff_outlives_its_gate(retry_first: bool) -> None:
 def test_a_retry_that_nobody_waits_for_is_accounted_for_by_the_next_gate() -> None:
     fold = fold_of(retry(1), wanted(request(2, "u1")), retry(2))
     fold.take_over()
-    assert list(fold.orphans) == [phone(1)]
+    assert list(fold.histories.orphans) == [phone(1)]
 
 
 @pytest.mark.parametrize(
@@ -277,7 +281,7 @@ def ms(moment: datetime) -> int:
 def end_all(fold: Fold, now: datetime) -> set[str]:
     """Ends all uploads that are over."""
     ended: set[str] = set()
-    while step := set(fold.end_next(ms(now))):
+    while step := set(fold.end_next_upload(ms(now))):
         ended |= step
     return ended
 
@@ -325,9 +329,9 @@ def test_a_forgotten_phone_is_taken_out_of_the_queue_for_everybody() -> None:
     fold = fold_of(wanted(request(1, "u1")), wanted(request(1, "u2")), wanted(request(2, "u1")), retry(1))
     fold.apply(forgetting(1))
     assert backlog(fold) == {request(2, "u1").key}
-    assert set(fold.graves) == {request(1, "u1").key, request(1, "u2").key}
+    assert set(fold.pending_tombstones) == {request(1, "u1").key, request(1, "u2").key}
     assert phone(1) not in fold.histories
-    assert list(fold.erased) == [phone(1)]
+    assert list(fold.histories.erased) == [phone(1)]
 
 
 def test_a_forgotten_failure_leaves_the_queue_as_it_is() -> None:
@@ -348,7 +352,7 @@ def test_who_asks_after_the_forgetting_means_it(forgotten_first: bool) -> None:
 def test_a_request_from_before_the_forgetting_that_is_read_after_it_is_settled() -> None:
     fold = fold_of(forgetting(1, at_ms=NOW_MS + 5), wanted(request(1, "u1")))
     assert backlog(fold) == set()
-    assert list(fold.graves) == [request(1, "u1").key]
+    assert list(fold.pending_tombstones) == [request(1, "u1").key]
 
 
 def test_an_upload_that_nobody_opened_has_no_turn() -> None:
@@ -367,7 +371,7 @@ def test_requests_whose_upload_is_not_in_the_log_any_more_are_settled_and_never_
     assert not fold.queue.has_callable
     assert end_all(fold, NOW + 31 * DAY) == {id_of("gone")}
     assert backlog(fold) == set()
-    assert list(fold.graves) == [request(1, "gone").key]
+    assert list(fold.pending_tombstones) == [request(1, "gone").key]
 
 
 @pytest.mark.parametrize("command", [PauseUpload, ResumeUpload, CancelUpload])
@@ -379,7 +383,7 @@ def test_an_upload_is_over_when_its_opening_expires_whatever_came_later(command:
     fold.apply(opened("newer", at=NOW + 30 * DAY))
     assert id_of("u1") in end_all(fold, NOW + 30 * DAY)
     assert backlog(fold) == {request(1, "u2").key}
-    assert request(1, "u1").key in fold.graves
+    assert request(1, "u1").key in fold.pending_tombstones
     assert fold.queue.has_callable
 
 
@@ -392,11 +396,11 @@ def test_a_clock_that_is_wrong_against_the_log_ends_no_upload() -> None:
 def test_an_upload_that_is_over_is_ended_in_steps() -> None:
     fold = fold_of(*(wanted(request(number, "u1")) for number in range(1_000)))
     fold.apply(opened("newer", at=NOW + 30 * DAY))
-    graves = [0]
-    while step := [len(fold.graves) for _ in fold.end_next(ms(NOW + 30 * DAY))]:
-        graves += step
-    longest = max(later - earlier for earlier, later in pairwise(graves))
-    assert graves[-1] == 1_000
+    pending_tombstones = [0]
+    while step := [len(fold.pending_tombstones) for _ in fold.end_next_upload(ms(NOW + 30 * DAY))]:
+        pending_tombstones += step
+    longest = max(later - earlier for earlier, later in pairwise(pending_tombstones))
+    assert pending_tombstones[-1] == 1_000
     assert longest <= DROPPED_AT_ONCE
 
 
@@ -459,26 +463,30 @@ def test_a_retry_that_ended_is_forgotten_by_a_gate_that_stands_by_and_its_own_ar
 
 def test_calls_are_accounted_for_by_a_result_that_is_no_older_than_the_last_failure() -> None:
     """The failure of `retry` was at `NOW`."""
-    assert fold_of().is_accounted(phone(1))
-    assert not fold_of(retry(1)).is_accounted(phone(1))
-    for seconds, is_accounted in ((-1, False), (0, True), (1, True)):
+
+    def is_accounted(fold: Fold) -> bool:
+        return fold.is_accounted(phone(1), fold.histories.of(phone(1)))
+
+    assert is_accounted(fold_of())
+    assert not is_accounted(fold_of(retry(1)))
+    for seconds, expected in ((-1, False), (0, True), (1, True)):
         at = NOW + timedelta(seconds=seconds)
-        assert fold_of(retry(1), result(1, looked_up_at=at)).is_accounted(phone(1)) is is_accounted
+        assert is_accounted(fold_of(retry(1), result(1, looked_up_at=at))) is expected
 
 
 def test_a_phone_that_is_wanted_again_is_no_orphan_and_keeps_its_backoff() -> None:
     fold = fold_of(wanted(request(1, "u1")), retry(1), event(CancelUpload(upload_id=id_of("u1"), at=NOW)))
-    assert list(fold.orphans) == [phone(1)]
+    assert list(fold.histories.orphans) == [phone(1)]
     fold.apply(wanted(request(1, "u2")))
-    assert not fold.orphans
-    assert fold.queue.total(Stage.BACKOFF) == 1
+    assert not fold.histories.orphans
+    assert fold.queue.total(EntryState.BACKOFF) == 1
 
 
 def test_a_tombstone_ends_one_round_of_one_upload() -> None:
     fold = fold_of(wanted(request(1, "u1")), wanted(request(1, "u1", round_=1)), wanted(request(1, "u2")))
     fold.apply(buried(1, "u1"))
     assert backlog(fold) == {request(1, "u1", round_=1).key, request(1, "u2").key}
-    assert not fold.graves
+    assert not fold.pending_tombstones
 
 
 def test_only_the_first_opening_and_the_first_start_say_what_an_upload_may_cost() -> None:

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import pytest
 
 from schemas.lookups import PhoneData
-from services.lookup.gate.decisions import Call, GateCore
 from services.lookup.gate.http_caller import HttpCaller
 from services.lookup.gate.http_stream import MAX_EXCHANGE_BYTES
 from services.lookup.gate.limiter import Limiter
-from services.lookup.gate.pacer import Verdict
+from services.lookup.gate.pacer import Admission
+from services.lookup.gate.scheduler import Call, CallScheduler
 from services.lookup.providers.generic import GenericProvider
 from services.lookup.providers.protocol import AccountProblem, Found, HttpRequest, HttpResponse, NotValid, Reply, Wait
 from tests.unit.lookup.gate.provider_server import http, on_gates_loop, responding
@@ -110,12 +110,12 @@ class Client:
 
     def __init__(self, caller: HttpCaller) -> None:
         self._caller = caller
-        self._queue = GateCore(provider="generic", max_attempts=1, random=lambda: 0.0).fold.queue
+        self._queue = CallScheduler(provider="generic", max_attempts=1, random=lambda: 0.0).fold.queue
 
     async def call(self, number: int) -> Reply:
         entry = self._queue.want(request(number), offset=0, priority=3, paused=False)
         made = Call(entry=entry, payer="u1", probe=False)
-        return await self._caller.call(made, lambda: Verdict.GO, on_written=lambda: None)
+        return await self._caller.call(made, lambda: Admission.GO, on_written=lambda: None)
 
 
 def client_of(port: int, *, timeout_seconds: float = 5.0) -> HttpCaller:

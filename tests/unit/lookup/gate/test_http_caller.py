@@ -6,10 +6,10 @@ import pytest
 
 from deploy.local.broker import free_port
 from schemas.lookups import PhoneData
-from services.lookup.gate.decisions import Call, GateCore
 from services.lookup.gate.http_caller import HttpCaller, Withdrawn
 from services.lookup.gate.limiter import Limiter
-from services.lookup.gate.pacer import Pacer, Verdict
+from services.lookup.gate.pacer import Admission, Pacer
+from services.lookup.gate.scheduler import Call, CallScheduler
 from services.lookup.providers.generic import GenericProvider
 from services.lookup.providers.protocol import Found, Reply, Wait
 from tests.unit.lookup.gate.provider_server import http, saying, serving
@@ -19,13 +19,13 @@ SECOND = 1_000_000_000
 
 
 def a_call() -> Call:
-    core = GateCore(provider="generic", max_attempts=1, random=lambda: 0.0)
-    entry = core.fold.queue.want(request(1), offset=0, priority=3, paused=False)
-    assert core.fold.queue.take() is not None
+    scheduler = CallScheduler(provider="generic", max_attempts=1, random=lambda: 0.0)
+    entry = scheduler.fold.queue.want(request(1), offset=0, priority=3, paused=False)
+    assert scheduler.fold.queue.take() is not None
     return Call(entry=entry, payer="u1", probe=False)
 
 
-async def call_once(port: int, *, verdict: Verdict = Verdict.GO) -> tuple[Reply, Call, Limiter]:
+async def call_once(port: int, *, verdict: Admission = Admission.GO) -> tuple[Reply, Call, Limiter]:
     limiter = Limiter(rate=10, window_ns=SECOND)
     provider = GenericProvider(url=f"http://127.0.0.1:{port}/lookup", key=None)
     made = a_call()
@@ -98,7 +98,7 @@ async def test_a_provider_that_cannot_be_reached_was_not_called() -> None:
 async def test_a_call_withdrawn_at_the_socket_writes_nothing() -> None:
     async with serving(saying(http(b"{}"))) as server:
         with pytest.raises(Withdrawn):
-            await call_once(server.port, verdict=Verdict.DROP)
+            await call_once(server.port, verdict=Admission.DROP)
     assert server.heads == []
 
 
@@ -115,12 +115,12 @@ async def test_a_connection_that_ended_while_the_call_waited_for_its_permit_is_n
     limiter = Limiter(rate=10, window_ns=SECOND)
     provider = GenericProvider(url=f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}/lookup", key=None)
     made = a_call()
-    verdicts = iter([Verdict.HOLD] * 20)
+    verdicts = iter([Admission.HOLD] * 20)
     async with HttpCaller(provider, limiter, timeout_seconds=5) as caller:
         with pytest.raises(Withdrawn):
             await caller.call(
                 made,
-                lambda: Verdict.GO if ended.is_set() and next(verdicts, None) is None else Verdict.HOLD,
+                lambda: Admission.GO if ended.is_set() and next(verdicts, None) is None else Admission.HOLD,
                 on_written=lambda: None,
             )
     listening.close()
@@ -132,5 +132,5 @@ async def test_a_call_that_waits_too_long_for_its_permit_gives_its_connection_up
     limiter = Limiter(rate=10, window_ns=SECOND)
     pacer = Pacer(limiter, patience_seconds=0.05)
     with pytest.raises(Withdrawn):
-        await pacer.permit(lambda: Verdict.HOLD)
+        await pacer.permit(lambda: Admission.HOLD)
     assert limiter.writes_since(-1) == 0

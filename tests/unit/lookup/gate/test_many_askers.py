@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from schemas.codec import MAX_VALUE_BYTES, decode, encode
 from schemas.lookups import DeadLetter, LookupResult, LookupRetry
-from services.lookup.gate.outcome_records import MOST_ANSWERS, Records, shorter, shorter_results
+from services.lookup.gate.call_outcome import MOST_ANSWERS, CallOutcome, shorter, shorter_results
 from services.lookup.gate.retries import MOST_PAYERS
 from services.lookup.providers.protocol import Reply
 from tests.unit.lookup.gate.bench import BROKEN, OK, Bench
@@ -29,7 +29,7 @@ def crowd(askers: int, *, max_attempts: int = 6) -> Bench:
     return bench
 
 
-def fits(records: Records) -> bool:
+def fits(records: CallOutcome) -> bool:
     letters = [records.dead_letter] if records.dead_letter is not None else []
     values = [encode(each) for each in (*records.results, *records.retries, *letters)]
     return all(len(value) <= MAX_VALUE_BYTES // 2 for value in values)
@@ -42,8 +42,8 @@ def test_all_are_settled_by_records_that_fit(askers: int, reply: Reply) -> None:
     bench.run_dry(reply)
     assert all(fits(records) for records in bench.written)
     assert bench.accounted.total() == len(bench.made)
-    assert len(bench.core.fold.graves) == askers
-    assert not bench.core.fold.histories
+    assert len(bench.scheduler.fold.pending_tombstones) == askers
+    assert not bench.scheduler.fold.histories
     if reply is BROKEN:
         named = [each.upload_id for records in bench.written for result in records.results for each in result.answers]
         assert len(named) == len(set(named)) == askers
@@ -77,7 +77,7 @@ def test_data_names_first_who_would_not_take_it_by_its_time() -> None:
     (result,) = bench.call(OK).results
     assert strange.upload_id in {each.upload_id for each in result.answers}
     assert len(result.answers) == MOST_ANSWERS
-    assert not list(bench.core.fold.queue.lanes)
+    assert not list(bench.scheduler.fold.queue.lanes)
 
 
 def test_the_answer_to_a_question_from_a_wrong_clock_is_not_too_new_for_its_readers() -> None:
@@ -86,7 +86,7 @@ def test_the_answer_to_a_question_from_a_wrong_clock_is_not_too_new_for_its_read
     (result,) = bench.call(OK).results
     assert decode(LookupResult, encode(result), timestamp_ms=bench.now_ms) == result
     assert result.looked_up_at <= NOW + timedelta(hours=23)
-    assert not list(bench.core.fold.queue.lanes)
+    assert not list(bench.scheduler.fold.queue.lanes)
 
 
 def test_hundreds_who_pay_for_one_phones_attempts_are_accounted_for_on_the_way() -> None:
@@ -101,10 +101,10 @@ def test_hundreds_who_pay_for_one_phones_attempts_are_accounted_for_on_the_way()
         assert all(len(retry.calls) <= MOST_PAYERS for retry in records.retries)
         assert all(decode(LookupRetry, encode(retry)) == retry for retry in records.retries)
         bench.wait(120)
-    assert bench.core.next_call(bench.now) is None
+    assert bench.scheduler.next_call(bench.now) is None
     while bench.refuse():
         continue
-    assert not list(bench.core.fold.queue.lanes)
+    assert not list(bench.scheduler.fold.queue.lanes)
     assert bench.accounted == {f"u{number}": 1 for number in range(payers)}
 
 
@@ -118,7 +118,7 @@ def test_memory_grows_with_the_askers_and_no_faster(askers: int) -> None:
     tracemalloc.stop()
     assert records.result is not None
     assert peak < 8_000 * askers
-    assert bench.core.fold.queue.entry(phone(1)) is None
+    assert bench.scheduler.fold.queue.entry(phone(1)) is None
 
 
 def test_a_letter_is_made_shorter_until_its_last_error_is_left() -> None:

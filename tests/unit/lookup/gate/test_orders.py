@@ -9,16 +9,16 @@ from schemas.codec import decode
 from schemas.lookups import DeadLetter, LookupResult
 from schemas.rows import BadRecord
 from schemas.topics import Topic
-from services.lookup.gate.decisions import Call
 from services.lookup.gate.dispatcher import Dispatcher
 from services.lookup.gate.http_caller import _STARTED, _WRITTEN, _Attempt
 from services.lookup.gate.leader import Leader
 from services.lookup.gate.lease import LEASE_SECONDS, Lease
 from services.lookup.gate.lease_keeper import renew
 from services.lookup.gate.limiter import Limiter
-from services.lookup.gate.outgoing import Outcome, Outgoing, Refused
-from services.lookup.gate.pacer import Pacer, Verdict, Withdrawn
+from services.lookup.gate.outgoing import Delivery, OutgoingRecord, Undeliverable
+from services.lookup.gate.pacer import Admission, Pacer, Withdrawn
 from services.lookup.gate.recorder import Recorder
+from services.lookup.gate.scheduler import Call
 from services.lookup.gate.status import compose_status
 from services.lookup.providers.protocol import Reply
 from tests.unit.lookup.gate.bench import BROKEN, OK, Bench
@@ -31,18 +31,18 @@ class Kafka:
     """Where records go in these tests: acknowledges when it is told to; takes none over `limit` bytes."""
 
     def __init__(self, *, limit: int = 10**9, acknowledges: bool = True) -> None:
-        self.sent: list[Outgoing] = []
-        self.acknowledged: list[Outgoing] = []
+        self.sent: list[OutgoingRecord] = []
+        self.acknowledged: list[OutgoingRecord] = []
         self.limit = limit
         self._may_acknowledge = asyncio.Event()
         if acknowledges:
             self._may_acknowledge.set()
 
-    async def send(self, *records: Outgoing) -> list[Outcome]:
+    async def send(self, *records: OutgoingRecord) -> list[Delivery]:
         self.sent += records
         await self._may_acknowledge.wait()
-        too_large = Refused("MessageSizeTooLargeError", is_too_large=True)
-        outcomes: list[Outcome] = []
+        too_large = Undeliverable("MessageSizeTooLargeError", is_too_large=True)
+        outcomes: list[Delivery] = []
         for each in records:
             if len(each.value or b"") > self.limit:
                 outcomes.append(too_large)
@@ -54,7 +54,7 @@ class Kafka:
     def acknowledge(self) -> None:
         self._may_acknowledge.set()
 
-    def of(self, topic: Topic) -> list[Outgoing]:
+    def of(self, topic: Topic) -> list[OutgoingRecord]:
         return [each for each in self.sent if each.topic is topic]
 
 
@@ -67,29 +67,29 @@ async def until(condition: Callable[[], bool]) -> None:
 async def test_a_result_is_acknowledged_before_anybody_is_settled_or_buried() -> None:
     bench, kafka = Bench(), Kafka(acknowledges=False)
     bench.want(request(1))
-    recorder = Recorder(kafka, bench.core, may_record=lambda: True)
-    records = bench.core.replied(bench.begin(), OK, bench.now, may_fail=True)
+    recorder = Recorder(kafka, bench.scheduler, may_record=lambda: True)
+    records = bench.scheduler.replied(bench.begin(), OK, bench.now, may_fail=True)
     writing = asyncio.create_task(recorder.write(records))
     burying = asyncio.create_task(recorder.run())
     await until(lambda: bool(kafka.of(topics.LOOKUP_RESULTS)))
     for _ in range(50):
         await asyncio.sleep(0)
-    assert bench.core.fold.queue.entry(phone(1)) is not None
-    assert not bench.core.fold.graves
+    assert bench.scheduler.fold.queue.entry(phone(1)) is not None
+    assert not bench.scheduler.fold.pending_tombstones
     assert kafka.of(topics.LOOKUP_REQUESTS) == []
     kafka.acknowledge()
     await writing
     await until(lambda: bool(kafka.of(topics.LOOKUP_REQUESTS)))
-    assert bench.core.fold.queue.entry(phone(1)) is None
+    assert bench.scheduler.fold.queue.entry(phone(1)) is None
     burying.cancel()
 
 
 async def test_a_dead_letter_comes_before_its_result_and_the_retry_ends_after_it() -> None:
     bench, kafka = Bench(max_attempts=2), Kafka()
     bench.want(request(1))
-    recorder = Recorder(kafka, bench.core, may_record=lambda: True)
+    recorder = Recorder(kafka, bench.scheduler, may_record=lambda: True)
     for _ in range(2):
-        await recorder.write(bench.core.replied(bench.begin(), BROKEN, bench.now, may_fail=True))
+        await recorder.write(bench.scheduler.replied(bench.begin(), BROKEN, bench.now, may_fail=True))
         bench.wait(60)
     assert [each.topic for each in kafka.acknowledged] == [
         topics.LOOKUP_RETRIES,
@@ -136,7 +136,7 @@ def leader_that_owns(
     renewal = lease.begin_renewal(100.0)
     assert renewal is not None
     lease.succeeded(renewal)
-    leader = Leader(bench.core, lease, put_aside=put_aside, on_change=lambda: None, boot_time=lambda: 101.0)
+    leader = Leader(bench.scheduler, lease, put_aside=put_aside, on_change=lambda: None, boot_time=lambda: 101.0)
     return leader, lease
 
 
@@ -170,7 +170,7 @@ async def test_a_gate_that_lost_the_partition_while_it_read_does_not_lead() -> N
     for _ in range(50):
         await asyncio.sleep(0)
     assert not leader.leads
-    assert not bench.core.fold.is_sole_writer
+    assert not bench.scheduler.fold.is_sole_writer
     running.cancel()
 
 
@@ -184,7 +184,7 @@ async def test_what_cannot_be_worked_on_is_put_aside_by_the_gate_that_leads_and_
     """What came before the last status, the gate that wrote it has put aside."""
     bench, aside = Bench(), list[str]()
     limiter = Limiter(rate=10, window_ns=SECOND)
-    said = compose_status(bench.core, limiter, instance="1", now=bench.now, now_ns=0, error=None)
+    said = compose_status(bench.scheduler, limiter, instance="1", now=bench.now, now_ns=0, error=None)
     bench.record(topics.LOOKUP_STATUS, "0", said)
     leader, lease = leader_that_owns(bench, put_aside=lambda record: aside.append(record.error))
     for name, after_ms in (("before", 0), ("after", 1)):
@@ -209,9 +209,9 @@ class Provider:
     def __init__(self) -> None:
         self.made: list[str] = []
 
-    async def call(self, call: Call, judge: Callable[[], Verdict], *, on_written: Callable[[], None]) -> Reply:
-        while (verdict := judge()) is not Verdict.GO:
-            if verdict is Verdict.DROP:
+    async def call(self, call: Call, judge: Callable[[], Admission], *, on_written: Callable[[], None]) -> Reply:
+        while (verdict := judge()) is not Admission.GO:
+            if verdict is Admission.DROP:
                 raise Withdrawn
             await asyncio.sleep(0)
         call.written = True
@@ -223,9 +223,9 @@ class Provider:
 async def test_no_call_is_made_while_kafka_holds_twice_as_many_answers_as_there_are_slots() -> None:
     bench, kafka, provider = Bench(), Kafka(acknowledges=False), Provider()
     bench.want(*(request(number) for number in range(50)))
-    recorder = Recorder(kafka, bench.core, may_record=lambda: True)
+    recorder = Recorder(kafka, bench.scheduler, may_record=lambda: True)
     dispatcher = Dispatcher(
-        bench.core, Limiter(rate=5, window_ns=SECOND), provider, recorder, rate=5, may_write=lambda: True
+        bench.scheduler, Limiter(rate=5, window_ns=SECOND), provider, recorder, rate=5, may_write=lambda: True
     )
     running = asyncio.create_task(dispatcher.run())
     await until(lambda: len(provider.made) >= 10)
@@ -247,16 +247,16 @@ async def test_calls_that_wait_at_the_socket_already_are_held_as_well() -> None:
 
         waiting = 0
 
-        async def call(self, call: Call, judge: Callable[[], Verdict], *, on_written: Callable[[], None]) -> Reply:
+        async def call(self, call: Call, judge: Callable[[], Admission], *, on_written: Callable[[], None]) -> Reply:
             self.waiting += 1
             while self.waiting < 8:
                 await asyncio.sleep(0)
             return await super().call(call, judge, on_written=on_written)
 
     provider = Crowded()
-    recorder = Recorder(kafka, bench.core, may_record=lambda: True)
+    recorder = Recorder(kafka, bench.scheduler, may_record=lambda: True)
     dispatcher = Dispatcher(
-        bench.core, Limiter(rate=100, window_ns=SECOND), provider, recorder, rate=2, may_write=lambda: True
+        bench.scheduler, Limiter(rate=100, window_ns=SECOND), provider, recorder, rate=2, may_write=lambda: True
     )
     running = asyncio.create_task(dispatcher.run())
     await until(lambda: len(provider.made) >= 4)
@@ -275,8 +275,8 @@ async def test_a_call_that_comes_back_unwritten_leaves_its_place_once() -> None:
     bench.want(*(request(number) for number in range(3)))
 
     class Stale(Provider):
-        async def call(self, call: Call, judge: Callable[[], Verdict], *, on_written: Callable[[], None]) -> Reply:
-            if len(self.made) < 100 and judge() is Verdict.GO:
+        async def call(self, call: Call, judge: Callable[[], Admission], *, on_written: Callable[[], None]) -> Reply:
+            if len(self.made) < 100 and judge() is Admission.GO:
                 self.made.append(call.phone)
                 on_written()
                 await asyncio.sleep(0)
@@ -284,9 +284,9 @@ async def test_a_call_that_comes_back_unwritten_leaves_its_place_once() -> None:
             return await super().call(call, judge, on_written=on_written)
 
     provider = Stale()
-    recorder = Recorder(kafka, bench.core, may_record=lambda: True)
+    recorder = Recorder(kafka, bench.scheduler, may_record=lambda: True)
     dispatcher = Dispatcher(
-        bench.core, Limiter(rate=5, window_ns=SECOND), provider, recorder, rate=5, may_write=lambda: True
+        bench.scheduler, Limiter(rate=5, window_ns=SECOND), provider, recorder, rate=5, may_write=lambda: True
     )
     running = asyncio.create_task(dispatcher.run())
     await until(lambda: len(kafka.of(topics.LOOKUP_RESULTS)) == 3)
@@ -307,7 +307,7 @@ async def test_a_slot_is_held_until_its_request_is_written_and_its_window_begins
         method = b"GET"
 
     def permit() -> Awaitable[object]:
-        return pacer.permit(lambda: Verdict.GO)
+        return pacer.permit(lambda: Admission.GO)
 
     attempt = _Attempt(call, limiter, permit, lambda: None, 10.0)  # type: ignore[arg-type]
     await attempt.trace(_STARTED, {"request": Request})
@@ -324,35 +324,35 @@ async def test_a_slot_is_held_until_its_request_is_written_and_its_window_begins
 async def test_what_is_too_large_for_kafka_is_written_shorter() -> None:
     bench, kafka = Bench(max_attempts=1), Kafka(limit=2_000)
     bench.want(*(request(1, f"u{number}") for number in range(100)))
-    recorder = Recorder(kafka, bench.core, may_record=lambda: True)
-    await recorder.write(bench.core.replied(bench.begin(), BROKEN, bench.now, may_fail=True))
+    recorder = Recorder(kafka, bench.scheduler, may_record=lambda: True)
+    await recorder.write(bench.scheduler.replied(bench.begin(), BROKEN, bench.now, may_fail=True))
     results = [decode(LookupResult, each.value) for each in kafka.acknowledged if each.topic is topics.LOOKUP_RESULTS]
     named = [each.upload_id for result in results for each in result.answers]
     assert len(named) == len(set(named)) == 100
     assert sum(paid.calls for result in results for paid in result.calls) == 1
     (letter,) = [each for each in kafka.acknowledged if each.topic is topics.LOOKUP_DEAD_LETTERS]
     assert decode(DeadLetter, letter.value).requests_total == 100
-    assert bench.core.fold.queue.entry(phone(1)) is None
+    assert bench.scheduler.fold.queue.entry(phone(1)) is None
     assert recorder.error is None
 
 
 async def test_a_result_that_kafka_never_takes_ends_nothing_but_its_phone() -> None:
     bench, kafka = Bench(), Kafka(limit=10)
     bench.want(request(1), request(2))
-    recorder = Recorder(kafka, bench.core, may_record=lambda: True)
-    await recorder.write(bench.core.replied(bench.begin(), OK, bench.now, may_fail=True))
+    recorder = Recorder(kafka, bench.scheduler, may_record=lambda: True)
+    await recorder.write(bench.scheduler.replied(bench.begin(), OK, bench.now, may_fail=True))
     assert recorder.error is not None
-    call = bench.core.next_call(bench.now)
+    call = bench.scheduler.next_call(bench.now)
     assert call is not None
     assert call.phone == phone(2), "the first is not paid for again"
-    assert bench.core.next_call(bench.now + timedelta(days=1)) is None
+    assert bench.scheduler.next_call(bench.now + timedelta(days=1)) is None
 
 
 async def test_a_phone_that_is_forgotten_while_its_result_is_on_the_way_is_erased_again() -> None:
     bench, kafka = Bench(), Kafka(acknowledges=False)
     bench.want(request(1))
-    recorder = Recorder(kafka, bench.core, may_record=lambda: True)
-    records = bench.core.replied(bench.begin(), OK, bench.now, may_fail=True)
+    recorder = Recorder(kafka, bench.scheduler, may_record=lambda: True)
+    records = bench.scheduler.replied(bench.begin(), OK, bench.now, may_fail=True)
     writing = asyncio.create_task(recorder.write(records))
     await until(lambda: bool(kafka.of(topics.LOOKUP_RESULTS)))
     bench.wait(1)
@@ -362,7 +362,7 @@ async def test_a_phone_that_is_forgotten_while_its_result_is_on_the_way_is_erase
     written = kafka.of(topics.LOOKUP_RESULTS)
     assert [(each.key, each.value is None) for each in written[1:]] == [(phone(1), True), (f"{phone(1)}|failed", True)]
     assert all(each.partition_key == phone(1) for each in written)
-    assert not bench.core.fold.forgotten
+    assert not bench.scheduler.fold.erased_in_call
 
 
 async def test_a_phone_that_is_forgotten_while_it_is_called_has_no_result() -> None:
@@ -372,25 +372,25 @@ async def test_a_phone_that_is_forgotten_while_it_is_called_has_no_result() -> N
         call = bench.begin()
         bench.wait(1)
         bench.record(topics.LOOKUP_RESULTS, phone(1), None)
-        recorder = Recorder(kafka, bench.core, may_record=lambda: True)
-        await recorder.write(bench.core.replied(call, reply, bench.now, may_fail=True))
+        recorder = Recorder(kafka, bench.scheduler, may_record=lambda: True)
+        await recorder.write(bench.scheduler.replied(call, reply, bench.now, may_fail=True))
         assert kafka.of(topics.LOOKUP_RESULTS) == []
-        assert bench.core.fold.queue.entry(phone(1)) is None
-        assert not bench.core.fold.forgotten
+        assert bench.scheduler.fold.queue.entry(phone(1)) is None
+        assert not bench.scheduler.fold.erased_in_call
 
 
 async def test_refusals_are_few_at_a_time_on_their_way() -> None:
     bench, kafka = Bench(), Kafka(acknowledges=False)
     bench.open("u1", max_calls=0)
     bench.want(*(request(number) for number in range(400)))
-    assert bench.core.next_call(bench.now) is None
-    recorder = Recorder(kafka, bench.core, may_record=lambda: True)
-    running = asyncio.create_task(recorder.refuse_for_ever())
+    assert bench.scheduler.next_call(bench.now) is None
+    recorder = Recorder(kafka, bench.scheduler, may_record=lambda: True)
+    running = asyncio.create_task(recorder.run_refusals())
     await until(lambda: len(kafka.of(topics.LOOKUP_RESULTS)) >= 50)
     for _ in range(100):
         await asyncio.sleep(0)
     assert len(kafka.of(topics.LOOKUP_RESULTS)) == 50
     kafka.acknowledge()
-    await until(lambda: not list(bench.core.fold.queue.lanes))
+    await until(lambda: not list(bench.scheduler.fold.queue.lanes))
     assert len(kafka.of(topics.LOOKUP_RESULTS)) == 400
     running.cancel()

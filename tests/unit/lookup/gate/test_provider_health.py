@@ -14,7 +14,7 @@ from services.lookup.gate.provider_health import (
     MOST_SUSPECTS,
     PHONES_AT_LEAST,
     PROBE_SECONDS,
-    Health,
+    ProviderHealth,
 )
 from services.lookup.providers.protocol import Reply
 from tests.unit.lookup.gate.bench import BROKEN, OK, Bench
@@ -39,11 +39,11 @@ class Run:
 
     def go_on(self, seconds: float, *, until_empty: bool = False) -> "Run":
         end = self.seconds + seconds
-        while self.seconds < end and not (until_empty and not self.bench.core.fold.queue.lane_count):
+        while self.seconds < end and not (until_empty and not self.bench.scheduler.fold.queue.lane_count):
             step = 1 / CALLS_PER_SECOND
             if not self._call():
                 # Nothing happens until time alone changes something.
-                change_at = self.bench.core.next_change_at()
+                change_at = self.bench.scheduler.next_change_at()
                 step = max(step, (change_at or self.bench.seconds() + seconds) - self.bench.seconds())
             step = min(step, max(end - self.seconds, 0.001))
             self.bench.wait(step)
@@ -51,7 +51,7 @@ class Run:
         return self
 
     def _call(self) -> bool:
-        call = self.bench.core.next_call(self.bench.now)
+        call = self.bench.scheduler.next_call(self.bench.now)
         if call is None:
             return False
         call.written = True
@@ -154,7 +154,7 @@ def test_while_the_provider_is_down_one_call_a_minute_is_made_with_each_uploads_
     for number in range(4):
         run.want(range(number * 1_000, number * 1_000 + 50), f"u{number}")
     run.go_on(5)
-    assert run.bench.core.health.standing == "provider_down"
+    assert run.bench.scheduler.health.state == "provider_down"
     run.calls.clear()
     run.go_on(8 * PROBE_SECONDS + 1)
     assert len(run.calls) == 8
@@ -200,40 +200,40 @@ class Left:
 U1 = frozenset({"u1"})
 
 
-def fail(health: Health, number: int, left: Left, *, uploads: frozenset[str] = U1, probe: bool = False) -> bool:
+def fail(health: ProviderHealth, number: int, left: Left, *, uploads: frozenset[str] = U1, probe: bool = False) -> bool:
     return health.failed(phone(number), uploads, NOW, probe=probe, error=f"failure {number}", backlog=left)
 
 
-def down(*, uploads: frozenset[str] = U1, left: Left | None = None) -> Health:
-    health = Health()
+def down(*, uploads: frozenset[str] = U1, left: Left | None = None) -> ProviderHealth:
+    health = ProviderHealth()
     for number in range(FAILURES_IN_A_ROW):
         fail(health, number, left or Left(untried=True), uploads=uploads)
-    assert health.standing == "provider_down"
+    assert health.state == "provider_down"
     return health
 
 
 def test_nineteen_failures_are_no_question_and_twenty_are() -> None:
-    health, left = Health(), Left(untried=True)
+    health, left = ProviderHealth(), Left(untried=True)
     for number in range(FAILURES_IN_A_ROW - 1):
         assert fail(health, number, left)
-    assert (health.standing, health.probe_at, health.error) == ("up", None, None)
+    assert (health.state, health.probe_at, health.error) == ("up", None, None)
     assert health.may_call(NOW, left)
     fail(health, 19, left)
-    assert (health.standing, health.error) == ("provider_down", "failure 19")
+    assert (health.state, health.error) == ("provider_down", "failure 19")
     assert health.probe_at == NOW + timedelta(seconds=PROBE_SECONDS)
 
 
 @pytest.mark.parametrize(("phones", "is_down"), [(PHONES_AT_LEAST - 1, False), (PHONES_AT_LEAST, True)])
 def test_failures_of_too_few_phones_are_no_question(phones: int, is_down: bool) -> None:
-    health = Health()
+    health = ProviderHealth()
     for number in range(4 * FAILURES_IN_A_ROW):
         fail(health, number % phones, Left(), uploads=frozenset({f"u{number}"}))
-    assert (health.standing == "provider_down") is is_down
+    assert (health.state == "provider_down") is is_down
     assert (health.longest_patience_seconds == PROBE_SECONDS) is is_down
 
 
 def test_while_only_failures_come_a_phone_waits_a_minute() -> None:
-    health = Health()
+    health = ProviderHealth()
     waits = []
     for number in range(FAILURES_IN_A_ROW):
         fail(health, number, Left(other=True))
@@ -263,18 +263,18 @@ def test_what_was_on_its_way_when_the_pause_began_moves_no_probe_and_ends_no_pau
     assert not fail(health, 50, Left(untried=True))
     assert (health.probe_at, health.is_probing, health.error) == (NOW - timedelta(seconds=1), True, "failure 19")
     health.answered(phone(51), probe=False)
-    assert (health.standing, health.is_probing) == ("provider_down", True)
+    assert (health.state, health.is_probing) == ("provider_down", True)
     health.answered(phone(52), probe=True)
-    assert (health.standing, health.is_probing, health.error) == ("up", False, None)
+    assert (health.state, health.is_probing, health.error) == ("up", False, None)
 
 
 def test_the_phone_of_another_upload_is_called_at_once_if_one_explains_all_failures() -> None:
     assert down().may_call(NOW, Left(other=True))
     assert not down().may_call(NOW, Left(other=False))
-    mixed = Health()
+    mixed = ProviderHealth()
     for number in range(FAILURES_IN_A_ROW):
         fail(mixed, number, Left(untried=True), uploads=frozenset({f"u{number % 2}"}))
-    assert mixed.standing == "provider_down"
+    assert mixed.state == "provider_down"
     assert not mixed.may_call(NOW, Left(other=True))
 
 
@@ -282,11 +282,11 @@ def test_uploads_are_probed_in_turn() -> None:
     health = down()
     for upload in ("u1", "u2", "u1"):
         health.call_begins(upload)
-    assert health.asked["u1"] > health.asked["u2"] > 0
+    assert health.last_probes["u1"] > health.last_probes["u2"] > 0
 
 
 def test_attempts_are_forgiven_once_and_only_those_of_a_provider_that_is_down() -> None:
-    health = Health()
+    health = ProviderHealth()
     fail(health, 1, Left(other=True))
     assert not health.forgive()
     health = down()
@@ -300,44 +300,44 @@ def test_a_failed_probe_counts_only_if_nobody_else_is_left_to_ask() -> None:
     assert not fail(health, 50, Left(untried=True), uploads=uploads, probe=True)
     assert not fail(health, 51, Left(), uploads=uploads, probe=True), "it had not failed before"
     assert fail(health, 51, Left(), uploads=uploads, probe=True)
-    assert (health.standing, health.error) == ("provider_down", "failure 51")
+    assert (health.state, health.error) == ("provider_down", "failure 51")
 
 
 def test_phones_of_one_upload_are_bad_when_nobody_else_is_left_to_ask() -> None:
     health = down()
     assert not fail(health, 50, Left(), probe=True)
-    assert (health.standing, health.probe_at, health.error) == ("up", None, None)
+    assert (health.state, health.probe_at, health.error) == ("up", None, None)
 
 
 def test_a_refused_account_is_probed_and_its_refusals_are_held_against_no_phone() -> None:
-    health, left = Health(), Left()
+    health, left = ProviderHealth(), Left()
     assert health.refused_account(phone(1), NOW, probe=False, error="status 401")
-    assert (health.standing, health.error) == ("account_problem", "status 401")
+    assert (health.state, health.error) == ("account_problem", "status 401")
     assert health.probe_at == NOW + timedelta(seconds=PROBE_SECONDS)
     later = NOW + timedelta(seconds=30)
     assert health.refused_account(phone(2), later, probe=False, error="status 403")
     assert health.probe_at == NOW + timedelta(seconds=PROBE_SECONDS), "only a probe moves the next one"
-    assert set(health.tried) == {phone(1), phone(2)}
+    assert set(health.failed_phones) == {phone(1), phone(2)}
     assert not fail(health, 3, left)
     assert health.error == "status 403"
     assert not fail(health, 3, left, probe=True)
     assert health.error == "failure 3"
     health.answered(phone(2), probe=True)
-    assert health.standing == "up"
+    assert health.state == "up"
     assert not health.refused_account(phone(1), NOW, probe=False, error="x"), "others were served"
     assert health.refused_account(phone(2), NOW, probe=False, error="x"), "it was served itself"
 
 
 def test_a_phone_that_has_its_result_is_judged_anew() -> None:
-    health = Health()
+    health = ProviderHealth()
     health.refused_account(phone(1), NOW, probe=False, error="x")
     health.answered(phone(2), probe=True)
-    health.settled(phone(1))
+    health.forget(phone(1))
     assert health.refused_account(phone(1), NOW, probe=False, error="x")
 
 
 def test_slow_down_is_meant_for_all_once_it_is_said_to_two_phones_in_a_row() -> None:
-    health = Health()
+    health = ProviderHealth()
     assert [health.throttled(phone(number)) for number in (1, 1, 2, 1)] == [False, False, True, True]
     health.answered(phone(3), probe=False)
     assert not health.throttled(phone(1))
@@ -345,14 +345,14 @@ def test_slow_down_is_meant_for_all_once_it_is_said_to_two_phones_in_a_row() -> 
 
 def test_a_phone_that_was_given_up_is_one_more_to_ask_when_it_is_wanted_again() -> None:
     health = down()
-    health.settled(phone(0))
-    assert phone(0) not in health.tried
-    assert phone(1) in health.tried
+    health.forget(phone(0))
+    assert phone(0) not in health.failed_phones
+    assert phone(1) in health.failed_phones
 
 
 def test_more_bad_phones_than_are_remembered_are_no_trouble() -> None:
-    health = Health()
+    health = ProviderHealth()
     for number in range(10_100):
         fail(health, number, Left(other=True))
     health.answered(phone(0), probe=False)
-    assert health.standing == "up"
+    assert health.state == "up"

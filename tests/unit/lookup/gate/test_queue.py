@@ -8,19 +8,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.lookup.gate.lanes import Entry, Stage
-from services.lookup.gate.queue import DROPPED_AT_ONCE, Queue
+from services.lookup.gate.lanes import Entry, EntryState
+from services.lookup.gate.queue import DROPPED_AT_ONCE, LookupQueue
 from tests.fixtures.ids import upload_id
 from tests.unit.lookup.gate.requests import NOW, name_of, phone, request
 
 
-def put(queue: Queue, numbers: range, upload: str, *, owner: str = "owner-1", priority: int = 3) -> None:
+def put(queue: LookupQueue, numbers: range, upload: str, *, owner: str = "owner-1", priority: int = 3) -> None:
     for number in numbers:
         message = request(number, upload, owner=owner, priority=priority)
         queue.want(message, offset=number, priority=priority, paused=False)
 
 
-def call(queue: Queue) -> tuple[str, str] | None:
+def call(queue: LookupQueue) -> tuple[str, str] | None:
     """One call, answered at once: the phone and who paid."""
     taken = queue.take()
     if taken is None:
@@ -32,17 +32,17 @@ def call(queue: Queue) -> tuple[str, str] | None:
     return entry.phone, payer
 
 
-def payers(queue: Queue, calls: int) -> Counter[str]:
+def payers(queue: LookupQueue, calls: int) -> Counter[str]:
     """Who pays for the next calls."""
     return Counter(one[1] for one in (call(queue) for _ in range(calls)) if one is not None)
 
 
-def called_phone(queue: Queue) -> str | None:
+def called_phone(queue: LookupQueue) -> str | None:
     one = call(queue)
     return None if one is None else one[0]
 
 
-def call_all(queue: Queue) -> list[tuple[str, str]]:
+def call_all(queue: LookupQueue) -> list[tuple[str, str]]:
     made = []
     while (one := call(queue)) is not None:
         made.append(one)
@@ -52,7 +52,7 @@ def call_all(queue: Queue) -> list[tuple[str, str]]:
 @settings(deadline=None, max_examples=40)
 @given(small=st.integers(1, 20), large=st.integers(1, 6), before=st.integers(0, 200))
 def test_a_small_upload_is_done_in_its_share_of_calls_beside_large_ones(small: int, large: int, before: int) -> None:
-    queue = Queue()
+    queue = LookupQueue()
     for number in range(large):
         put(queue, range(number * 1000, number * 1000 + 450), f"large-{number}", owner=f"owner-{number}")
     for _ in range(before):
@@ -62,13 +62,13 @@ def test_a_small_upload_is_done_in_its_share_of_calls_beside_large_ones(small: i
 
 
 def test_an_upload_alone_gets_every_call_in_order_of_arrival() -> None:
-    queue = Queue()
+    queue = LookupQueue()
     put(queue, range(50), "u1", priority=5)
     assert [number for number, _ in call_all(queue)] == [phone(number) for number in range(50)]
 
 
 def test_owners_share_alike_however_many_uploads_they_have() -> None:
-    queue = Queue()
+    queue = LookupQueue()
     for number in range(4):
         put(queue, range(number * 100, number * 100 + 100), f"a{number}", owner="a")
     put(queue, range(5000, 5100), "b", owner="b")
@@ -76,14 +76,14 @@ def test_owners_share_alike_however_many_uploads_they_have() -> None:
 
 
 def test_priority_weighs_between_uploads_of_an_owner() -> None:
-    queue = Queue()
+    queue = LookupQueue()
     put(queue, range(500), "high", priority=1)
     put(queue, range(1000, 1500), "low", priority=3)
     assert payers(queue, 100) == {"high": 80, "low": 20}
 
 
 def test_a_change_of_priority_acts_on_the_backlog_at_once() -> None:
-    queue = Queue()
+    queue = LookupQueue()
     put(queue, range(500), "u1")
     put(queue, range(1000, 1500), "u2")
     payers(queue, 10)
@@ -92,7 +92,7 @@ def test_a_change_of_priority_acts_on_the_backlog_at_once() -> None:
 
 
 def test_a_phone_of_several_uploads_is_called_once_and_answers_all() -> None:
-    queue = Queue()
+    queue = LookupQueue()
     put(queue, range(100), "u1")
     put(queue, range(50, 150), "u2")
     made = call_all(queue)
@@ -102,7 +102,7 @@ def test_a_phone_of_several_uploads_is_called_once_and_answers_all() -> None:
 
 
 def test_a_request_that_comes_during_the_call_joins_it() -> None:
-    queue = Queue()
+    queue = LookupQueue()
     put(queue, range(1), "u1")
     taken = queue.take()
     assert taken is not None
@@ -112,7 +112,7 @@ def test_a_request_that_comes_during_the_call_joins_it() -> None:
 
 
 def test_a_pause_stops_an_upload_but_not_a_phone_that_others_await() -> None:
-    queue = Queue()
+    queue = LookupQueue()
     put(queue, range(10), "u1")
     put(queue, range(5, 15), "u2")
     queue.set_paused(upload_id("u1"), True)
@@ -122,7 +122,7 @@ def test_a_pause_stops_an_upload_but_not_a_phone_that_others_await() -> None:
 
 
 def test_a_cancel_takes_out_the_backlog_and_leaves_phones_that_others_await() -> None:
-    queue = Queue()
+    queue = LookupQueue()
     put(queue, range(10), "u1")
     put(queue, range(5, 15), "u2")
     dropped = [each for step in queue.drop_lane(upload_id("u1")) for each in step]
@@ -131,7 +131,7 @@ def test_a_cancel_takes_out_the_backlog_and_leaves_phones_that_others_await() ->
 
 
 def test_a_large_upload_goes_in_steps_and_has_no_turn_from_the_first_one_on() -> None:
-    queue = Queue()
+    queue = LookupQueue()
     put(queue, range(3 * DROPPED_AT_ONCE), "large", owner="owner-1")
     put(queue, range(DROPPED_AT_ONCE, DROPPED_AT_ONCE + 3), "other", owner="owner-2")
     steps = queue.drop_lane(upload_id("large"))
@@ -148,7 +148,7 @@ def test_a_large_upload_goes_in_steps_and_has_no_turn_from_the_first_one_on() ->
 
 
 def test_an_upload_knows_when_the_last_of_its_backoffs_ends() -> None:
-    queue = Queue()
+    queue = LookupQueue()
     put(queue, range(2), "u1")
     for seconds in (30, 10):
         taken = queue.take()
@@ -162,7 +162,7 @@ def test_an_upload_knows_when_the_last_of_its_backoffs_ends() -> None:
 
 
 def test_phones_in_backoff_block_nobody_and_go_first_when_it_is_over() -> None:
-    queue = Queue()
+    queue = LookupQueue()
     put(queue, range(20), "u1")
     failed: list[Entry] = []
     for _ in range(10):
@@ -180,7 +180,7 @@ def test_phones_in_backoff_block_nobody_and_go_first_when_it_is_over() -> None:
 
 
 def test_a_call_that_was_not_made_keeps_its_place() -> None:
-    queue = Queue()
+    queue = LookupQueue()
     put(queue, range(3), "u1")
     taken = queue.take()
     assert taken is not None
@@ -189,7 +189,7 @@ def test_a_call_that_was_not_made_keeps_its_place() -> None:
 
 
 def test_looking_ahead_tells_the_order_and_changes_nothing() -> None:
-    queue = Queue()
+    queue = LookupQueue()
     put(queue, range(100), "u1", priority=2)
     put(queue, range(1000, 1100), "u2")
     put(queue, range(2000, 2100), "u3", owner="owner-2")
@@ -198,7 +198,7 @@ def test_looking_ahead_tells_the_order_and_changes_nothing() -> None:
 
 
 def test_shares_add_up_to_one_over_those_who_can_be_called() -> None:
-    queue = Queue()
+    queue = LookupQueue()
     put(queue, range(10), "u1", priority=1)
     put(queue, range(100, 110), "u2")
     put(queue, range(200, 210), "u3", owner="owner-2")
@@ -209,22 +209,22 @@ def test_shares_add_up_to_one_over_those_who_can_be_called() -> None:
 
 
 def test_totals_count_a_shared_phone_once() -> None:
-    queue = Queue()
+    queue = LookupQueue()
     put(queue, range(10), "u1")
     put(queue, range(10), "u2")
-    assert queue.total(Stage.WAITING) == 10
-    assert [lane.count[Stage.WAITING] for lane in queue.lanes] == [10, 10]
+    assert queue.total(EntryState.WAITING) == 10
+    assert [lane.count[EntryState.WAITING] for lane in queue.lanes] == [10, 10]
 
 
-def witness(queue: Queue, *, tried: list[str], blamed: set[str], asked: dict[str, int]) -> tuple[str, str] | None:
-    taken = queue.take_witness(
+def witness(queue: LookupQueue, *, tried: list[str], blamed: set[str], asked: dict[str, int]) -> tuple[str, str] | None:
+    taken = queue.take_probe(
         tried, {upload_id(each) for each in blamed}, {upload_id(each): turn for each, turn in asked.items()}
     )
     return None if taken is None else (taken[0].phone, name_of(taken[1].upload_id))
 
 
 def test_a_witness_is_from_the_end_of_the_line_of_an_upload_that_is_not_blamed_and_was_not_asked_lately() -> None:
-    queue = Queue()
+    queue = LookupQueue()
     for number, name in enumerate(("blamed", "asked", "asked before", "new")):
         put(queue, range(100 * number, 100 * number + 3), name, owner=f"owner-{number}")
     asked = {"asked": 2, "asked before": 1}
@@ -237,14 +237,14 @@ def test_a_witness_is_from_the_end_of_the_line_of_an_upload_that_is_not_blamed_a
         (phone(201), "asked before"),
         (phone(200), "asked before"),
     ]
-    assert queue.total(Stage.CALLED) == 5
+    assert queue.total(EntryState.CALLED) == 5
     rest = [witness(queue, tried=tried, blamed={"blamed"}, asked=asked) for _ in range(8)]
     assert [one[1] for one in rest if one is not None] == ["asked"] * 3 + ["blamed"] * 3 + ["new"]
     assert rest[-1] is None
 
 
 def test_if_all_were_tried_the_first_of_them_is_the_witness_on_the_turn_of_who_may_pay() -> None:
-    queue = Queue()
+    queue = LookupQueue()
     put(queue, range(3), "u1")
     put(queue, range(1, 3), "u2")
     tried = [phone(9), phone(2), phone(1), phone(0)]
@@ -253,13 +253,13 @@ def test_if_all_were_tried_the_first_of_them_is_the_witness_on_the_turn_of_who_m
     assert witness(queue, tried=tried, blamed=set(), asked={}) == (phone(1), "u2")
     assert witness(queue, tried=tried, blamed=set(), asked={}) is None
     queue.set_paused(upload_id("u1"), False)
-    assert queue.take_witness(tried, set(), {}, lambda _lane: False) is None
-    assert queue.take_witness([], set(), {}, lambda _lane: False) is None
+    assert queue.take_probe(tried, set(), {}, lambda _lane: False) is None
+    assert queue.take_probe([], set(), {}, lambda _lane: False) is None
     assert witness(queue, tried=tried, blamed=set(), asked={}) == (phone(0), "u1")
 
 
 def test_whom_else_there_is_to_ask() -> None:
-    queue = Queue()
+    queue = LookupQueue()
     put(queue, range(2), "u1")
     put(queue, range(10, 11), "u2")
     assert queue.has_other({upload_id("u1")})
@@ -272,7 +272,7 @@ def test_whom_else_there_is_to_ask() -> None:
 
 
 def test_who_may_not_pay_has_no_turn_and_is_refused_so_many_at_a_time() -> None:
-    queue = Queue()
+    queue = LookupQueue()
     put(queue, range(5), "poor")
     put(queue, range(10, 12), "rich", owner="owner-2")
     assert queue.take_spent(9) is None
@@ -290,7 +290,7 @@ def test_who_may_not_pay_has_no_turn_and_is_refused_so_many_at_a_time() -> None:
 
 
 def test_the_first_backoff_to_end_is_the_next_that_is_due_and_a_later_one_replaces_it() -> None:
-    queue = Queue()
+    queue = LookupQueue()
     put(queue, range(2), "u1")
     assert queue.next_due_at() is None
     first, second = queue.take(), queue.take()
@@ -301,14 +301,14 @@ def test_the_first_backoff_to_end_is_the_next_that_is_due_and_a_later_one_replac
     assert queue.next_due_at() == (NOW + timedelta(seconds=20)).timestamp()
     queue.back_off(second[0], NOW + timedelta(seconds=90))
     queue.advance(NOW + timedelta(seconds=30))
-    assert (queue.total(Stage.WAITING), queue.total(Stage.BACKOFF)) == (1, 1)
+    assert (queue.total(EntryState.WAITING), queue.total(EntryState.BACKOFF)) == (1, 1)
     queue.advance(NOW + timedelta(seconds=90))
-    assert (queue.total(Stage.WAITING), queue.total(Stage.BACKOFF)) == (2, 0)
+    assert (queue.total(EntryState.WAITING), queue.total(EntryState.BACKOFF)) == (2, 0)
     assert queue.next_due_at() is None
 
 
 def test_the_oldest_question_of_an_upload_is_told() -> None:
-    queue = Queue()
+    queue = LookupQueue()
     for hours in (2, 5, 3):
         message = request(hours, "u1", wanted_at=NOW - timedelta(hours=hours))
         queue.want(message, offset=hours, priority=3, paused=False)
@@ -318,7 +318,7 @@ def test_the_oldest_question_of_an_upload_is_told() -> None:
 
 
 def test_phones_whose_backoff_is_over_are_foretold_first() -> None:
-    queue = Queue()
+    queue = LookupQueue()
     put(queue, range(3), "u1")
     taken = queue.take()
     assert taken is not None

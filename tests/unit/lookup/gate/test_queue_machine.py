@@ -7,8 +7,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from services.lookup.gate.lanes import Entry, Stage
-from services.lookup.gate.queue import Queue
+from services.lookup.gate.lanes import Entry, EntryState
+from services.lookup.gate.queue import LookupQueue
 from tests.unit.lookup.gate.requests import NOW, id_of, name_of, phone, request
 
 OWNERS = {id_of(name): name[0] for name in ("a1", "a2", "b1", "c1", "d1", "e1", "f1")}
@@ -25,7 +25,7 @@ class QueueMachine(RuleBasedStateMachine):
 
     @initialize()
     def begin(self) -> None:
-        self.queue = Queue()
+        self.queue = LookupQueue()
         self.now = NOW
         self.wanted: dict[str, set[tuple[str, int]]] = {}
         self.backoff: dict[str, float] = {}
@@ -148,11 +148,11 @@ class QueueMachine(RuleBasedStateMachine):
             (self.spent.add if spent else self.spent.discard)(upload)
 
     @rule(target=calls)
-    def take_witness(self) -> Entry | None:
+    def take_probe(self) -> Entry | None:
         """Any callable phone will do; one that was not tried is preferred to one that was."""
         expected = self.callable_phones()
         tried = sorted(expected)[: len(expected) // 2]
-        taken = self.queue.take_witness(tried, set(), {})
+        taken = self.queue.take_probe(tried, set(), {})
         if taken is None:
             assert not expected
             return None
@@ -205,12 +205,12 @@ class QueueMachine(RuleBasedStateMachine):
     @invariant()
     def counts_agree(self) -> None:
         waiting = {number for number in self.wanted if self.is_waiting(number)}
-        assert self.queue.total(Stage.WAITING) == len(waiting)
-        assert self.queue.total(Stage.BACKOFF) == len(self.backoff)
-        assert self.queue.total(Stage.CALLED) == len(self.called)
+        assert self.queue.total(EntryState.WAITING) == len(waiting)
+        assert self.queue.total(EntryState.BACKOFF) == len(self.backoff)
+        assert self.queue.total(EntryState.CALLED) == len(self.called)
         assert self.queue.has_callable == bool(self.callable_phones())
         by_lane = Counter(upload for number in waiting for upload in {each for each, _ in self.wanted[number]})
-        assert {lane.upload_id: lane.count[Stage.WAITING] for lane in self.queue.lanes if not lane.is_empty} == {
+        assert {lane.upload_id: lane.count[EntryState.WAITING] for lane in self.queue.lanes if not lane.is_empty} == {
             upload: by_lane[upload] for upload in {each for asks in self.wanted.values() for each, _ in asks}
         }
 

@@ -116,5 +116,5 @@ def test_a_hundred_payers_are_few_enough_for_one_record() -> None:
 
 def test_the_next_gate_reads_the_history_that_this_one_wrote() -> None:
     history = failed(3).paid_by(id_of("u1")).until(NOW + timedelta(seconds=9))
-    assert History.of(history.record(phone(1))) == history
-    assert history.record(phone(1)).phone == phone(1)
+    assert History.of(history.to_retry(phone(1))) == history
+    assert history.to_retry(phone(1)).phone == phone(1)

@@ -13,8 +13,8 @@ from schemas.lookups import LookupStatus, PaidCalls, PhoneData
 from schemas.phones import mask
 from schemas.upload_events import PauseUpload
 from services.lookup.gate import status as gate_status
-from services.lookup.gate.fold import LogRecord
 from services.lookup.gate.limiter import Limiter
+from services.lookup.gate.log_record import LogRecord
 from services.lookup.gate.status import MOST_HELD, MOST_LANES, compose_status, shorter_status
 from services.lookup.providers.protocol import AccountProblem, Found, Wait
 from tests.unit.lookup.gate.bench import OK, Bench
@@ -25,7 +25,7 @@ SECOND = 1_000_000_000
 
 def status(bench: Bench, limiter: Limiter | None = None, *, now_ns: int = 0) -> LookupStatus:
     return compose_status(
-        bench.core,
+        bench.scheduler,
         limiter or Limiter(rate=10, window_ns=SECOND),
         instance="1",
         now=bench.now,
@@ -108,7 +108,7 @@ def test_a_narrowed_pace_is_told_with_its_end() -> None:
 def test_a_paused_gate_says_so_for_every_lane() -> None:
     bench = Bench()
     bench.want(request(1, "u1"))
-    bench.core.fold.paused = True
+    bench.scheduler.fold.paused = True
     told = status(bench)
     assert (told.state, [lane.why for lane in told.lanes]) == ("paused", ["paused"])
 
@@ -121,11 +121,11 @@ def test_a_new_gate_counts_on_from_what_the_one_before_it_said_last() -> None:
     said = status(first)
     assert (said.retries, said.lanes[0].calls) == (1, 1)
     second.record(topics.LOOKUP_STATUS, "0", said)
-    second.core.take_over()
+    second.scheduler.take_over()
     second.call(Wait("http_500", "status 500"))
     told = status(second)
     assert (told.retries, told.lanes[0].calls, told.lanes[0].retries) == (2, 2, 2)
-    second.core.take_over()
+    second.scheduler.take_over()
     assert status(second).retries == 2, "what it counted itself since is not forgotten"
 
 
@@ -154,7 +154,7 @@ def test_what_the_gate_itself_complains_of_goes_before_what_the_provider_says() 
     bench.want(request(1, "u1"))
     bench.call(AccountProblem("http_401", "status 401"))
     limiter = Limiter(rate=10, window_ns=SECOND)
-    told = compose_status(bench.core, limiter, instance="1", now=bench.now, now_ns=0, error="Kafka " + "x" * 5_000)
+    told = compose_status(bench.scheduler, limiter, instance="1", now=bench.now, now_ns=0, error="Kafka " + "x" * 5_000)
     assert told.error is not None
     assert told.error.startswith("Kafka x")
     assert len(told.error) == 1_000
@@ -185,7 +185,7 @@ def test_a_shared_phone_is_told_once_among_the_next_calls_and_ten_are_enough() -
 
 def test_a_first_gate_begins_at_nothing() -> None:
     bench = Bench()
-    bench.core.take_over()
+    bench.scheduler.take_over()
     assert status(bench).retries == 0
 
 
@@ -244,13 +244,13 @@ def test_a_cap_survives_a_takeover_however_many_uploads_wait(uploads: int) -> No
             bench.want(*(request(3 * number + each, f"u{number}") for each in range(3)))
     for _ in range(uploads * 2):
         first.call(OK)
-    assert first.core.next_call(first.now) is None
+    assert first.scheduler.next_call(first.now) is None
     told = status(first)
     assert told.capped_complete
     assert {each.calls for each in told.capped} == {2}
     second.record(topics.LOOKUP_STATUS, "0", told)
-    second.core.take_over()
-    assert second.core.next_call(second.now) is None
+    second.scheduler.take_over()
+    assert second.scheduler.next_call(second.now) is None
 
 
 def test_an_upload_that_holds_nothing_at_the_takeover_keeps_what_it_has_paid() -> None:
@@ -263,9 +263,9 @@ def test_an_upload_that_holds_nothing_at_the_takeover_keeps_what_it_has_paid() -
     told = status(first)
     assert told.lanes == ()
     second.record(topics.LOOKUP_STATUS, "0", told)
-    second.core.take_over()
+    second.scheduler.take_over()
     second.want(request(2, "u1"))
-    assert second.core.next_call(second.now) is None
+    assert second.scheduler.next_call(second.now) is None
     assert [each.phone for each in second.refuse()] == [phone(2)]
 
 
@@ -277,11 +277,11 @@ def test_a_cap_that_the_status_had_no_room_for_counts_as_spent() -> None:
         update={"capped": (PaidCalls(upload_id=id_of("told"), calls=2),), "capped_complete": False}
     )
     bench.record(topics.LOOKUP_STATUS, "0", said)
-    bench.core.take_over()
+    bench.scheduler.take_over()
     bench.open("later", max_calls=5)
     bench.want(request(1, "told"), request(2, "untold"), request(3, "later"), request(4, "no cap"))
     made = []
-    while (call := bench.core.next_call(bench.now)) is not None:
+    while (call := bench.scheduler.next_call(bench.now)) is not None:
         made.append(name_of(call.payer))
     assert sorted(made) == ["later", "no cap", "told"]
 
@@ -310,10 +310,10 @@ def test_a_status_of_an_older_gate_is_read_as_it_was_meant() -> None:
     for field in ("lanes_total", "held", "held_complete", "capped", "capped_complete"):
         del old[field]
     bench.apply(LogRecord(topics.LOOKUP_STATUS, "0", json.dumps(old).encode(), 0, bench.now_ms))
-    bench.core.take_over()
-    read = decode(LookupStatus, bench.core.fold.last_status)
+    bench.scheduler.take_over()
+    read = decode(LookupStatus, bench.scheduler.fold.last_status)
     assert (read.lanes_total, read.held_complete) == (None, False)
-    assert bench.core.next_call(bench.now) is not None
+    assert bench.scheduler.next_call(bench.now) is not None
 
 
 def test_a_status_can_be_cut_until_nothing_is_left_in_its_lists() -> None:

@@ -1,8 +1,10 @@
 """What the generic lookup API is asked, and what each of its answers means."""
 
 import json
+import sys
 from datetime import UTC, datetime
-from typing import Any
+from types import ModuleType
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given
@@ -10,9 +12,9 @@ from hypothesis import strategies as st
 
 from schemas.lookups import PhoneData
 from schemas.settings import Settings
-from services.lookup.providers import UnusableUrl, make_provider
 from services.lookup.providers.generic import GenericProvider
 from services.lookup.providers.protocol import AccountProblem, Found, HttpResponse, NotValid, Wait
+from services.lookup.providers.registry import UnusableUrl, adapter, make_provider
 
 AT = datetime(2026, 1, 1, 12, 0, 0, tzinfo=UTC)
 PHONE = "+14155550100"
@@ -58,8 +60,20 @@ def test_an_address_that_cannot_be_called_is_refused_at_the_start(url: str) -> N
         make_provider(Settings(lookup_url=url))
 
 
-def test_the_settings_choose_the_adapter() -> None:
-    assert make_provider(Settings(lookup_url="https://api.test/{phone}")).name == "generic"
+@pytest.mark.parametrize("name", get_args(Settings.model_fields["provider"].annotation))
+def test_each_choice_of_the_settings_has_its_adapter(name: str) -> None:
+    make = adapter(name)
+    assert make.__module__ == f"services.lookup.providers.{name}"
+    chosen = make_provider(Settings.model_validate({"provider": name, "lookup_url": "https://api.test/{phone}"}))
+    assert isinstance(chosen, type(make(url="https://api.test", key=None)))
+
+
+def test_the_settings_choose_the_adapter(monkeypatch: pytest.MonkeyPatch) -> None:
+    other = ModuleType("services.lookup.providers.other")
+    vars(other)["make"] = lambda *, url, key: GenericProvider(url=f"{url}/other", key=key)
+    monkeypatch.setitem(sys.modules, other.__name__, other)
+    settings = Settings(lookup_url="https://api.test").model_copy(update={"provider": "other"})
+    assert make_provider(settings).build_request("+1").url.startswith("https://api.test/other?")
 
 
 def test_the_key_is_a_bearer_token() -> None:

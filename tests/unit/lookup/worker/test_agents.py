@@ -14,8 +14,8 @@ from schemas import topics
 from schemas.codec import encode
 from schemas.rows import KEPT_BYTES
 from services.lookup.worker import look_up
-from services.lookup.worker.phones_table import Heard, TableError
-from services.lookup.worker.wanted import WantedRow
+from services.lookup.worker.phones_table import PlacedUpdate, TableError
+from services.lookup.worker.request_policy import WantedRow
 from services.runtime.partitions import partition_of
 from tests.fixtures.hostile import some_hostile_records
 from tests.unit.lookup.gate.requests import phone
@@ -165,7 +165,7 @@ async def test_a_result_that_the_work_fails_on_is_put_aside_and_no_other(
     phones = [phone(number) for number in range(50)]
     remembers = parts.phones.remember
 
-    async def fails(heard: list[Heard]) -> None:
+    async def fails(heard: list[PlacedUpdate]) -> None:
         if any(each.phone == phones[7] for each in heard):
             raise OverflowError
         await remembers(heard)

@@ -11,7 +11,7 @@ import pytest
 
 from schemas import topics
 from services.lookup.worker.inbox import BUFFERED_BYTES, Batch, Inbox
-from services.lookup.worker.read_position import Partition
+from services.lookup.worker.read_positions import Partition
 from tests.unit.lookup.worker.worker_parts import record
 
 TOPIC = topics.UPLOAD_ROWS.name
@@ -34,7 +34,7 @@ class Event:
 
 @dataclass(slots=True)
 class Consumer:
-    """The attributes of `RunConsumer` that the inbox reads and writes."""
+    """The attributes of `BatchConsumer` that the inbox reads and writes."""
 
     moving: bool = False
     full_topics: set[str] = field(default_factory=set)

@@ -18,9 +18,9 @@ from schemas.topics import Topic
 from services.lookup.worker.faust_app import build_app
 from services.lookup.worker.look_up import LookUp
 from services.lookup.worker.outputs import Outputs
-from services.lookup.worker.phones_table import Phones
+from services.lookup.worker.phones_table import PhonesTable
 from services.lookup.worker.publishing import Publisher, Record
-from services.lookup.worker.read_progress import Progress
+from services.lookup.worker.read_progress import ReadProgress
 from services.lookup.worker.remember import Remember
 from tests.fixtures.ids import upload_id
 
@@ -109,8 +109,8 @@ class WorkerParts:
     """Both agents on one table."""
 
     taken: Taken
-    phones: Phones
-    progress: Progress
+    phones: PhonesTable
+    progress: ReadProgress
     remember: Remember
     look_up: LookUp
 
@@ -119,7 +119,7 @@ def worker_parts(folder: Path, taken: Taken | None = None) -> WorkerParts:
     taken = taken or Taken()
     settings = Settings(kafka="127.0.0.1:1", partitions=PARTITIONS)
     app = build_app(settings, folder=folder)
-    phones, outputs, progress = Phones(app, taken, settings), Outputs(taken, settings), Progress(app, settings)
+    phones, outputs, progress = PhonesTable(app, taken, settings), Outputs(taken, settings), ReadProgress(app, settings)
     return WorkerParts(taken, phones, progress, Remember(phones, outputs, progress), LookUp(phones, outputs, progress))
 
 

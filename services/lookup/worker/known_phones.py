@@ -1,6 +1,6 @@
-"""Decides what the table `phones` keeps of a phone's results: its newest data, and whose requests failed. Pure.
+"""Decides what the table `phones` keeps of a phone's results: its newest data, and the uploads whose requests failed.
 
-Between two erasures it is a function of the set of results, not of the order in which they are read, or how often.
+Between two erasures, the outcome depends only on the set of results, not on their order or repetition. Pure.
 """
 
 from collections.abc import Iterable
@@ -18,9 +18,9 @@ MOST_FAILURES: Final = 20
 
 
 class Failure(NamedTuple):
-    """An upload whose requests for the phone failed, up to this round; when the newest result said so.
+    """An upload whose requests for the phone failed, up to and including this round.
 
-    `recorded_ms`: that result's Kafka timestamp, milliseconds since 1970.
+    `recorded_ms`: the Kafka timestamp of the newest such result, in milliseconds since 1970.
     """
 
     upload_id: UploadId
@@ -29,10 +29,10 @@ class Failure(NamedTuple):
 
 
 class KnownPhone(Message):
-    """The table's value: when a phone was last looked up with success, what came of it, and its last failures.
+    """The value of the table: the time and outcome of a phone's last successful lookup, and its last failures.
 
-    `outcome` is `failed` while nothing but failures is known; `looked_up_at` is 1970 then, so that a worker of before
-    takes the phone for unknown. `failures` has the newest last; a value without them is older.
+    `outcome` is `failed` while only failures are known. Then `looked_up_at` is 1970, so that a worker of an older
+    version treats the phone as unknown. `failures` has the newest last. Values of older versions have none.
     """
 
     looked_up_at: BoundedTime
@@ -45,21 +45,21 @@ class KnownPhone(Message):
 
 
 class Erasure(Enum):
-    """What a record without a value takes from the table."""
+    """The part of a phone's value that a record without a value erases."""
 
     EVERYTHING = "everything"
     FAILURES = "failures"
 
 
-News = KnownPhone | Erasure
-"""What one record of `lookup-results` says of its phone."""
+PhoneUpdate = KnownPhone | Erasure
+"""The change that one record of `lookup-results` makes to its phone."""
 
 
-def news_of(key: bytes | None, value: bytes | None, *, timestamp_ms: int) -> tuple[str, News | None]:
-    """The phone that a record of `lookup-results` is about, and what it says; None: nothing that is kept.
+def update_of(key: bytes | None, value: bytes | None, *, timestamp_ms: int) -> tuple[str, PhoneUpdate | None]:
+    """The phone of a record of `lookup-results`, and the change that it makes. None: it changes nothing.
 
     Raises:
-        UndecodableRecord: the value is no result, or there is none and the key is not that of a result.
+        UndecodableRecord: the value is no result, or there is no value and the key is not that of a result.
     """
     if value is None:
         return _erased(key)
@@ -68,7 +68,7 @@ def news_of(key: bytes | None, value: bytes | None, *, timestamp_ms: int) -> tup
 
 
 def worth_remembering(result: LookupResult, *, recorded_ms: int) -> KnownPhone | None:
-    """What one result alone says; None for a failure that names nobody: it only accounts for calls."""
+    """The change by one result. None: the result is a failure that names no upload and only accounts for calls."""
     if result.outcome != "failed":
         return KnownPhone(looked_up_at=result.looked_up_at, outcome=result.outcome)
     if not result.answers:
@@ -77,23 +77,23 @@ def worth_remembering(result: LookupResult, *, recorded_ms: int) -> KnownPhone |
     return KnownPhone(looked_up_at=EARLIEST, outcome="failed", failures=_newest(named))
 
 
-def with_news(known: KnownPhone | None, news: News) -> KnownPhone | None:
-    """What is known of a phone after one more record; None: nothing."""
-    if news is Erasure.EVERYTHING:
+def updated(known: KnownPhone | None, update: PhoneUpdate) -> KnownPhone | None:
+    """The value of a phone after one more update. None: nothing is known of the phone."""
+    if update is Erasure.EVERYTHING:
         return None
-    if news is Erasure.FAILURES:
+    if update is Erasure.FAILURES:
         return known.model_copy(update={"failures": ()}) if known is not None and known.has_data else None
     if known is None:
-        return news
-    data = max((known, news), key=lambda each: (each.has_data, each.looked_up_at, each.outcome))
-    failures = (*known.failures, *news.failures)
+        return update
+    data = max((known, update), key=lambda each: (each.has_data, each.looked_up_at, each.outcome))
+    failures = (*known.failures, *update.failures)
     if failures == data.failures:
         return data
     return KnownPhone(looked_up_at=data.looked_up_at, outcome=data.outcome, failures=_newest(failures))
 
 
 def _newest(failures: Iterable[Failure]) -> tuple[Failure, ...]:
-    """One for each upload, the newest last, at most `MOST_FAILURES`."""
+    """One failure for each upload, the newest last; at most `MOST_FAILURES`."""
     by_upload: dict[str, Failure] = {}
     for each in failures:
         other = by_upload.get(each.upload_id, each)

@@ -1,4 +1,4 @@
-"""Decides which rows still need a lookup: what a row wants, against what is known of its phone. Pure."""
+"""Decides which rows still need a lookup: compares the terms of a row with what is known of its phone. Pure."""
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
@@ -7,11 +7,11 @@ from typing import NamedTuple, Protocol
 from schemas.answers import is_fresh
 from schemas.lookups import LookupRequest, request_key
 from schemas.rows import decode_row
-from services.lookup.worker.known import KnownPhone
+from services.lookup.worker.known_phones import KnownPhone
 
 
 class WantedRow(NamedTuple):
-    """What a row of `upload-rows` asks for. `published_ms`: its Kafka timestamp, milliseconds since 1970."""
+    """The terms of a row of `upload-rows`. `published_ms`: its Kafka timestamp, in milliseconds since 1970."""
 
     phone: str
     upload_id: str
@@ -29,13 +29,13 @@ class WantedRow(NamedTuple):
 
 
 class SentBefore(Protocol):
-    """A memory of request keys that Kafka has acknowledged."""
+    """The request keys that Kafka has acknowledged, as far as they are remembered."""
 
     def __contains__(self, key: str) -> bool: ...
 
 
 def wanted_row(value: bytes | None, *, timestamp_ms: int) -> WantedRow:
-    """The row in a record's value: exactly the values that the join takes. Raises UndecodableRecord."""
+    """Decodes a record's value. Accepts exactly the values that the join accepts. Raises UndecodableRecord."""
     fields = decode_row(value, timestamp_ms=timestamp_ms)
     return WantedRow(
         fields["phone"],
@@ -51,12 +51,15 @@ def wanted_row(value: bytes | None, *, timestamp_ms: int) -> WantedRow:
 
 
 def is_answered(row: WantedRow, known: KnownPhone | None) -> bool:
-    """Whether what is known of the row's phone settles it; the join has the same results and the same rule.
+    """Whether the known results of the row's phone answer the row. The join has the same results and the same rule.
 
-    Data: a result that names the row's upload is never older than the upload's `wanted_at`, so freshness covers it.
-    A failure: one that names the row's upload, with a round that is not below the row's. A row that says `again` and
-    was published after that failure was recorded passes it: whoever published it has joined the failure, and the row
-    waits all the same. Read once more, by a worker that begins anew, the row is older than what came of it.
+    Data answers the row if it is fresh. A result that names the row's upload is never older than the upload's
+    `wanted_at`, so this includes it. A failure answers the row if it names the row's upload with the row's round or a
+    later one.
+
+    A row with `again` that was published after the failure was recorded is an exception: the join published it after
+    it had processed the failure, and the row still waits. When a restarted worker reads that row again, the row is
+    older than the failure of its new request.
     """
     if known is None:
         return False
@@ -73,9 +76,9 @@ def is_answered(row: WantedRow, known: KnownPhone | None) -> bool:
 def requests_for(
     rows: Iterable[WantedRow], *, known: Mapping[str, KnownPhone], sent: SentBefore
 ) -> list[LookupRequest]:
-    """One request for each distinct key among the rows that nothing answers yet.
+    """One request for each distinct key among the rows that are not answered yet.
 
-    A key that was sent before is spared, unless a row says `again`: then its request was lost or its round is new.
+    A key that was sent before is left out unless its row has `again`: then its request was lost, or its round is new.
     """
     requests: dict[str, LookupRequest] = {}
     for row in rows:

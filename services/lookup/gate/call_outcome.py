@@ -1,4 +1,4 @@
-"""Composes what is written about a call that ended: results, a dead letter. Each fits a record, whoever waits. Pure."""
+"""Composes the messages that a call leads to: results, a dead letter, retries. Each fits into a record. Pure."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -19,18 +19,18 @@ from services.lookup.gate.lanes import Ask, Entry
 from services.lookup.gate.retries import History
 
 MOST_ANSWERS = 2_000
-"""Uploads that one result names: 150 kB, a sixth of what a record holds."""
+"""Uploads that one result names: 150 kB, a sixth of the largest record."""
 MOST_LETTER_REQUESTS = 100
-"""Requests that a dead letter repeats; each holds an owner of up to 1.2 kB."""
+"""Requests that a dead letter repeats. Each holds an owner of up to 1.2 kB."""
 _LONGEST_AHEAD = AHEAD - timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
-class Records:
-    """What has to be written, in this order: dead letter, results; then, once those are acknowledged, retries.
+class CallOutcome:
+    """The messages to write, in this order: dead letter, results and, once Kafka has acknowledged these, retries.
 
-    `forget_retry`: the phone's retry ends with a tombstone after the results. `ends_call`: with the last result the
-    phone, if anybody still wants it, waits again.
+    `forget_retry`: the phone's retry gets a tombstone after the results. `ends_call`: after the last result the phone
+    waits again if an upload still wants it.
     """
 
     phone: str
@@ -42,46 +42,46 @@ class Records:
 
     @property
     def result(self) -> LookupResult | None:
-        """The first result: that with the calls."""
+        """The first result. It holds the paid calls."""
         return self.results[0] if self.results else None
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """What the provider said: its data, or that the phone is none, or nothing (`failed`)."""
+class ProviderAnswer:
+    """The provider's answer: `ok` with data, `not_valid`, or `failed` if there is none."""
 
     outcome: Outcome
     data: PhoneData | None = None
 
 
-FAILED = Told("failed")
+FAILED = ProviderAnswer("failed")
 
 
 def results_of(
-    phone: str, history: History, told: Told, now: datetime, *, asks: tuple[Ask, ...], provider: str
+    phone: str, history: History, answer: ProviderAnswer, now: datetime, *, asks: tuple[Ask, ...], provider: str
 ) -> tuple[LookupResult, ...]:
-    """The results that settle `asks`, and account for all calls in `history`, each call once.
+    """The results that answer `asks` and account for each call in `history` once.
 
-    A failure answers only whom it names, so it is written in parts. Data answers by its time all who take an answer
-    that old, and one result is enough: it names first whoever would not take it otherwise.
+    A failure answers only the uploads that it names, so it is written in parts. Data also answers, by its time, each
+    upload that accepts data of that age. One result is enough: it names those uploads first that would not accept it.
     """
-    # Clocks may be skewed: an answer is never older than the question that it settles, and never further ahead of its
-    # record than a reader takes.
+    # Clocks may be skewed. An answer must not be older than the request that it answers, nor further ahead of its
+    # record than a reader accepts.
     newest = max([now, *(ask.wanted_at for ask in asks)])
     looked_up_at = min(newest, now + _LONGEST_AHEAD)
-    if told.outcome == "failed":
+    if answer.outcome == "failed":
         parts = [asks[at : at + MOST_ANSWERS] for at in range(0, len(asks), MOST_ANSWERS)] or [()]
     else:
         parts = [_named_first(asks, looked_up_at)[:MOST_ANSWERS]]
     return tuple(
         LookupResult(
             phone=phone,
-            outcome=told.outcome,
-            data=told.data,
+            outcome=answer.outcome,
+            data=answer.data,
             provider=provider,
             looked_up_at=looked_up_at,
-            attempts=history.attempts + (told.outcome != "failed"),
-            error=history.errors[-1] if told.outcome == "failed" and history.errors else None,
+            attempts=history.attempts + (answer.outcome != "failed"),
+            error=history.errors[-1] if answer.outcome == "failed" and history.errors else None,
             answers=tuple(Answered(upload_id=ask.upload_id, round=ask.round) for ask in part),
             calls=() if number else history.calls,
         )
@@ -112,7 +112,7 @@ def dead_letter_of(entry: Entry, history: History, now: datetime) -> DeadLetter:
 
 
 def shorter(letter: DeadLetter) -> DeadLetter | None:
-    """The same letter with less in it, for a cluster that takes less than ours; None: there is nothing to leave out."""
+    """The same letter with fewer requests or errors, for a cluster with a lower limit. None: it cannot be shorter."""
     if letter.requests:
         return letter.model_copy(update={"requests": letter.requests[: len(letter.requests) // 2]})
     if len(letter.errors) > 1:
@@ -121,9 +121,9 @@ def shorter(letter: DeadLetter) -> DeadLetter | None:
 
 
 def shorter_results(result: LookupResult) -> tuple[LookupResult, ...]:
-    """The same answers in two results, for a cluster that takes less than ours; none: it names at most one upload.
+    """The same answers in two results, for a cluster with a lower limit. Empty: the result names at most one upload.
 
-    The second names its half as well when data would answer it by its time alone.
+    The second result names its uploads even if its data would answer them by its time alone.
     """
     middle = len(result.answers) // 2
     if not middle:

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from schemas.answers import Want, answers
 from schemas.codec import UndecodableRecord, encode
-from services.lookup.worker.known import KnownPhone, worth_remembering
+from services.lookup.worker.known_phones import KnownPhone, worth_remembering
+from services.lookup.worker.request_policy import WantedRow, is_answered, requests_for, wanted_row
 from services.lookup.worker.sent_keys import SentKeys
-from services.lookup.worker.wanted import WantedRow, is_answered, requests_for, wanted_row
 from tests.fixtures.ids import upload_id
 from tests.unit.lookup.gate.requests import phone
 from tests.unit.lookup.worker.worker_parts import NOW, a_result, at, ms

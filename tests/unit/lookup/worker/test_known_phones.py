@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from schemas.codec import UndecodableRecord, decode, encode
 from schemas.values import EARLIEST
-from services.lookup.worker.known import MOST_FAILURES, Erasure, KnownPhone, News, news_of, with_news
+from services.lookup.worker.known_phones import MOST_FAILURES, Erasure, KnownPhone, PhoneUpdate, update_of, updated
 from tests.fixtures.ids import upload_id
 from tests.unit.lookup.gate.requests import phone
 from tests.unit.lookup.worker.worker_parts import NOW, a_result, ms, result_record
@@ -16,7 +16,7 @@ from tests.unit.lookup.worker.worker_parts import NOW, a_result, ms, result_reco
 PHONE = phone(1)
 
 
-def news(outcome: str, hours: int, uploads: list[tuple[str, int]]) -> News | None:
+def news(outcome: str, hours: int, uploads: list[tuple[str, int]]) -> PhoneUpdate | None:
     result = a_result(
         PHONE,
         outcome=outcome,  # type: ignore[arg-type]
@@ -24,7 +24,7 @@ def news(outcome: str, hours: int, uploads: list[tuple[str, int]]) -> News | Non
         answers=uploads,
     )
     record = result_record(result, partition=0, recorded_at=NOW + timedelta(hours=hours))
-    return news_of(record.key, record.value, timestamp_ms=record.timestamp)[1]
+    return update_of(record.key, record.value, timestamp_ms=record.timestamp)[1]
 
 
 results = st.builds(
@@ -35,23 +35,23 @@ results = st.builds(
 )
 
 
-def folded(heard: list[News | None]) -> KnownPhone | None:
+def folded(heard: list[PhoneUpdate | None]) -> KnownPhone | None:
     known = None
     for each in heard:
-        known = known if each is None else with_news(known, each)
+        known = known if each is None else updated(known, each)
     return known
 
 
 @given(st.data(), st.lists(results, max_size=30))
 def test_the_order_of_reading_and_reading_twice_make_no_difference(
-    data: st.DataObject, heard: list[News | None]
+    data: st.DataObject, heard: list[PhoneUpdate | None]
 ) -> None:
     again = data.draw(st.permutations(heard + data.draw(st.permutations(heard))))
     assert folded(again) == folded(heard)
 
 
 @given(st.lists(results, max_size=40))
-def test_what_is_kept_is_bounded_and_comes_back_from_the_changelog_as_it_was(heard: list[News | None]) -> None:
+def test_what_is_kept_is_bounded_and_comes_back_from_the_changelog_as_it_was(heard: list[PhoneUpdate | None]) -> None:
     known = folded(heard)
     if known is None:
         assert all(each is None for each in heard)
@@ -91,15 +91,15 @@ def test_a_failure_that_names_nobody_is_not_kept() -> None:
 
 def test_an_erased_phone_is_gone_and_erased_failures_leave_its_data() -> None:
     both = folded([news("ok", 1, []), news("failed", 2, [("a", 0)])])
-    assert with_news(both, Erasure.EVERYTHING) is None
-    assert with_news(both, Erasure.FAILURES) == folded([news("ok", 1, [])])
-    assert with_news(folded([news("failed", 2, [("a", 0)])]), Erasure.FAILURES) is None
-    assert with_news(None, Erasure.FAILURES) is None
+    assert updated(both, Erasure.EVERYTHING) is None
+    assert updated(both, Erasure.FAILURES) == folded([news("ok", 1, [])])
+    assert updated(folded([news("failed", 2, [("a", 0)])]), Erasure.FAILURES) is None
+    assert updated(None, Erasure.FAILURES) is None
 
 
 def test_a_null_record_erases_what_its_key_names() -> None:
-    assert news_of(PHONE.encode(), None, timestamp_ms=ms(NOW)) == (PHONE, Erasure.EVERYTHING)
-    assert news_of(f"{PHONE}|failed".encode(), None, timestamp_ms=ms(NOW)) == (PHONE, Erasure.FAILURES)
+    assert update_of(PHONE.encode(), None, timestamp_ms=ms(NOW)) == (PHONE, Erasure.EVERYTHING)
+    assert update_of(f"{PHONE}|failed".encode(), None, timestamp_ms=ms(NOW)) == (PHONE, Erasure.FAILURES)
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_a_null_record_erases_what_its_key_names() -> None:
 def test_a_null_record_with_any_other_key_is_undecodable(key: bytes | None) -> None:
     """`__faust\\0offset__` is where the table itself keeps how far it has come."""
     with pytest.raises(UndecodableRecord):
-        news_of(key, None, timestamp_ms=ms(NOW))
+        update_of(key, None, timestamp_ms=ms(NOW))
 
 
 @given(st.binary(max_size=40) | st.none(), st.binary(max_size=200) | st.none(), st.integers(-1, 2**63 - 1))
@@ -128,7 +128,7 @@ def test_whatever_the_bytes_are_the_outcome_is_news_or_an_undecodable_record(
     key: bytes | None, value: bytes | None, timestamp_ms: int
 ) -> None:
     try:
-        of, _ = news_of(key, value, timestamp_ms=timestamp_ms)
+        of, _ = update_of(key, value, timestamp_ms=timestamp_ms)
     except UndecodableRecord:
         return
     assert of.startswith("+")
