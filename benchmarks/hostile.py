@@ -30,7 +30,7 @@ _LOOK_SECONDS = 0.01
 
 def measure(folder: Path) -> Figures:
     folder.mkdir(parents=True)
-    warm_up(["services.ingest.feeder.preparation.reader_child", "services.ingest.feeder.role.preparation.read_file"])
+    warm_up(["services.ingest.feeder.preparation.reader_child", "services.ingest.feeder.preparation.read_file"])
     _measured("the first reading starts the processes that the others use", folder, _write_plain)
     rows = [_measured(name, folder, write) for name, write in (*hostile_files(), *_torture_files())]
     return Figures(

@@ -8,15 +8,16 @@ from typing import Any
 
 import pytest
 
-from services.ingest.reading import Detected, Limits, ReadOptions, Refused, detect, read_rows
-from services.ingest.reading.accounting import Figures, figures_of
+from services.ingest.reading import Detected, Limits, ReadOptions, Refused
 from services.ingest.reading.containers import open_bytes
-from services.ingest.reading.delimited import records
-from services.ingest.reading.dialects import dialect_of
 from services.ingest.reading.encodings import encoding_of
+from services.ingest.reading.formats import detect, read_rows
+from services.ingest.reading.formats.delimited import records
+from services.ingest.reading.formats.dialects import dialect_of
+from services.ingest.reading.formats.totals import Figures, figures_of
+from services.ingest.reading.formats.workbook.parent import workbook_rows
 from services.ingest.reading.survey import survey
 from services.ingest.reading.text import decoded, text_chunks
-from services.ingest.reading.workbook.parent import workbook_rows
 from tests.fixtures.samples import samples_folder
 
 pytestmark = pytest.mark.samples

@@ -39,7 +39,7 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
     Raises:
         RefusedToStart: another feeder uses the same folder.
     """
-    warm_up(["services.ingest.feeder.preparation.reader_child", "services.ingest.feeder.role.preparation.read_file"])
+    warm_up(["services.ingest.feeder.preparation.reader_child", "services.ingest.feeder.preparation.read_file"])
     with Spool(settings) as spool:
         membership = Membership(settings)
         async with (

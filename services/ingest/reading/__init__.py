@@ -1,6 +1,9 @@
-"""Any file in, rows out: what a file is, its rows with all cells as they came, and the phone of each."""
+"""Reads files that people upload: a file goes in, its rows with all cells and the phone of each row come out.
 
-from services.ingest.reading.detection import detect
+This package holds the parts that all file formats share. `formats` holds the formats and the two functions that read a
+whole file: `detect` and `read_rows`.
+"""
+
 from services.ingest.reading.finding import find_phone
 from services.ingest.reading.model import (
     ColumnProfile,
@@ -13,7 +16,6 @@ from services.ingest.reading.model import (
     Unusable,
 )
 from services.ingest.reading.refusals import TITLES, Refused
-from services.ingest.reading.rows import read_rows
 
 __all__ = [
     "TITLES",
@@ -26,7 +28,5 @@ __all__ = [
     "Refused",
     "SourceRow",
     "Unusable",
-    "detect",
     "find_phone",
-    "read_rows",
 ]

@@ -4,8 +4,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from services.ingest.reading.accounting import figures_of
-from services.ingest.reading.detection import detect
+from services.ingest.reading.formats.detection import detect
+from services.ingest.reading.formats.totals import figures_of
 from services.ingest.reading.model import Detected, Limits, ReadOptions
 from services.ingest.reading.refusals import Refused
 

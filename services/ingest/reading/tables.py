@@ -15,6 +15,7 @@ from services.ingest.reading.model import (
     Detected,
     Dialect,
     Format,
+    Limits,
     ReadOptions,
 )
 from services.ingest.reading.refusals import Refused
@@ -40,7 +41,8 @@ class Layout:
     format: Format
     encoding: str
     container: Container
-    dialect: Dialect = SINGLE_COLUMN
+    dialect: Dialect | None = None
+    """None: the format knows no delimiter."""
     keyed: bool = False
     sheet: str | None = None
     sheets: tuple[str, ...] = ()
@@ -68,7 +70,7 @@ class Table:
         return Detected(
             format=file.format,
             encoding=file.encoding,
-            delimiter=file.dialect.delimiter if file.format == "csv" else None,
+            delimiter=None if file.dialect is None else file.dialect.delimiter,
             sheet=file.sheet,
             sheets=file.sheets,
             header=self.header,
@@ -80,7 +82,7 @@ class Table:
             area_column_candidates=self.area_column_candidates,
             region=region,
             container=file.container,
-            dialect=file.dialect,
+            dialect=file.dialect or SINGLE_COLUMN,
             keyed=file.keyed,
             profiles=self.profiles,
         )
@@ -118,6 +120,11 @@ def table_of(sample: Sample, options: ReadOptions, *, keys: tuple[str, ...] | No
         profiles=tuple(_profile(one, rows, columns) for one in evidence),
         score=max((evidence[column].score for column in found[:1]), default=0.0),
     )
+
+
+def filled_width(columns: Sequence[str], limits: Limits) -> int:
+    """How many cells each row has at least. 0 for a very wide header: a million short rows would each be as wide."""
+    return len(columns) if len(columns) <= limits.max_filled_columns else 0
 
 
 def position_of(name: str | int, columns: Sequence[str], width: int) -> int:

@@ -19,6 +19,7 @@ import orjson
 from services.ingest import reading
 from services.ingest.feeder.preparation.distinct_phones import DistinctPhones
 from services.ingest.feeder.preparation.row_file import PreparedWriter, RowTooLong
+from services.ingest.reading.formats import detect, read_rows
 
 PREVIEW_ROWS = 20
 _PREVIEW_COLUMNS = 100
@@ -100,10 +101,10 @@ def prepare(task: Task) -> dict[str, Any]:
     path, folder = Path(task.path), Path(task.folder)
     limits = reading.Limits(max_rows=task.max_rows, max_text_bytes=task.max_text_bytes)
     if task.detected is None:
-        detected = reading.detect(path, task.options, limits)
+        detected = detect(path, task.options, limits)
     else:
         detected = reading.Detected.from_dict(task.detected)
-    rows = reading.read_rows(path, detected, limits)
+    rows = read_rows(path, detected, limits)
     with PreparedWriter(folder) as writer, closing(rows):
         pass_ = _Pass(detected, writer, limits)
         for source_row in rows:

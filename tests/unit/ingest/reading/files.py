@@ -5,7 +5,8 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
-from services.ingest.reading import Detected, Found, Limits, ReadOptions, detect, find_phone, read_rows
+from services.ingest.reading import Detected, Found, Limits, ReadOptions, find_phone
+from services.ingest.reading.formats import detect, read_rows
 
 LIMITS = Limits()
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from schemas.uploads import Detected as DetectedMessage
-from services.ingest.reading import Detected, Limits, ReadOptions, Refused, detect, read_rows
+from services.ingest.reading import Detected, Limits, ReadOptions, Refused
+from services.ingest.reading.formats import detect, read_rows
 from tests.unit.ingest.reading.files import LIMITS, cells_in, detected_in, people, phone, stored, written
 
 TABLE = written(people(50)).encode()

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from services.ingest.reading import ReadOptions, Refused, read_rows
+from services.ingest.reading import ReadOptions, Refused
+from services.ingest.reading.formats import read_rows
 from tests.unit.ingest.reading.files import LIMITS, cells_in, detected_in, people, phone, phones_in, written
 
 PEOPLE = people(30)

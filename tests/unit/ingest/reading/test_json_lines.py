@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from services.ingest.reading import Limits, ReadOptions, Refused, Unusable, detect, find_phone, read_rows
+from services.ingest.reading import Limits, ReadOptions, Refused, Unusable, find_phone
+from services.ingest.reading.formats import detect, read_rows
 from tests.unit.ingest.reading.files import LIMITS, cells_in, detected_in, phone, phones_in, stored
 
 

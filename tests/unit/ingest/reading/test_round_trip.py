@@ -10,8 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from services.ingest.reading import Detected, Dialect, Limits, Refused, read_rows
-from services.ingest.reading.delimited import records
+from services.ingest.reading import Detected, Dialect, Limits, Refused
+from services.ingest.reading.formats import read_rows
+from services.ingest.reading.formats.delimited import records
 from services.ingest.reading.text import KEEP_BYTES, decoded, text_chunks
 from tests.unit.ingest.reading.files import LIMITS, cells_in, detected_in, people, stored, written
 

@@ -13,8 +13,9 @@ import xlsxwriter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.ingest.reading import Limits, ReadOptions, Refused, detect, read_rows
-from services.ingest.reading.workbook.number_formats import Shown, as_shown, shown_by
+from services.ingest.reading import Limits, ReadOptions, Refused
+from services.ingest.reading.formats import detect, read_rows
+from services.ingest.reading.formats.workbook.number_formats import Shown, as_shown, shown_by
 from tests.unit.ingest.reading.files import LIMITS, cells_in, people, phone, phones_in
 
 

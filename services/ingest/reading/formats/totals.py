@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from services.ingest.reading.finding import find_phone
+from services.ingest.reading.formats.rows import read_rows
 from services.ingest.reading.model import Detected, Found, Limits
-from services.ingest.reading.rows import read_rows
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from services.ingest.reading.delimited import too_many_columns
+from services.ingest.reading.formats.delimited import too_many_columns
 from services.ingest.reading.headers import HeaderSize
 from services.ingest.reading.model import Limits
 from services.ingest.reading.refusals import Refused

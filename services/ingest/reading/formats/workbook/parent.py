@@ -12,14 +12,14 @@ from typing import IO, Any, Final
 
 import orjson
 
+from services.ingest.reading.formats.workbook.child import Task
+from services.ingest.reading.formats.workbook.sheet import SheetRow
 from services.ingest.reading.model import Limits
 from services.ingest.reading.refusals import Refused
-from services.ingest.reading.workbook.child import Task
-from services.ingest.reading.workbook.sheet import SheetRow
 
 SAMPLE_ROWS: Final = 3_000
-_ROOT: Final = Path(__file__).parents[4]
-_MODULE: Final = "services.ingest.reading.workbook.child"
+_ROOT: Final = Path(__file__).parents[5]
+_MODULE: Final = "services.ingest.reading.formats.workbook.child"
 _PIECE_BYTES: Final = 64 * 1024
 
 

@@ -4,12 +4,12 @@ from collections.abc import Iterator
 from typing import Final
 
 from services.ingest.reading.containers import ByteStream
+from services.ingest.reading.formats.workbook.blank_cells import BlankCells
+from services.ingest.reading.formats.workbook.number_formats import as_shown
+from services.ingest.reading.formats.workbook.parts import SharedTexts, Styles, unescaped
+from services.ingest.reading.formats.workbook.xml_events import Handler, local_name, parse
 from services.ingest.reading.model import Limits
 from services.ingest.reading.refusals import Refused
-from services.ingest.reading.workbook.blank_cells import BlankCells
-from services.ingest.reading.workbook.number_formats import as_shown
-from services.ingest.reading.workbook.parts import SharedTexts, Styles, unescaped
-from services.ingest.reading.workbook.xml_events import Handler, local_name, parse
 
 SheetRow = tuple[int, list[str]]
 """The number of the row in the sheet, from 1, and its cells up to the last that holds something."""

@@ -6,11 +6,11 @@ from pathlib import Path
 from posixpath import join, normpath
 from typing import Final
 
+from services.ingest.reading.formats.workbook.number_formats import PLAIN, Shown, shown_by
+from services.ingest.reading.formats.workbook.text_store import TextStore
+from services.ingest.reading.formats.workbook.xml_events import Handler, local_name
 from services.ingest.reading.model import Limits
 from services.ingest.reading.refusals import Refused
-from services.ingest.reading.workbook.number_formats import PLAIN, Shown, shown_by
-from services.ingest.reading.workbook.text_store import TextStore
-from services.ingest.reading.workbook.xml_events import Handler, local_name
 
 MOST_SHARED_TEXTS: Final = 10_000_000
 MOST_STYLES: Final = 100_000

@@ -18,11 +18,11 @@ from typing import Any, Final, TypeVar
 import orjson
 
 from services.ingest.reading.containers import Bounded, opened_archive, opened_entry
+from services.ingest.reading.formats.workbook.parts import Relations, SharedTexts, Sheet, SheetList, Styles
+from services.ingest.reading.formats.workbook.sheet import SheetHandler, SheetRow, sheet_rows
+from services.ingest.reading.formats.workbook.xml_events import Handler, parse_all
 from services.ingest.reading.model import Limits
 from services.ingest.reading.refusals import Refused
-from services.ingest.reading.workbook.parts import Relations, SharedTexts, Sheet, SheetList, Styles
-from services.ingest.reading.workbook.sheet import SheetHandler, SheetRow, sheet_rows
-from services.ingest.reading.workbook.xml_events import Handler, parse_all
 
 LEAST_SAMPLE_ROWS: Final = 20
 _BATCH_BYTES: Final = 32 * 1024

@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Final
 
 from services.ingest.reading.containers import unpacked
-from services.ingest.reading.formats import is_workbook
+from services.ingest.reading.formats.workbook.parent import SheetSample, sample_sheets
+from services.ingest.reading.formats.workbook.recognition import is_workbook
 from services.ingest.reading.model import Container, Detected, Limits, ReadOptions
 from services.ingest.reading.refusals import Refused
 from services.ingest.reading.tables import Layout, Sample, Table, table_of
-from services.ingest.reading.workbook.parent import SheetSample, sample_sheets
 
 NEARLY_AS_SURE: Final = 0.6
 """Sheets of one workbook often hold equal tables; the first one counts, unless another is much surer."""
