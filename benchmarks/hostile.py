@@ -20,8 +20,8 @@ from benchmarks.report import Cell, Figures
 from schemas.codec import decode
 from schemas.settings import Settings
 from services.ingest.feeder.check import MOST_EXPANSION
-from services.ingest.feeder.preparation.outcome import Prepared
-from services.ingest.feeder.preparation.read_file import Task, outcome_path, run
+from services.ingest.feeder.preparation.outcome import ReaderOutcome
+from services.ingest.feeder.preparation.read_file import ReadTask, outcome_path, run
 from services.ingest.feeder.preparation.reader_process import run_in_child, warm_up
 from services.ingest.reading import ReadOptions
 
@@ -58,7 +58,7 @@ def _measured(name: str, folder: Path, write: Callable[[Path], None]) -> dict[st
     spool.mkdir()
     write(path)
     size = path.stat().st_size
-    task = Task(
+    task = ReadTask(
         path=str(path),
         folder=str(spool),
         options=ReadOptions(),
@@ -71,7 +71,7 @@ def _measured(name: str, folder: Path, write: Callable[[Path], None]) -> dict[st
         seconds = time.monotonic() - began
     told = f"nothing: exit code {exit_code}"
     if outcome_path(spool).exists():
-        told = _told(decode(Prepared, outcome_path(spool).read_bytes()))
+        told = _told(decode(ReaderOutcome, outcome_path(spool).read_bytes()))
     path.unlink()
     for left in spool.iterdir():
         left.unlink()
@@ -79,7 +79,7 @@ def _measured(name: str, folder: Path, write: Callable[[Path], None]) -> dict[st
     return {"file": name, "bytes": size, "seconds": seconds, "peak MB": memory.peak_bytes / 1e6, "told": told}
 
 
-def _told(prepared: Prepared) -> str:
+def _told(prepared: ReaderOutcome) -> str:
     if prepared.refusal is not None:
         return f"{prepared.refusal.code}: {prepared.refusal.detail}"
     assert prepared.counts is not None

@@ -12,7 +12,7 @@ from schemas.upload_events import UploadFed
 from schemas.uploads import FeedCheckpoint
 from services.ingest.feeder.admission import left_out_reason
 from services.ingest.feeder.preparation.row_file import PreparedReader
-from services.ingest.feeder.upload_state import Case, Settled
+from services.ingest.feeder.upload_state import FeederUpload, JoinCounts
 from services.ingest.partitioning import partition_of
 from services.ingest.publishing import (
     KeyAndValue,
@@ -70,7 +70,7 @@ class SpoolBroken(Exception):
     """The spool holds fewer rows than were read into it."""
 
 
-async def publish(feed: Feed, case: Case, settled: Settled, *, rows: int, outlet: Outlet) -> None:
+async def publish(feed: Feed, upload: FeederUpload, join_counts: JoinCounts, *, rows: int, outlet: Outlet) -> None:
     """Publishes the next rows and waits until Kafka has them.
 
     Raises:
@@ -79,30 +79,30 @@ async def publish(feed: Feed, case: Case, settled: Settled, *, rows: int, outlet
         SpoolBroken: there are none, though some are left.
     """
     settings = outlet.settings
-    usable, rejected = _sorted_out(
-        feed, case, left_out_reason(case, settled, fed_rows=feed.fed_rows), rows=rows, outlet=outlet
+    usable, rejected = _next_records(
+        feed, upload, left_out_reason(upload, join_counts, fed_rows=feed.fed_rows), rows=rows, outlet=outlet
     )
     if feed.reader.next_row == feed.next_row and not feed.is_done:
         raise SpoolBroken
     records = {(topic_name(topics.UPLOAD_ROWS, settings), partition): some for partition, some in usable.items()}
     if rejected:
-        place = partition_of(case.upload_id.encode(), outlet.upload_partitions)
+        place = partition_of(upload.upload_id.encode(), outlet.upload_partitions)
         records[topic_name(topics.REJECTED_ROWS, settings), place] = rejected
     await outlet.sender.send_batches(records)
     feed.next_row = feed.reader.next_row
     feed.rejected += len(rejected)
 
 
-def _sorted_out(
-    feed: Feed, case: Case, reason: str | None, *, rows: int, outlet: Outlet
+def _next_records(
+    feed: Feed, upload: FeederUpload, reason: str | None, *, rows: int, outlet: Outlet
 ) -> tuple[dict[int, list[KeyAndValue]], list[KeyAndValue]]:
     """The next rows as records: usable ones by partition, then the rejected and left out ones."""
-    key = case.upload_id.encode()
-    bad_head = rejected_head(case)
+    key = upload.upload_id.encode()
+    bad_head = rejected_head(upload)
     if reason is None:
-        head = row_head(case, default_max_age_seconds=outlet.settings.max_age_seconds)
+        head = row_head(upload, default_max_age_seconds=outlet.settings.max_age_seconds)
     else:
-        head = left_out_head(case, reason)
+        head = left_out_head(upload, reason)
     usable: defaultdict[int, list[KeyAndValue]] = defaultdict(list)
     rejected: list[KeyAndValue] = []
     for row in feed.reader.take(rows):
@@ -115,22 +115,22 @@ def _sorted_out(
     return usable, rejected
 
 
-async def save(feed: Feed, case: Case, *, outlet: Outlet) -> None:
+async def save_checkpoint(feed: Feed, upload: FeederUpload, *, outlet: Outlet) -> None:
     """Writes the checkpoint. Only rows that Kafka has acknowledged are before it."""
-    checked = case.checked
+    checked = upload.checked
     assert checked is not None
     checkpoint = FeedCheckpoint(
-        upload_id=case.upload_id,
-        check_id=case.check_id,
+        upload_id=upload.upload_id,
+        check_id=upload.check_id,
         detected=checked.detected,
-        options=case.options,
+        options=upload.options,
         counts=checked.counts,
         next_row=feed.next_row,
         rejected=feed.rejected,
         at=outlet.now(),
     )
     topic = topic_name(topics.FEED_CHECKPOINTS, outlet.settings)
-    await outlet.sender.send(topic, encode(checkpoint), key=case.upload_id.encode())
+    await outlet.sender.send(topic, encode(checkpoint), key=upload.upload_id.encode())
     feed.saved_at = outlet.clock()
     feed.saved_row = checkpoint.next_row
 
@@ -141,6 +141,6 @@ async def erase_checkpoint(upload_id: str, *, outlet: Outlet) -> None:
     await outlet.sender.send(topic, None, key=upload_id.encode())
 
 
-def fed_event(feed: Feed, case: Case, *, now: datetime) -> UploadFed:
+def fed_event(feed: Feed, upload: FeederUpload, *, now: datetime) -> UploadFed:
     """What is said once all rows are published."""
-    return UploadFed(upload_id=case.upload_id, at=now, rows=feed.fed_rows, rejected=feed.rejected)
+    return UploadFed(upload_id=upload.upload_id, at=now, rows=feed.fed_rows, rejected=feed.rejected)

@@ -19,18 +19,23 @@ class WorkerLag:
     """Asks Kafka what the group has committed. `asker` only answers questions about offsets."""
 
     def __init__(
-        self, group: str, partitions: list[TopicPartition], *, admin: AIOKafkaAdminClient, asker: AIOKafkaConsumer
+        self,
+        group: str,
+        partitions: list[TopicPartition],
+        *,
+        admin: AIOKafkaAdminClient,
+        offset_client: AIOKafkaConsumer,
     ) -> None:
         self._group = group
         self._partitions = partitions
         self._admin = admin
-        self._asker = asker
+        self._offset_client = offset_client
 
     async def rows(self) -> int:
         """Rows that the group has not yet committed. Raises KafkaError when Kafka does not tell."""
         committed = await self._admin.list_consumer_group_offsets(self._group, partitions=self._partitions)
-        begins = await self._asker.beginning_offsets(self._partitions)
-        ends = await self._asker.end_offsets(self._partitions)
+        begins = await self._offset_client.beginning_offsets(self._partitions)
+        ends = await self._offset_client.end_offsets(self._partitions)
         return sum(lag_of(tp, committed, begin=begins[tp], end=ends[tp]) for tp in self._partitions)
 
 
@@ -42,8 +47,8 @@ def lag_of(tp: TopicPartition, committed: Mapping[TopicPartition, OffsetAndMetad
 
 
 @asynccontextmanager
-async def measuring_lag(settings: Settings, *, asker: AIOKafkaConsumer) -> AsyncIterator[WorkerLag]:
+async def measuring_lag(settings: Settings, *, offset_client: AIOKafkaConsumer) -> AsyncIterator[WorkerLag]:
     """A `WorkerLag` for as long as the block lasts."""
-    rows = await partitions_of(asker, topic_name(topics.UPLOAD_ROWS, settings))
+    rows = await partitions_of(offset_client, topic_name(topics.UPLOAD_ROWS, settings))
     async with admin_client(settings) as admin:
-        yield WorkerLag(group_name(LOOKUP_GROUP, settings), rows, admin=admin, asker=asker)
+        yield WorkerLag(group_name(LOOKUP_GROUP, settings), rows, admin=admin, offset_client=offset_client)

@@ -12,13 +12,13 @@ from aiokafka.errors import KafkaError
 from schemas import topics
 from schemas.settings import Settings
 from services.ingest.feeder.assignment import Assignment
-from services.ingest.feeder.bad_records import PutAside
+from services.ingest.feeder.bad_records import BadRecordOutbox
 from services.ingest.feeder.feeding import Outlet
 from services.ingest.feeder.lag import measuring_lag
 from services.ingest.feeder.membership import Membership
 from services.ingest.feeder.preparation.reader_process import warm_up
 from services.ingest.feeder.spool import Spool
-from services.ingest.feeder.watchdog import Watchdog
+from services.ingest.feeder.watchdog import PartitionWatchdog
 from services.ingest.feeder.window import Pace
 from services.ingest.sending import Sender
 from services.runtime.kafka import make_consumer, make_producer, started, topic_name
@@ -45,10 +45,10 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
         async with (
             Sender(settings) as sender,
             started(make_producer(settings)) as producer,
-            started(make_consumer(settings)) as asker,
+            started(make_consumer(settings)) as offset_client,
             started(membership.consumer),
         ):
-            feeder = Feeder(settings, spool=spool, sender=sender, asker=asker, membership=membership)
+            feeder = Feeder(settings, spool=spool, sender=sender, offset_client=offset_client, membership=membership)
             async with SignOfLife(producer, settings, role="feeder", health=feeder.health):
                 await feeder.run(stop)
 
@@ -62,18 +62,18 @@ class Feeder:
         *,
         spool: Spool,
         sender: Sender,
-        asker: AIOKafkaConsumer,
+        offset_client: AIOKafkaConsumer,
         membership: Membership,
     ) -> None:
         self._settings = settings
         self._spool = spool
         self._sender = sender
-        self._asker = asker
+        self._offset_client = offset_client
         self._membership = membership
         self._pace = Pace()
-        self._put_aside = PutAside(settings)
+        self._bad_records = BadRecordOutbox(settings)
         self._assignment: Assignment | None = None
-        self._watchdog = Watchdog()
+        self._watchdog = PartitionWatchdog()
 
     def health(self) -> Health:
         if self._assignment is None:
@@ -111,7 +111,7 @@ class Feeder:
         if stop.is_set() and self._assignment is not None:
             with suppress(KafkaError, TimeoutError):
                 async with asyncio.timeout(SAVE_AT_STOP_SECONDS):
-                    await self._assignment.save_all()
+                    await self._assignment.save_checkpoints()
         self._assignment = None
 
     async def _work_for(self, partitions: frozenset[int]) -> None:
@@ -125,7 +125,7 @@ class Feeder:
                 spool=self._spool,
                 reader=reader,
                 pace=self._pace,
-                put_aside=self._put_aside,
+                bad_records=self._bad_records,
             )
             reader.assign(assignment.partitions)
             log.info("working for %d of %d partitions", len(partitions), outlet.upload_partitions)
@@ -147,21 +147,21 @@ class Feeder:
 
     async def _watch(self) -> None:
         """Measures the worker's lag, commits our own position for operators, and barks when nothing is consumed."""
-        async with measuring_lag(self._settings, asker=self._asker) as lag:
+        async with measuring_lag(self._settings, offset_client=self._offset_client) as lag:
             while True:
                 with suppress(KafkaError, TimeoutError):
                     if self._assignment is not None and self._assignment.is_busy:
                         self._pace.lag_rows = await lag.rows()
-                    await self._look_after_ourselves()
+                    await self._check_own_progress()
                 await asyncio.sleep(WATCH_SECONDS)
 
-    async def _look_after_ourselves(self) -> None:
+    async def _check_own_progress(self) -> None:
         assignment = self._assignment
         if assignment is None:
             return
         positions = assignment.positions()
-        begins = await self._asker.beginning_offsets(list(positions))
-        ends = await self._asker.end_offsets(list(positions))
+        begins = await self._offset_client.beginning_offsets(list(positions))
+        ends = await self._offset_client.end_offsets(list(positions))
         positions = {tp: max(position, begins[tp]) for tp, position in positions.items()}
         if self._watchdog.is_stuck(positions, ends, now=time.monotonic()):
             raise ConsumesNothing("upload-events has unread records and none was read for a minute")

@@ -21,7 +21,7 @@ from services.runtime.process import RefusedToStart
 _FETCH_MS = 60_000
 _BLOCK_BYTES = 512
 """What `st_blocks` counts."""
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+_DISK_FULL_ERRORS = (errno.ENOSPC, errno.EDQUOT)
 _RECORDS_AT_ONCE = 2
 """Records are unpacked as they are taken: without this bound a file that packs well is in memory all at once."""
 
@@ -34,7 +34,7 @@ class FileTooLarge(Exception):
     """There are more bytes than `SCRUB_MAX_FILE_BYTES`: http would not have taken them."""
 
 
-class NoRoom(Exception):
+class DiskFull(Exception):
     """The disk that holds the spool is full."""
 
 
@@ -85,7 +85,7 @@ class Spool:
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise_no_room(error)
+            raise_if_disk_full(error)
             raise
         return folder
 
@@ -128,7 +128,7 @@ class Spool:
             try:
                 await self._copy(consumer, tp, location, target)
             except OSError as error:
-                raise_no_room(error)
+                raise_if_disk_full(error)
                 raise
 
     async def _copy(self, consumer: AIOKafkaConsumer, tp: TopicPartition, location: FileLocation, target: Path) -> None:
@@ -157,10 +157,10 @@ def is_consistent(location: FileLocation) -> bool:
     return 0 < location.chunks <= location.last_offset - location.first_offset + 1
 
 
-def raise_no_room(error: OSError) -> None:
+def raise_if_disk_full(error: OSError) -> None:
     """Raises NoRoom if that is what the error says."""
-    if error.errno in _NO_ROOM:
-        raise NoRoom from None
+    if error.errno in _DISK_FULL_ERRORS:
+        raise DiskFull from None
 
 
 def _folder_name(id_: str) -> str:

@@ -31,7 +31,7 @@ nothing  all is done, or others do it
 
 
 @dataclass(frozen=True, slots=True)
-class Settled:
+class JoinCounts:
     """What the join has counted of an upload: rows with an outcome, rows it holds at all, calls paid, phones known."""
 
     rows: int = 0
@@ -40,14 +40,14 @@ class Settled:
     known: int | None = None
 
     @classmethod
-    def of(cls, progress: UploadProgress) -> "Settled":
+    def of(cls, progress: UploadProgress) -> "JoinCounts":
         counts = progress.counts
-        settled = counts.answered + counts.failed + counts.rejected
-        return cls(settled, settled + counts.waiting, counts.calls, progress.known)
+        finished = counts.answered + counts.failed + counts.rejected
+        return cls(finished, finished + counts.waiting, counts.calls, progress.known)
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
+class FeederUpload:
     """One upload as the feeder sees it.
 
     `check_id` names the reading that its present options ask for; `checked` is that reading's outcome, if there is one.
@@ -76,10 +76,10 @@ class Case:
         return max(EARLIEST, (self.started_at or self.check_asked_at) - timedelta(seconds=max_age_seconds))
 
 
-def open_case(opened: UploadOpened, *, offset: int) -> Case:
+def opened_upload(opened: UploadOpened, *, offset: int) -> FeederUpload:
     """The case that the first `UploadOpened` of an id begins. `offset` is that record's, on `upload-events`."""
     options = opened.options
-    return Case(
+    return FeederUpload(
         opened=opened,
         options=options,
         check_id=f"{opened.upload_id}.{offset}",
@@ -93,58 +93,58 @@ def open_case(opened: UploadOpened, *, offset: int) -> Case:
     )
 
 
-def fold(case: Case | None, event: UploadEvent, *, offset: int) -> Case | None:
+def fold(upload: FeederUpload | None, event: UploadEvent, *, offset: int) -> FeederUpload | None:
     """The case after an event. Repetitions change nothing, nor does an event of an upload that was never opened."""
-    if case is None:
-        return open_case(event, offset=offset) if isinstance(event, UploadOpened) else None
-    if case.over:
-        return case
+    if upload is None:
+        return opened_upload(event, offset=offset) if isinstance(event, UploadOpened) else None
+    if upload.over:
+        return upload
     change = _CHANGES.get(type(event))
-    return case if change is None else change(case, event, offset)
+    return upload if change is None else change(upload, event, offset)
 
 
-def next_step(case: Case) -> Step:
+def next_step(upload: FeederUpload) -> Step:
     """What the feeder must do now. A cancelled upload is checked and fed all the same: its result file has all rows."""
-    if case.over:
+    if upload.over:
         return "nothing"
-    if case.checked is None:
+    if upload.checked is None:
         return "check"
-    return "feed" if case.started_at is not None or case.cancelled else "wait"
+    return "feed" if upload.started_at is not None or upload.cancelled else "wait"
 
 
-def usable_checkpoint(case: Case, checkpoint: FeedCheckpoint | None, *, rows: int) -> FeedCheckpoint | None:
+def usable_checkpoint(upload: FeederUpload, checkpoint: FeedCheckpoint | None, *, rows: int) -> FeedCheckpoint | None:
     """The checkpoint, if it belongs to the reading that is in force and lies within its rows."""
-    if checkpoint is None or checkpoint.check_id != case.check_id:
+    if checkpoint is None or checkpoint.check_id != upload.check_id:
         return None
     fed_rows = checkpoint.next_row - 1
     return checkpoint if checkpoint.rejected <= fed_rows <= rows else None
 
 
-def _on_checked(case: Case, event: UploadEvent, _offset: int) -> Case:
+def _on_checked(upload: FeederUpload, event: UploadEvent, _offset: int) -> FeederUpload:
     assert isinstance(event, UploadChecked)
-    return replace(case, checked=event) if event.check_id == case.check_id else case
+    return replace(upload, checked=event) if event.check_id == upload.check_id else upload
 
 
-def _on_start(case: Case, event: UploadEvent, _offset: int) -> Case:
+def _on_start(upload: FeederUpload, event: UploadEvent, _offset: int) -> FeederUpload:
     assert isinstance(event, StartUpload)
-    if case.started_at is not None:
-        return case
+    if upload.started_at is not None:
+        return upload
     return replace(
-        case,
+        upload,
         started_at=event.at,
-        max_calls=case.max_calls if event.max_calls is None else event.max_calls,
-        sample_rows=case.sample_rows if event.sample_rows is None else event.sample_rows,
+        max_calls=upload.max_calls if event.max_calls is None else event.max_calls,
+        sample_rows=upload.sample_rows if event.sample_rows is None else event.sample_rows,
     )
 
 
-def _on_options(case: Case, event: UploadEvent, offset: int) -> Case:
+def _on_options(upload: FeederUpload, event: UploadEvent, offset: int) -> FeederUpload:
     assert isinstance(event, SetOptions)
-    if case.started_at is not None or case.cancelled:
-        return case
+    if upload.started_at is not None or upload.cancelled:
+        return upload
     return replace(
-        case,
+        upload,
         options=event.options,
-        check_id=f"{case.upload_id}.{offset}",
+        check_id=f"{upload.upload_id}.{offset}",
         check_asked_at=event.at,
         priority=event.options.priority,
         max_calls=event.options.max_calls,
@@ -153,20 +153,20 @@ def _on_options(case: Case, event: UploadEvent, offset: int) -> Case:
     )
 
 
-def _on_priority(case: Case, event: UploadEvent, _offset: int) -> Case:
+def _on_priority(upload: FeederUpload, event: UploadEvent, _offset: int) -> FeederUpload:
     assert isinstance(event, SetPriority)
-    return replace(case, priority=event.priority)
+    return replace(upload, priority=event.priority)
 
 
-def _on_cancel(case: Case, _event: UploadEvent, _offset: int) -> Case:
-    return replace(case, cancelled=True)
+def _on_cancel(upload: FeederUpload, _event: UploadEvent, _offset: int) -> FeederUpload:
+    return replace(upload, cancelled=True)
 
 
-def _on_end(case: Case, _event: UploadEvent, _offset: int) -> Case:
-    return replace(case, over=True)
+def _on_end(upload: FeederUpload, _event: UploadEvent, _offset: int) -> FeederUpload:
+    return replace(upload, over=True)
 
 
-_CHANGES: dict[type, Callable[[Case, UploadEvent, int], Case]] = {
+_CHANGES: dict[type, Callable[[FeederUpload, UploadEvent, int], FeederUpload]] = {
     UploadChecked: _on_checked,
     StartUpload: _on_start,
     SetOptions: _on_options,

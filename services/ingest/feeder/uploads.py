@@ -7,12 +7,12 @@ from typing import Protocol
 from schemas.codec import UndecodableRecord, decode, decode_one_of
 from schemas.upload_events import UPLOAD_EVENT, UploadEvent
 from schemas.uploads import FeedCheckpoint, UploadProgress
-from services.ingest.feeder.upload_state import Case, Settled, fold
+from services.ingest.feeder.upload_state import FeederUpload, JoinCounts, fold
 
 _FINISHED = frozenset({"completed", "failed", "cancelled"})
 
 
-class Record(Protocol):
+class ConsumedRecord(Protocol):
     """A record of a log; aiokafka's `ConsumerRecord` is one. `timestamp`: milliseconds since 1970."""
 
     @property
@@ -26,15 +26,15 @@ class Record(Protocol):
 
 
 @dataclass(slots=True)
-class Ledger:
+class UploadTable:
     """Cases by upload id. Of those that are over only the id stays, so that a later `UploadOpened` of it is ignored."""
 
-    cases: dict[str, Case] = field(default_factory=dict)
+    active: dict[str, FeederUpload] = field(default_factory=dict)
     checkpoints: dict[str, FeedCheckpoint] = field(default_factory=dict)
-    settled: dict[str, Settled] = field(default_factory=dict)
+    join_counts: dict[str, JoinCounts] = field(default_factory=dict)
     _over: set[str] = field(default_factory=set)
 
-    def event_record(self, record: Record) -> None:
+    def event_record(self, record: ConsumedRecord) -> None:
         """Folds a record of `upload-events`. Raises UndecodableRecord."""
         event = decode_one_of(UPLOAD_EVENT, record.value, what="upload event", timestamp_ms=record.timestamp)
         self.event(event, offset=record.offset)
@@ -44,17 +44,17 @@ class Ledger:
         upload_id = event.upload_id
         if upload_id in self._over:
             return
-        case = fold(self.cases.get(upload_id), event, offset=offset)
-        if case is None:
+        upload = fold(self.active.get(upload_id), event, offset=offset)
+        if upload is None:
             return
-        if case.over:
+        if upload.over:
             self._over.add(upload_id)
-            self.cases.pop(upload_id, None)
-            self.settled.pop(upload_id, None)
+            self.active.pop(upload_id, None)
+            self.join_counts.pop(upload_id, None)
             return
-        self.cases[upload_id] = case
+        self.active[upload_id] = upload
 
-    def checkpoint_record(self, record: Record) -> None:
+    def checkpoint_record(self, record: ConsumedRecord) -> None:
         """Folds a record of `feed-checkpoints`. Raises UndecodableRecord: the upload is fed from its first row on."""
         upload_id = _key_of(record)
         self.checkpoints.pop(upload_id, None)
@@ -62,28 +62,28 @@ class Ledger:
             checkpoint = decode(FeedCheckpoint, record.value, timestamp_ms=record.timestamp)
             self.checkpoints[_confirmed(checkpoint.upload_id, upload_id)] = checkpoint
 
-    def progress_record(self, record: Record) -> None:
+    def progress_record(self, record: ConsumedRecord) -> None:
         """Folds a record of `upload-progress`. Raises UndecodableRecord: what was known before stays."""
         upload_id = _key_of(record)
         if record.value is None or upload_id in self._over:
-            self.settled.pop(upload_id, None)
+            self.join_counts.pop(upload_id, None)
             return
         progress = decode(UploadProgress, record.value, timestamp_ms=record.timestamp)
         _confirmed(progress.upload_id, upload_id)
         if progress.state in _FINISHED:
-            self.settled.pop(upload_id, None)
+            self.join_counts.pop(upload_id, None)
         else:
-            self.settled[upload_id] = Settled.of(progress)
+            self.join_counts[upload_id] = JoinCounts.of(progress)
 
-    def settled_of(self, upload_id: str) -> Settled:
-        return self.settled.get(upload_id, Settled())
+    def join_counts_of(self, upload_id: str) -> JoinCounts:
+        return self.join_counts.get(upload_id, JoinCounts())
 
-    def left_over_checkpoints(self) -> Iterator[str]:
+    def stale_checkpoints(self) -> Iterator[str]:
         """Uploads that are over and still have a checkpoint: it may be erased."""
         return (upload_id for upload_id in self.checkpoints if upload_id in self._over)
 
 
-def _key_of(record: Record) -> str:
+def _key_of(record: ConsumedRecord) -> str:
     return (record.key or b"").decode("utf-8", "replace")
 
 

@@ -7,7 +7,7 @@ STUCK_SECONDS = 60.0
 
 
 @dataclass(slots=True)
-class Watchdog:
+class PartitionWatchdog:
     """Remembers since when each partition has had unread records at the same position."""
 
     _since: dict[object, tuple[int, float]] = field(default_factory=dict)

@@ -76,15 +76,15 @@ class Rotation:
     _uploads: dict[str, deque[str]] = field(default_factory=dict)
 
     def next_turn(
-        self, room_rows: Mapping[str, int], *, owners: Mapping[str, str], allowance: int
+        self, allowed_rows: Mapping[str, int], *, owners: Mapping[str, str], allowance: int
     ) -> tuple[str, int] | None:
         """The upload that is served now, and how many rows; None when no upload has room or nothing may go out.
 
         `room_rows` holds every active upload, `owners` whose it is. A slow allowance is split, so that each owner has
         its turn soon.
         """
-        self._take_in(room_rows, owners)
-        ready = {upload_id: owners[upload_id] for upload_id, room in room_rows.items() if room > 0}
+        self._take_in(allowed_rows, owners)
+        ready = {upload_id: owners[upload_id] for upload_id, allowed in allowed_rows.items() if allowed > 0}
         if not ready or allowance < 1:
             return None
         waiting = set(ready.values())
@@ -92,19 +92,19 @@ class Rotation:
         self._owners.remove(owner)
         self._owners.append(owner)
         uploads = self._uploads[owner]
-        upload_id = next(upload_id for upload_id in uploads if room_rows[upload_id] > 0)
+        upload_id = next(upload_id for upload_id in uploads if allowed_rows[upload_id] > 0)
         uploads.remove(upload_id)
         uploads.append(upload_id)
         fair = allowance if allowance >= TURN_ROWS else max(1, allowance // shares(ready)[owner])
-        return upload_id, min(room_rows[upload_id], fair, TURN_ROWS)
+        return upload_id, min(allowed_rows[upload_id], fair, TURN_ROWS)
 
-    def _take_in(self, room_rows: Mapping[str, int], owners: Mapping[str, str]) -> None:
+    def _take_in(self, allowed_rows: Mapping[str, int], owners: Mapping[str, str]) -> None:
         """Forgets uploads that are no longer active and puts new ones at the end."""
         known = {upload_id for uploads in self._uploads.values() for upload_id in uploads}
-        if known != room_rows.keys():
+        if known != allowed_rows.keys():
             for owner, uploads in self._uploads.items():
-                self._uploads[owner] = deque(upload_id for upload_id in uploads if upload_id in room_rows)
-            for upload_id in room_rows:
+                self._uploads[owner] = deque(upload_id for upload_id in uploads if upload_id in allowed_rows)
+            for upload_id in allowed_rows:
                 if upload_id not in known:
                     self._uploads.setdefault(owners[upload_id], deque()).append(upload_id)
             self._uploads = {owner: uploads for owner, uploads in self._uploads.items() if uploads}

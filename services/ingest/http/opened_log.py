@@ -13,7 +13,7 @@ from schemas.codec import UndecodableRecord, decode, decode_one_of
 from schemas.settings import Settings
 from schemas.upload_events import UPLOAD_EVENT, UploadOpened
 from schemas.uploads import UploadProgress
-from services.ingest.http.recent_uploads import LatelyOpened
+from services.ingest.http.recent_uploads import RecentUploads
 from services.runtime.kafka import make_consumer, partitions_of, started, topic_name
 
 REMEMBERED = timedelta(hours=24)
@@ -36,17 +36,17 @@ class OpenedLog:
         self,
         consumer: AIOKafkaConsumer,
         *,
-        asker: AIOKafkaConsumer,
+        offset_client: AIOKafkaConsumer,
         events: list[TopicPartition],
         progress: list[TopicPartition],
     ) -> None:
         self._consumer = consumer
-        self._asker = asker
+        self._offset_client = offset_client
         self._events = {tp.partition: tp for tp in events}
         self._partitions = [*events, *progress]
-        self._lately = LatelyOpened()
+        self._recent = RecentUploads()
         self._next_offset = dict.fromkeys(events, 0)
-        self._moved = asyncio.Condition()
+        self._positions_changed = asyncio.Condition()
         self._reads = False
         self._following: asyncio.Task[None] | None = None
 
@@ -57,7 +57,7 @@ class OpenedLog:
 
     def unfinished(self, owner: str) -> int:
         """How many uploads of an owner were opened lately and are not finished, as far as is read."""
-        return self._lately.unfinished(owner)
+        return self._recent.unfinished(owner)
 
     async def first(self, upload_id: str, *, partition: int) -> UploadOpened | None:
         """The `UploadOpened` that counts for an idempotent id, once its partition is read to its present end.
@@ -66,17 +66,17 @@ class OpenedLog:
             TimeoutError: the log could not be read so far in time.
         """
         tp = self._events[partition]
-        end = (await self._asker.end_offsets([tp]))[tp]
-        async with asyncio.timeout(READ_BACK_SECONDS), self._moved:
-            await self._moved.wait_for(lambda: self._next_offset[tp] >= end)
-        return self._lately.first(upload_id)
+        end = (await self._offset_client.end_offsets([tp]))[tp]
+        async with asyncio.timeout(READ_BACK_SECONDS), self._positions_changed:
+            await self._positions_changed.wait_for(lambda: self._next_offset[tp] >= end)
+        return self._recent.first(upload_id)
 
     async def begin(self) -> None:
         """Goes to the first records that are younger than `REMEMBERED`, or to the end where there are none."""
         since_ms = int((datetime.now(UTC) - REMEMBERED).timestamp() * 1000)
         # The ends first: what is written between the two questions is then read, never skipped.
-        ends = await self._asker.end_offsets(self._partitions)
-        young = await self._asker.offsets_for_times(dict.fromkeys(self._partitions, since_ms))
+        ends = await self._offset_client.end_offsets(self._partitions)
+        young = await self._offset_client.offsets_for_times(dict.fromkeys(self._partitions, since_ms))
         for tp in self._partitions:
             found = young.get(tp)
             self._consumer.seek(tp, ends[tp] if found is None else found.offset)
@@ -109,11 +109,11 @@ class OpenedLog:
             for record in records:
                 self._take(record, is_event=tp in self._next_offset)
         if batches:
-            self._lately.forget(datetime.now(UTC) - REMEMBERED)
+            self._recent.forget(datetime.now(UTC) - REMEMBERED)
         positions = {tp: await self._consumer.position(tp) for tp in self._next_offset}
-        async with self._moved:
+        async with self._positions_changed:
             self._next_offset = positions
-            self._moved.notify_all()
+            self._positions_changed.notify_all()
 
     def _take(self, record: ConsumerRecord, *, is_event: bool) -> None:
         """Folds a record, or passes it over: the join and the feeder put such records aside."""
@@ -132,19 +132,19 @@ class OpenedLog:
         if not is_event:
             progress = decode(UploadProgress, value, timestamp_ms=at)
             if record.key == progress.upload_id.encode():
-                self._lately.progress(progress)
+                self._recent.progress(progress)
         elif any(kind in value for kind in _FOLDED_KINDS):
-            self._lately.event(decode_one_of(UPLOAD_EVENT, value, what="upload event", timestamp_ms=at))
+            self._recent.event(decode_one_of(UPLOAD_EVENT, value, what="upload event", timestamp_ms=at))
 
 
 @asynccontextmanager
 async def following_opened_log(settings: Settings) -> AsyncIterator[OpenedLog]:
     """An `OpenedLog` that follows the log until the block ends."""
-    async with started(make_consumer(settings)) as consumer, started(make_consumer(settings)) as asker:
+    async with started(make_consumer(settings)) as consumer, started(make_consumer(settings)) as offset_client:
         events = await partitions_of(consumer, topic_name(topics.UPLOAD_EVENTS, settings))
         progress = await partitions_of(consumer, topic_name(topics.UPLOAD_PROGRESS, settings))
         consumer.assign([*events, *progress])
-        opened_log = OpenedLog(consumer, asker=asker, events=events, progress=progress)
+        opened_log = OpenedLog(consumer, offset_client=offset_client, events=events, progress=progress)
         await opened_log.begin()
         async with opened_log.following():
             yield opened_log

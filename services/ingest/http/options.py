@@ -67,12 +67,12 @@ def _validated(values: dict[str, object], wrong: list[ErrorItem]) -> UploadOptio
 
 def _items_of(error: ValidationError, values: Mapping[str, object]) -> Iterator[ErrorItem]:
     """One item for each value that cannot be: a value that may be of several kinds has an error for each of them."""
-    told = set()
+    reported = set()
     for one in error.errors(include_url=False, include_context=False, include_input=False):
         field, *places = one["loc"]
         place = (field, *places[:1]) if field in _LISTS else (field,)
-        if place not in told:
-            told.add(place)
+        if place not in reported:
+            reported.add(place)
             value = values[str(field)]
             if isinstance(value, tuple) and len(place) > 1 and isinstance(place[1], int):
                 value = value[place[1]]

@@ -27,7 +27,7 @@ from services.ingest.http.bodies import (
 from services.ingest.http.filenames import LONGEST_DISPOSITION_CHARACTERS, NAMELESS, name_in_disposition
 from services.ingest.http.opened_log import OpenedLog
 from services.ingest.http.options import WrongOptions, read_options
-from services.ingest.http.storing import PATIENCE_SECONDS, FileWriter, Shelf, StoredFile, too_large
+from services.ingest.http.storing import KAFKA_TIMEOUT_SECONDS, FileStore, FileWriter, StoredFile, too_large
 from services.runtime.kafka import topic_name
 from services.runtime.problems import ProblemError
 
@@ -55,11 +55,11 @@ class _Parts:
 
 
 @dataclass(frozen=True, slots=True)
-class Intake:
+class UploadReceiver:
     """Everything that taking files in needs."""
 
     settings: Settings
-    shelf: Shelf
+    file_store: FileStore
     opened_log: OpenedLog
 
     async def receive(self, request: Request, *, owner: str) -> Received:
@@ -87,7 +87,7 @@ class Intake:
         self, request: Request, query: list[tuple[str, str]], upload_id: str, owner: str
     ) -> Received:
         """The file of a request with a key: stored unless the log says that it was."""
-        partition = await self.shelf.partition_of(upload_id)
+        partition = await self.file_store.partition_of(upload_id)
         earlier = await self.opened_log.first(upload_id, partition=partition)
         if earlier is not None:
             return await self._repeat(request, query, earlier)
@@ -103,15 +103,15 @@ class Intake:
     ) -> UploadOpened:
         self._refuse_by_number(owner)
         parts = _Parts()
-        async with FileWriter(self.shelf, upload_id) as writer:
+        async with FileWriter(self.file_store, upload_id) as writer:
             async for data in _file_data(request, parts):
                 await writer.write(data)
             options = _options(query + parts.fields)
             stored = await writer.finish()
         opened = _opened(upload_id, owner, parts.name, options, stored)
         topic = topic_name(topics.UPLOAD_EVENTS, self.settings)
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            await self.shelf.sender.send(topic, encode(opened), key=upload_id.encode())
+        async with asyncio.timeout(KAFKA_TIMEOUT_SECONDS):
+            await self.file_store.sender.send(topic, encode(opened), key=upload_id.encode())
         return opened
 
     async def _repeat(self, request: Request, query: list[tuple[str, str]], earlier: UploadOpened) -> Received:

@@ -13,7 +13,7 @@ _FINISHED = frozenset({"completed", "failed", "cancelled"})
 
 
 @dataclass(slots=True)
-class LatelyOpened:
+class RecentUploads:
     """A fold of `upload-events` and `upload-progress`, in any order of the two.
 
     Of idempotent ids the whole event is kept, of all others the owner.

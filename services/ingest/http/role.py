@@ -20,10 +20,10 @@ from schemas.settings import Settings
 from services.ingest.chunks import chunk_bytes
 from services.ingest.http.opened_log import OpenedLog, following_opened_log
 from services.ingest.http.opening import fresh_upload
-from services.ingest.http.receiving import Intake, Received
+from services.ingest.http.receiving import Received, UploadReceiver
 from services.ingest.http.record_limit import most_record_bytes
 from services.ingest.http.refusal_page import refusal_page
-from services.ingest.http.storing import Shelf
+from services.ingest.http.storing import FileStore
 from services.ingest.sending import Sender
 from services.runtime.identity import identify
 from services.runtime.kafka import MAX_BATCH_BYTES, make_producer, started, topic_name
@@ -37,17 +37,17 @@ READY_SECONDS = 2.0
 log = logging.getLogger(__name__)
 
 
-class WebState(TypedDict):
+class HttpState(TypedDict):
     """What the lifespan makes; Starlette hands it to every request."""
 
-    intake: Intake
+    receiver: UploadReceiver
 
 
 def build_app(settings: Settings) -> Starlette:
     """The application, with routes and a lifespan that owns the Kafka clients."""
 
     @asynccontextmanager
-    async def lifespan(_app: Starlette) -> AsyncIterator[WebState]:
+    async def lifespan(_app: Starlette) -> AsyncIterator[HttpState]:
         topic = topic_name(topics.UPLOAD_FILES, settings)
         most_bytes = await most_record_bytes(topic, settings)
         async with (
@@ -56,14 +56,14 @@ def build_app(settings: Settings) -> Starlette:
             following_opened_log(settings) as opened_log,
             SignOfLife(producer, settings, role="http", health=lambda: _health(opened_log)),
         ):
-            shelf = Shelf(
+            file_store = FileStore(
                 sender,
                 topic,
                 asyncio.Semaphore(CHUNKS_IN_MEMORY),
                 settings.max_file_bytes,
                 chunk_bytes=chunk_bytes(most_bytes),
             )
-            yield WebState(intake=Intake(settings, shelf, opened_log))
+            yield HttpState(receiver=UploadReceiver(settings, file_store, opened_log))
 
     app = Starlette(
         routes=[
@@ -98,11 +98,11 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
 
 async def create_upload(request: Request) -> Response:
     """Stores the file of the request and answers with the upload it became; people without JavaScript get its page."""
-    intake: Intake = request.state.intake
+    receiver: UploadReceiver = request.state.receiver
     refuse_foreign_origin(request)
-    identity = identify(request, intake.settings)
+    identity = identify(request, receiver.settings)
     try:
-        received = await intake.receive(request, owner=identity.owner)
+        received = await receiver.receive(request, owner=identity.owner)
     except (KafkaError, TimeoutError) as error:
         log.warning("a file could not be stored: %s", type(error).__name__)
         raise ProblemError(
@@ -120,7 +120,7 @@ async def create_upload(request: Request) -> Response:
     except ClientDisconnect:
         # Nobody is there to read it; what was stored expires without ever being opened.
         return Response(status_code=400)
-    return _answer(request, intake.settings, received)
+    return _answer(request, receiver.settings, received)
 
 
 def _answer(request: Request, settings: Settings, received: Received) -> Response:
@@ -146,10 +146,10 @@ async def alive(_request: Request) -> Response:
 
 async def ready(request: Request) -> Response:
     """200 while Kafka answers and repeated uploads can be told from new ones."""
-    intake: Intake = request.state.intake
-    if not await _kafka_answers(intake.shelf.sender.producer):
+    receiver: UploadReceiver = request.state.receiver
+    if not await _kafka_answers(receiver.file_store.sender.producer):
         return JSONResponse({"status": "kafka does not answer"}, 503)
-    if not intake.opened_log.is_following:
+    if not receiver.opened_log.is_following:
         return JSONResponse({"status": "upload-events cannot be read"}, 503)
     return JSONResponse({"status": "ok"})
 

@@ -21,7 +21,7 @@ UNACKNOWLEDGED_CHUNKS = 4
 """Of one file: more would not be faster, and each is held in memory until Kafka has it."""
 
 
-PATIENCE_SECONDS = 20.0
+KAFKA_TIMEOUT_SECONDS = 20.0
 """How long Kafka may take for one record; an idempotent producer would itself wait without end."""
 
 
@@ -33,7 +33,7 @@ class StoredFile:
 
 
 @dataclass(frozen=True, slots=True)
-class Shelf:
+class FileStore:
     """Where files are stored. `permits` bounds the chunks of all uploads that are in memory at once.
 
     `chunk_bytes`: of one record's value, as many as Kafka takes.
@@ -57,9 +57,9 @@ class FileWriter:
     refused a record, those that follow go through a new producer.
     """
 
-    def __init__(self, shelf: Shelf, upload_id: str) -> None:
-        self._shelf = shelf
-        self._producer = shelf.sender.producer
+    def __init__(self, file_store: FileStore, upload_id: str) -> None:
+        self._file_store = file_store
+        self._producer = file_store.sender.producer
         self._key = upload_id.encode()
         self._attempt = secrets.token_hex(8)
         self._hash = sha256()
@@ -81,7 +81,7 @@ class FileWriter:
             future.add_done_callback(_forget)
         if isinstance(error, KafkaError):
             # What Kafka refused stands in the way of all that follows on the partition, other people's files too.
-            await self._shelf.sender.replace(self._producer)
+            await self._file_store.sender.replace(self._producer)
         if isinstance(error, MessageSizeTooLargeError):
             raise _storage_refuses() from None
 
@@ -93,13 +93,13 @@ class FileWriter:
             KafkaError, TimeoutError: Kafka did not take it.
         """
         self._bytes += len(data)
-        if self._bytes > self._shelf.max_file_bytes:
-            raise too_large(self._shelf.max_file_bytes)
+        if self._bytes > self._file_store.max_file_bytes:
+            raise too_large(self._file_store.max_file_bytes)
         self._hash.update(data)
         self._buffer += data
         if not self._sniffed and len(self._buffer) >= HEAD_BYTES:
             self._sniff()
-        size = self._shelf.chunk_bytes
+        size = self._file_store.chunk_bytes
         while len(self._buffer) >= size:
             await self._send(bytes(self._buffer[:size]))
             del self._buffer[:size]
@@ -135,20 +135,20 @@ class FileWriter:
         while len(self._unacknowledged) >= UNACKNOWLEDGED_CHUNKS:
             await self._await_oldest()
         headers = [("attempt", self._attempt.encode()), ("seq", str(self._sent).encode())]
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            await self._shelf.permits.acquire()
+        async with asyncio.timeout(KAFKA_TIMEOUT_SECONDS):
+            await self._file_store.permits.acquire()
             try:
-                future = await self._producer.send(self._shelf.topic, chunk, key=self._key, headers=headers)
+                future = await self._producer.send(self._file_store.topic, chunk, key=self._key, headers=headers)
             except BaseException:
-                self._shelf.permits.release()
+                self._file_store.permits.release()
                 raise
-        future.add_done_callback(lambda _: self._shelf.permits.release())
+        future.add_done_callback(lambda _: self._file_store.permits.release())
         self._unacknowledged.append(future)
         self._sent += 1
 
     async def _await_oldest(self) -> None:
         # Peek first: cancelled here, it stays in the queue for `__aexit__`.
-        async with asyncio.timeout(PATIENCE_SECONDS):
+        async with asyncio.timeout(KAFKA_TIMEOUT_SECONDS):
             metadata = await asyncio.shield(self._unacknowledged[0])
         self._unacknowledged.popleft()
         self._first = self._first or metadata

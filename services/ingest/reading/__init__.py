@@ -6,26 +6,26 @@ whole file: `detect` and `read_rows`.
 
 from services.ingest.reading.finding import find_phone
 from services.ingest.reading.model import (
-    ColumnProfile,
-    Detected,
+    ColumnSummary,
     Dialect,
-    Found,
+    FileLayout,
+    FoundPhone,
     Limits,
     ReadOptions,
     SourceRow,
     Unusable,
 )
-from services.ingest.reading.refusals import TITLES, Refused
+from services.ingest.reading.refusals import TITLES, FileRefused
 
 __all__ = [
     "TITLES",
-    "ColumnProfile",
-    "Detected",
+    "ColumnSummary",
     "Dialect",
-    "Found",
+    "FileLayout",
+    "FileRefused",
+    "FoundPhone",
     "Limits",
     "ReadOptions",
-    "Refused",
     "SourceRow",
     "Unusable",
     "find_phone",

@@ -4,7 +4,7 @@ import codecs
 from typing import Final, Literal
 
 from services.ingest.reading.likelihood import likelihood
-from services.ingest.reading.refusals import Refused
+from services.ingest.reading.refusals import FileRefused
 from services.ingest.reading.survey import Survey
 
 MOST_UTF8_ERRORS_SHARE: Final = 0.01
@@ -66,8 +66,8 @@ def _known(wanted: str) -> str:
     return _CANONICAL.get(name, name)
 
 
-def _unknown(wanted: str) -> Refused:
-    return Refused("unknown-encoding", f"{wanted!r} is not an encoding. Choose for example utf-8 or cp1252.")
+def _unknown(wanted: str) -> FileRefused:
+    return FileRefused("unknown-encoding", f"{wanted!r} is not an encoding. Choose for example utf-8 or cp1252.")
 
 
 def _likeliest(odd_lines: bytes, region: str) -> str:

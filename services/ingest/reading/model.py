@@ -77,7 +77,7 @@ SINGLE_COLUMN = Dialect()
 
 
 @dataclass(frozen=True, slots=True)
-class ColumnProfile:
+class ColumnSummary:
     """A column as the check page shows it: three samples and the share of its filled cells that are phones."""
 
     index: int
@@ -87,7 +87,7 @@ class ColumnProfile:
 
 
 @dataclass(frozen=True, slots=True)
-class Detected:
+class FileLayout:
     """What a file turned out to be, and all that is needed to parse it again exactly as before.
 
     `encoding` is Python's codec name (`xlsx` for workbooks). Columns are 0-based positions; `columns` holds the header
@@ -111,7 +111,7 @@ class Detected:
     dialect: Dialect = SINGLE_COLUMN
     keyed: bool = False
     """JSON Lines of objects: the columns are their keys, and no record is the header."""
-    profiles: tuple[ColumnProfile, ...] = field(default=(), compare=False)
+    profiles: tuple[ColumnSummary, ...] = field(default=(), compare=False)
     """For people only: a restart does not need them, so they are not part of what `from_dict` needs."""
 
     def column_name(self, column: int) -> str:
@@ -127,7 +127,7 @@ class Detected:
         return whole
 
     @classmethod
-    def from_dict(cls, stored: Mapping[str, Any]) -> "Detected":
+    def from_dict(cls, stored: Mapping[str, Any]) -> "FileLayout":
         """The inverse of `to_dict`; unknown keys are ignored, lists become tuples."""
         quoting = dict(stored["quoting"])
         plain = {f.name: stored[f.name] for f in fields(cls) if f.name in stored and f.name != "profiles"}
@@ -150,7 +150,7 @@ class SourceRow(NamedTuple):
     cells: tuple[str, ...]
 
 
-class Found(NamedTuple):
+class FoundPhone(NamedTuple):
     """A usable row: its phone (E.164), the column it came from, and whether it had to be searched for in the cell."""
 
     phone: str

@@ -10,15 +10,15 @@ from services.ingest.reading.columns import Evidence, evidence_of, phone_columns
 from services.ingest.reading.headers import top_of
 from services.ingest.reading.model import (
     SINGLE_COLUMN,
-    ColumnProfile,
+    ColumnSummary,
     Container,
-    Detected,
     Dialect,
+    FileLayout,
     Format,
     Limits,
     ReadOptions,
 )
-from services.ingest.reading.refusals import Refused
+from services.ingest.reading.refusals import FileRefused
 
 SAMPLES_OF_COLUMN: Final = 3
 LONGEST_SAMPLE_CHARS: Final = 60
@@ -27,7 +27,7 @@ Cells = Sequence[str]
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
+class TableSample:
     """Records from the top of a table with their lines, and rows from further down."""
 
     top: Sequence[tuple[int, Cells]]
@@ -35,7 +35,7 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class ParserSettings:
     """How the file around a table is to be read."""
 
     format: Format
@@ -61,13 +61,13 @@ class Table:
     other_phone_columns: tuple[int, ...]
     area_column: int | None
     area_column_candidates: tuple[int, ...]
-    profiles: tuple[ColumnProfile, ...]
+    profiles: tuple[ColumnSummary, ...]
     score: float
     """How sure the best phone column is; 0 if there is none."""
 
-    def within(self, file: Layout, region: str) -> Detected:
+    def within(self, file: ParserSettings, region: str) -> FileLayout:
         """The whole of what was detected: the table in its file."""
-        return Detected(
+        return FileLayout(
             format=file.format,
             encoding=file.encoding,
             delimiter=None if file.dialect is None else file.dialect.delimiter,
@@ -88,10 +88,10 @@ class Table:
         )
 
 
-def table_of(sample: Sample, options: ReadOptions, *, keys: tuple[str, ...] | None = None) -> Table:
+def table_of(sample: TableSample, options: ReadOptions, *, keys: tuple[str, ...] | None = None) -> Table:
     """What the sample shows. `keys` are the header when the format itself names the columns.
 
-    Raises Refused: `unknown-column`, `ambiguous-column`. A table without phones has no `phone_columns`.
+    Raises FileRefused: `unknown-column`, `ambiguous-column`. A table without phones has no `phone_columns`.
     """
     cells = [record for _, record in sample.top]
     if keys is None:
@@ -133,7 +133,7 @@ def position_of(name: str | int, columns: Sequence[str], width: int) -> int:
         for wanted, headers in ((name, columns), (_folded(name), [_folded(header) for header in columns])):
             positions = [at for at, header in enumerate(headers) if header == wanted]
             if len(positions) > 1:
-                raise Refused(
+                raise FileRefused(
                     "ambiguous-column",
                     f"{len(positions)} columns are called {name!r}. Give the position instead: {_listed(positions)}.",
                 )
@@ -142,10 +142,10 @@ def position_of(name: str | int, columns: Sequence[str], width: int) -> int:
     if isinstance(name, int) or (name.isascii() and name.isdecimal() and len(name) < 7):
         if 0 <= int(name) < width:
             return int(name)
-        raise Refused("unknown-column", f"There is no column {name}: the columns are 0 to {width - 1}.")
+        raise FileRefused("unknown-column", f"There is no column {name}: the columns are 0 to {width - 1}.")
     known = _listed([header for header in columns if header.strip()][:30])
     hint = f"The columns are {known}." if known else "The file has no header: give a position, counted from 0."
-    raise Refused("unknown-column", f"There is no column {name!r}. {hint}")
+    raise FileRefused("unknown-column", f"There is no column {name!r}. {hint}")
 
 
 def _folded(header: str) -> str:
@@ -160,8 +160,8 @@ def _lines_above(top: Sequence[tuple[int, Cells]], titles: int) -> int:
     return top[titles][0] - 1 if titles < len(top) else 0
 
 
-def _profile(evidence: Evidence, rows: Sequence[Cells], columns: Sequence[str]) -> ColumnProfile:
+def _profile(evidence: Evidence, rows: Sequence[Cells], columns: Sequence[str]) -> ColumnSummary:
     at = evidence.column
     filled = dict.fromkeys(row[at] for row in rows[:200] if at < len(row) and not is_placeholder(row[at]))
     samples = tuple(cell[:LONGEST_SAMPLE_CHARS] for cell in list(filled)[:SAMPLES_OF_COLUMN])
-    return ColumnProfile(at, columns[at] if at < len(columns) else None, samples, round(evidence.valid_share, 3))
+    return ColumnSummary(at, columns[at] if at < len(columns) else None, samples, round(evidence.valid_share, 3))

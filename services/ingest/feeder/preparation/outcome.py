@@ -13,7 +13,7 @@ class Refusal(Message):
     detail: Sentence
 
 
-class Prepared(Message):
+class ReaderOutcome(Message):
     """Either a refusal, or all the rest."""
 
     refusal: Refusal | None = None

@@ -39,11 +39,11 @@ async def _ended(process: BaseProcess) -> None:
     loop = asyncio.get_running_loop()
     ended: asyncio.Future[None] = loop.create_future()
 
-    def tell() -> None:
+    def publish_event() -> None:
         if not ended.done():
             ended.set_result(None)
 
-    loop.add_reader(process.sentinel, tell)
+    loop.add_reader(process.sentinel, publish_event)
     try:
         await ended
     finally:

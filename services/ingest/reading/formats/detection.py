@@ -8,8 +8,8 @@ from services.ingest.reading.formats.recognition import recognise
 from services.ingest.reading.formats.registry import TEXT_FORMATS
 from services.ingest.reading.formats.text_files import open_text
 from services.ingest.reading.headers import check_headers
-from services.ingest.reading.model import Container, Detected, Limits, ReadOptions
-from services.ingest.reading.refusals import Refused
+from services.ingest.reading.model import Container, FileLayout, Limits, ReadOptions
+from services.ingest.reading.refusals import FileRefused
 
 _RECOGNISED_CHARS: Final = 65_536
 _NO_LINE_ENDS: Final = (
@@ -17,13 +17,15 @@ _NO_LINE_ENDS: Final = (
 )
 
 
-def detect(path: Path, options: ReadOptions, limits: Limits) -> Detected:
+def detect(path: Path, options: ReadOptions, limits: Limits) -> FileLayout:
     """Find the format, encoding, dialect, header and columns. Reads the file once from end to end.
 
-    Raises Refused with any code of `refusals.TITLES`.
+    Raises FileRefused with any code of `refusals.TITLES`.
     """
     if not is_region(options.region):
-        raise Refused("unknown-region", f"{options.region!r} is not a region. Give two letters, for example US or GB.")
+        raise FileRefused(
+            "unknown-region", f"{options.region!r} is not a region. Give two letters, for example US or GB."
+        )
     content = recognise(path, limits)
     if content.binary is not None:
         detected = content.binary.detect(path, content.container, options, limits)
@@ -31,20 +33,20 @@ def detect(path: Path, options: ReadOptions, limits: Limits) -> Detected:
         detected = _detect_text(path, content.container, options, limits)
     check_headers(detected.columns, limits)
     if not detected.phone_columns:
-        raise Refused("no-phone-column", _no_phones(detected))
+        raise FileRefused("no-phone-column", _no_phones(detected))
     return detected
 
 
-def _detect_text(path: Path, container: Container, options: ReadOptions, limits: Limits) -> Detected:
+def _detect_text(path: Path, container: Container, options: ReadOptions, limits: Limits) -> FileLayout:
     text = open_text(path, container, options, limits)
     found = next(known for known in TEXT_FORMATS if known.is_one(text.head[:_RECOGNISED_CHARS]))
     detected = found.detect(text, options, limits)
     if text.seen.endless:
-        raise Refused("line-too-long", _NO_LINE_ENDS.format(text.seen.total_bytes, limits.max_line_chars))
+        raise FileRefused("line-too-long", _NO_LINE_ENDS.format(text.seen.total_bytes, limits.max_line_chars))
     return detected
 
 
-def _no_phones(detected: Detected) -> str:
+def _no_phones(detected: FileLayout) -> str:
     looked_at = ", ".join(" ".join(header.split()) for header in detected.columns if header.strip())[:500]
     where = f" on sheet {detected.sheet!r}" if detected.sheet else ""
     columns = f" Columns{where}: {looked_at}." if looked_at else f" The table{where} has no header."

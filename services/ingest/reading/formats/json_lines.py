@@ -8,7 +8,7 @@ from typing import Any, Final
 from services.ingest.reading.formats.delimited import too_many_columns
 from services.ingest.reading.headers import HeaderSize
 from services.ingest.reading.model import Limits
-from services.ingest.reading.refusals import Refused
+from services.ingest.reading.refusals import FileRefused
 from services.ingest.reading.text import Lines, LineTooLong
 
 _LITERALS: Final = {None: "", True: "true", False: "false"}
@@ -40,7 +40,7 @@ _DECODER: Final = json.JSONDecoder(parse_int=_integer, parse_float=_Float, parse
 
 
 def looks_like_json_lines(text: str) -> bool:
-    """Whether the first lines are JSON objects or arrays. Raises Refused for a JSON document over several lines."""
+    """Whether the first lines are JSON objects or arrays. Raises FileRefused for a JSON document over several lines."""
     start = text.lstrip()
     if not start.startswith(("{", "[")):
         return False
@@ -51,7 +51,7 @@ def looks_like_json_lines(text: str) -> bool:
     if good >= max(1, 0.5 * len(lines)) and not _is_one_document(lines):
         return True
     if start.startswith(("[{", "[\n", "[ ", "{\n", "{ ", '{"', "[\r", "{\r")) and '"' in start:
-        raise Refused(
+        raise FileRefused(
             "not-json-lines", "This is one JSON document. Write one object per line, with no list around them."
         )
     return False
@@ -66,7 +66,7 @@ def _is_one_document(lines: Sequence[str]) -> bool:
 def values(chunks: Iterator[str], limits: Limits) -> Iterator[JsonRecord]:
     """Each line that is not blank, as a value with all numbers as text.
 
-    Raises Refused: `line-too-long`, `too-many-columns` for a list.
+    Raises FileRefused: `line-too-long`, `too-many-columns` for a list.
     """
     number = 0
     try:
@@ -79,13 +79,13 @@ def values(chunks: Iterator[str], limits: Limits) -> Iterator[JsonRecord]:
                 yield number, Broken(line.rstrip("\r\n")) if value is None and text != "null" else value
     except LineTooLong as problem:
         detail = f"Line {number + 1} is longer than {limits.max_line_chars:,} characters. Put less into an object."
-        raise Refused("line-too-long", detail) from problem
+        raise FileRefused("line-too-long", detail) from problem
 
 
 def keys_of(records: Iterator[JsonRecord], limits: Limits) -> tuple[str, ...]:
     """The keys of all objects in the order of their first appearance.
 
-    Raises Refused: `too-many-columns`, `header-too-long`, as soon as it is so.
+    Raises FileRefused: `too-many-columns`, `header-too-long`, as soon as it is so.
     """
     keys: dict[str, None] = {}
     size = HeaderSize(limits)
@@ -97,7 +97,7 @@ def keys_of(records: Iterator[JsonRecord], limits: Limits) -> tuple[str, ...]:
                     size.add(key, f"An object in line {line}")
             if len(keys) > limits.max_columns:
                 detail = f"Up to line {line} the objects have more than {limits.max_columns:,} keys."
-                raise Refused("too-many-columns", detail)
+                raise FileRefused("too-many-columns", detail)
     return tuple(keys)
 
 

@@ -7,7 +7,7 @@ from services.ingest.reading.containers import open_bytes
 from services.ingest.reading.encodings import looks_utf16
 from services.ingest.reading.formats.registry import BINARY_FORMATS, BinaryFormat
 from services.ingest.reading.model import Container, Limits
-from services.ingest.reading.refusals import Refused
+from services.ingest.reading.refusals import FileRefused
 
 HEAD_BYTES = 64 * 1024
 _GZIP_MAGIC = b"\x1f\x8b"
@@ -34,7 +34,7 @@ class Content(NamedTuple):
 def recognise(path: Path, limits: Limits) -> Content:
     """Find the container and whether the content is binary or text.
 
-    Raises Refused with `empty`, `binary`, `bad-archive`, `bad-workbook` or `unzipped-too-big`.
+    Raises FileRefused with `empty`, `binary`, `bad-archive`, `bad-workbook` or `unzipped-too-big`.
     """
     head = _head_of(path, "plain", limits)
     if head.startswith(_GZIP_MAGIC):
@@ -55,7 +55,7 @@ def _within(path: Path, container: Container, limits: Limits) -> Content:
         if head.startswith(binary.magic):
             return Content(container, binary)
     if head.startswith(_GZIP_MAGIC):
-        raise Refused("bad-archive", "An archive lies within the archive. Pack the table only once.")
+        raise FileRefused("bad-archive", "An archive lies within the archive. Pack the table only once.")
     _check_text(head)
     return Content(container, None)
 
@@ -69,16 +69,16 @@ def _head_of(path: Path, container: Container, limits: Limits) -> bytes:
             wanted -= len(piece)
     head = b"".join(pieces)
     if not head:
-        raise Refused("empty", "The file holds no bytes. Choose the file again; perhaps it was not saved.")
+        raise FileRefused("empty", "The file holds no bytes. Choose the file again; perhaps it was not saved.")
     return head
 
 
 def _check_text(head: bytes) -> None:
     for magic, name in _KNOWN_BINARIES:
         if head.startswith(magic):
-            raise Refused("binary", f"This is {name}. Upload CSV, XLSX or JSON Lines, also packed by gzip or zip.")
+            raise FileRefused("binary", f"This is {name}. Upload CSV, XLSX or JSON Lines, also packed by gzip or zip.")
     if looks_binary(head):
-        raise Refused("binary", "The file holds bytes that no text holds. Upload CSV, XLSX or JSON Lines.")
+        raise FileRefused("binary", "The file holds bytes that no text holds. Upload CSV, XLSX or JSON Lines.")
 
 
 def looks_binary(head: bytes) -> bool:

@@ -15,9 +15,9 @@ from services.ingest.reading.formats.text_files import TextFile
 from services.ingest.reading.formats.workbook.recognition import WORKBOOK_MAGIC, is_workbook
 from services.ingest.reading.formats.workbook.rows import workbook_rows_of
 from services.ingest.reading.formats.workbook.selection import detect_workbook
-from services.ingest.reading.model import Container, Detected, Format, Limits, ReadOptions
+from services.ingest.reading.model import Container, FileLayout, Format, Limits, ReadOptions
 
-ReadRows = Callable[[Path, Detected, Limits], Iterator[tuple[int, tuple[str, ...]]]]
+ReadRows = Callable[[Path, FileLayout, Limits], Iterator[tuple[int, tuple[str, ...]]]]
 """Yields each data row of a detected file: its first line from 1, and its cells."""
 
 
@@ -29,8 +29,8 @@ class BinaryFormat:
     magic: bytes
     """The first bytes of every file of the format."""
     is_one: Callable[[Path], bool]
-    """Whether an unpacked file that begins with `magic` has this format. Raises Refused for a close relative."""
-    detect: Callable[[Path, Container, ReadOptions, Limits], Detected]
+    """Whether an unpacked file that begins with `magic` has this format. Raises FileRefused for a close relative."""
+    detect: Callable[[Path, Container, ReadOptions, Limits], FileLayout]
     rows: ReadRows
 
 
@@ -40,8 +40,8 @@ class TextFormat:
 
     name: Format
     is_one: Callable[[str], bool]
-    """Whether a text that begins with these characters has this format. Raises Refused for a close relative."""
-    detect: Callable[[TextFile, ReadOptions, Limits], Detected]
+    """Whether a text that begins with these characters has this format. Raises FileRefused for a close relative."""
+    detect: Callable[[TextFile, ReadOptions, Limits], FileLayout]
     rows: ReadRows
 
 

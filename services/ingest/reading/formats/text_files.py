@@ -7,7 +7,7 @@ from typing import Final
 from services.ingest.reading.containers import open_bytes
 from services.ingest.reading.encodings import encoding_of
 from services.ingest.reading.model import Container, Limits, ReadOptions
-from services.ingest.reading.refusals import Refused
+from services.ingest.reading.refusals import FileRefused
 from services.ingest.reading.survey import Survey, survey
 from services.ingest.reading.text import decoded
 
@@ -38,13 +38,15 @@ class TextFile:
 
 
 def open_text(path: Path, container: Container, options: ReadOptions, limits: Limits) -> TextFile:
-    """Read a text file once from end to end and find its encoding. Raises Refused."""
+    """Read a text file once from end to end and find its encoding. Raises FileRefused."""
     with open_bytes(path, container, limits) as stream:
         seen = survey(stream, limits)
     encoding = encoding_of(seen, options.region, options.encoding)
     text = TextFile(path, container, seen, encoding, limits)
     if not text.head.strip("\r\n"):
-        raise Refused("empty", "The file holds nothing but line ends. Choose the file again; perhaps it was not saved.")
+        raise FileRefused(
+            "empty", "The file holds nothing but line ends. Choose the file again; perhaps it was not saved."
+        )
     return text
 
 

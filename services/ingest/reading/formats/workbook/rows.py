@@ -5,11 +5,11 @@ from pathlib import Path
 
 from services.ingest.reading.containers import unpacked
 from services.ingest.reading.formats.workbook.parent import workbook_rows
-from services.ingest.reading.model import Detected, Limits
+from services.ingest.reading.model import FileLayout, Limits
 from services.ingest.reading.tables import filled_width
 
 
-def workbook_rows_of(path: Path, detected: Detected, limits: Limits) -> Iterator[tuple[int, tuple[str, ...]]]:
+def workbook_rows_of(path: Path, detected: FileLayout, limits: Limits) -> Iterator[tuple[int, tuple[str, ...]]]:
     """Yield the number and the cells of each data row. A row of a sheet ends with its last filled cell; short rows are
     filled up to the header's width."""
     width = filled_width(detected.columns, limits)

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 
-class Turns:
+class FairSemaphore:
     """At most `at_once` turns at a time. Of those who wait, an owner has a turn after all other owners had one."""
 
     def __init__(self, at_once: int) -> None:
@@ -14,7 +14,7 @@ class Turns:
         self._waiting: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
 
     @asynccontextmanager
-    async def turn(self, owner: str) -> AsyncIterator[None]:
+    async def slot(self, owner: str) -> AsyncIterator[None]:
         """A turn of this owner, as long as the block lasts."""
         await self._wait(owner)
         try:

@@ -11,12 +11,12 @@ from aiokafka.errors import KafkaError
 
 from schemas.codec import MAX_VALUE_BYTES
 from services.ingest.feeder.preparation.outcome import Refusal
-from services.ingest.feeder.spool import NoRoom
+from services.ingest.feeder.spool import DiskFull
 from services.ingest.sending import RecordTooLarge
 
 LONGEST_PAUSE_SECONDS: Final = 60.0
-NO_ROOM_SECONDS: Final = 15.0
-MOST_TRIES_WITHOUT_ROOM: Final = 20
+DISK_FULL_PAUSE_SECONDS: Final = 15.0
+MOST_TRIES_WITH_FULL_DISK: Final = 20
 """Five minutes: others may be fed by then and make room."""
 MOST_TRIES_TO_FETCH: Final = 5
 DISK_FULL: Final = "the disk of SCRUB_DATA is full"
@@ -56,21 +56,21 @@ class Sizes:
     others: int
 
 
-def after(error: Exception, *, times: int, sizes: Sizes) -> TryLater | Refusal:
+def decide(error: Exception, *, times: int, sizes: Sizes) -> TryLater | Refusal:
     """What follows from an error that came up `times` times, this one included."""
     if isinstance(error, KafkaError):
         return TryLater(_pause_seconds(times), f"Kafka does not answer as it should: {type(error).__name__}")
-    if isinstance(error, NoRoom):
-        fills_it = times >= MOST_TRIES_WITHOUT_ROOM and sizes.own > sizes.others
-        return _FILLS_THE_DISK if fills_it else TryLater(NO_ROOM_SECONDS, DISK_FULL)
+    if isinstance(error, DiskFull):
+        fills_it = times >= MOST_TRIES_WITH_FULL_DISK and sizes.own > sizes.others
+        return _FILLS_THE_DISK if fills_it else TryLater(DISK_FULL_PAUSE_SECONDS, DISK_FULL)
     if isinstance(error, TimeoutError):
         if times >= MOST_TRIES_TO_FETCH:
             return _NOT_FETCHED
         return TryLater(_pause_seconds(times), "Kafka gave nothing of a stored file for a minute")
-    return end_for(error)
+    return refusal_for(error)
 
 
-def end_for(error: Exception) -> Refusal:
+def refusal_for(error: Exception) -> Refusal:
     """Why an upload ends with an error that no other try can mend. Only its kind is told: its text may hold cells."""
     if isinstance(error, RecordTooLarge):
         return TOO_LARGE

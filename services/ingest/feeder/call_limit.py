@@ -3,7 +3,7 @@
 from schemas.settings import Settings
 from schemas.uploads import FileCounts
 from services.ingest.feeder.preparation.outcome import Refusal
-from services.ingest.feeder.upload_state import Case, Settled
+from services.ingest.feeder.upload_state import FeederUpload, JoinCounts
 
 _SPARE_DAYS = 5
 _SECONDS_A_DAY = 86_400
@@ -15,20 +15,22 @@ def most_calls(settings: Settings) -> int:
     return int(seconds * settings.rate / settings.window_seconds)
 
 
-def calls_needed(case: Case, counts: FileCounts, settled: Settled) -> int | None:
+def calls_needed(upload: FeederUpload, counts: FileCounts, join_counts: JoinCounts) -> int | None:
     """The most calls that the upload can cost; None while the number of known phones is not yet counted."""
-    if settled.known is None:
+    if join_counts.known is None:
         return None
-    bounds = [counts.distinct - settled.known, case.max_calls, case.sample_rows]
+    bounds = [counts.distinct - join_counts.known, upload.max_calls, upload.sample_rows]
     return min(bound for bound in bounds if bound is not None)
 
 
-def is_too_much(case: Case, counts: FileCounts, settled: Settled, *, settings: Settings) -> bool | None:
+def exceeds_call_limit(
+    upload: FeederUpload, counts: FileCounts, join_counts: JoinCounts, *, settings: Settings
+) -> bool | None:
     """Whether the upload must be refused; None: it may turn out so, wait for the count of known phones."""
     most = most_calls(settings)
-    if case.cancelled or counts.distinct <= most:
+    if upload.cancelled or counts.distinct <= most:
         return False
-    needed = calls_needed(case, counts, settled)
+    needed = calls_needed(upload, counts, join_counts)
     return None if needed is None else needed > most
 
 
