@@ -68,7 +68,7 @@ def rejected_value(row: PreparedRow, head: bytes) -> bytes:
 
 
 def row_head(upload: FeederUpload, *, default_max_age_seconds: int) -> bytes:
-    """What all usable rows of a started upload have in common, as the beginning of a JSON object."""
+    """The fields that all usable rows of a started upload share, as the beginning of a JSON object."""
     started_at = upload.started_at
     assert started_at is not None
     common = {
@@ -88,6 +88,6 @@ def rejected_head(upload: FeederUpload) -> bytes:
 
 
 def left_out_head(upload: FeederUpload, detail: str) -> bytes:
-    """The beginning of a usable row that is not looked up: cancelled, or beyond what was asked for."""
+    """The beginning of a usable row that is not looked up: `detail` says why."""
     error = RowError(code="cancelled", detail=detail)
     return orjson.dumps({"upload_id": upload.upload_id, "error": error.model_dump()})[:-1] + b","

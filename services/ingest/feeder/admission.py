@@ -1,4 +1,4 @@
-"""Decides how many more rows of an upload may be published now, and why the rest of one is left out."""
+"""Decides how many more rows of an upload may be published now, and why its remaining rows are left out."""
 
 from services.ingest.feeder.upload_state import FeederUpload, JoinCounts
 from services.ingest.feeder.window import TURN_ROWS, transit_rows, window_rows
@@ -11,8 +11,8 @@ _BEYOND_CAP = "The upload was started with at most {} calls, and they are used u
 def allowed_rows(upload: FeederUpload, join_counts: JoinCounts, *, fed_rows: int, active: int, share: float) -> int:
     """How many rows may be published now, after `fed_rows`.
 
-    Two bounds: rows not yet settled, and rows on their way to the join, behind which all others queue. Rows that are
-    left out cost nothing downstream: they always have room.
+    Two limits apply: rows without an outcome, and rows that the join has not yet stored. All other rows queue behind
+    the latter. Rows that are left out cost nothing downstream, so no limit applies to them.
     """
     if left_out_reason(upload, join_counts, fed_rows=fed_rows) is not None:
         return TURN_ROWS
@@ -27,10 +27,10 @@ def allowed_rows(upload: FeederUpload, join_counts: JoinCounts, *, fed_rows: int
 
 
 def left_out_reason(upload: FeederUpload, join_counts: JoinCounts, *, fed_rows: int) -> str | None:
-    """Why the rows after `fed_rows` are not looked up, as a sentence for people; None if they are.
+    """Why the rows after `fed_rows` are not looked up, as a sentence for people. None if they are looked up.
 
-    Each reason stays once it is there, also over a restart: rows that were left out are settled by nobody, so nothing
-    here may wait for them.
+    A reason never goes away, not even after a restart. Rows that were left out get no result, so nothing here may
+    wait for them.
     """
     if upload.cancelled:
         return _CANCELLED

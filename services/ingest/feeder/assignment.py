@@ -1,4 +1,4 @@
-"""Works for the uploads of the partitions that this feeder holds, until it loses them."""
+"""Checks and feeds the uploads of the partitions that are assigned to this feeder, until they are revoked."""
 
 import asyncio
 import logging
@@ -36,8 +36,8 @@ log = logging.getLogger(__name__)
 class Assignment:
     """The uploads of some partitions of `upload-events`, and the work on them.
 
-    All that it knows comes from the log, so it may be lost at any moment. `reader` is a consumer without a group that
-    has been given `partitions_read` and begins at their start.
+    All its state comes from the log, so it may be lost at any moment. `reader` is a consumer without a group. It has
+    `partitions_read` assigned and starts at their beginning.
     """
 
     def __init__(
@@ -78,10 +78,10 @@ class Assignment:
         return self._error or self._reader_jobs.error
 
     async def run(self) -> None:
-        """Folds the log to its present end, then works until cancelled.
+        """Fold the log to its present end, then work until cancelled.
 
         Raises:
-            ExceptionGroup: the log cannot be followed any more; the process must start again from the checkpoints.
+            ExceptionGroup: the log cannot be read any more. The process must restart from the checkpoints.
         """
         async for record in read_to_end(self._reader, self.partitions):
             self._fold(record)
@@ -96,7 +96,7 @@ class Assignment:
         return dict(self._positions)
 
     async def save_checkpoints(self) -> None:
-        """Writes the checkpoints, so that a planned stop repeats nothing."""
+        """Write all checkpoints, so that no row is published again after a planned stop."""
         for upload_id, feed in self._feeds.items():
             if (upload := self._uploads.active.get(upload_id)) is not None:
                 with suppress(RecordTooLarge):
@@ -108,7 +108,7 @@ class Assignment:
             for records in batches.values():
                 for record in records:
                     self._fold(record)
-            # Offsets need not hold records: the end of a transaction takes one, and the consumer passes over it.
+            # Not the last record's offset + 1: the end of a transaction has an offset too, and the consumer skips it.
             self._positions = {tp: await self._reader.position(tp) for tp in self._positions}
             if batches:
                 self._changed.set()
@@ -116,13 +116,13 @@ class Assignment:
                 await self._bad_records.write(self._outlet.sender)
 
     def _fold(self, record: ConsumerRecord) -> None:
-        """Folds a record, or puts it aside: it may say anything, and the next one counts all the same."""
+        """Fold a record, or send it to `bad-records`. A bad record never stops the fold."""
         if record.topic == self._events:
             self._positions[TopicPartition(record.topic, record.partition)] = record.offset + 1
         try:
             self._fold_one(record)
         except UndecodableRecord as error:
-            if record.topic != self._events:  # those the join puts aside
+            if record.topic != self._events:  # the join reports those
                 self._bad_records.add(record, reason="undecodable", error=str(error), now=self._outlet.now())
         except Exception as error:
             self._bad_records.add(record, reason="failed", error=type(error).__name__, now=self._outlet.now())
@@ -142,13 +142,13 @@ class Assignment:
                 await self._work_once(group)
                 self._error = None
             except KafkaError as error:
-                self._error = f"Kafka does not take what has to be written: {type(error).__name__}"
-                log.error("%s", self._error)  # noqa: TRY400 - a traceback would say no more
+                self._error = f"Kafka does not accept records: {type(error).__name__}"
+                log.error("%s", self._error)  # noqa: TRY400 - a traceback would add nothing
                 await asyncio.sleep(_PAUSE_SECONDS)
                 self._changed.set()
 
     async def _work_once(self, group: asyncio.TaskGroup) -> None:
-        """One turn. Raises KafkaError: it is repeated later."""
+        """Run one turn. Raises KafkaError; the caller runs it again later."""
         if self._changed.is_set():
             self._changed.clear()
             await self._reconcile(group)
@@ -162,10 +162,10 @@ class Assignment:
         await self._save_due_checkpoints()
 
     async def _guarded(self, upload: FeederUpload, work: Awaitable[None]) -> None:
-        """Does the work on one upload. Whatever goes wrong, unless with Kafka, is the end of this upload alone.
+        """Do the work on one upload. Any error but Kafka's ends this upload alone.
 
         Raises:
-            KafkaError: Kafka did not take something; the upload goes on from its checkpoint.
+            KafkaError: Kafka did not accept a record. The upload continues from its checkpoint.
         """
         try:
             await work
@@ -174,7 +174,7 @@ class Assignment:
             raise
         except Exception as error:
             self._feeds.pop(upload.upload_id, None)
-            # The kind only: an exception's text may hold cells.
+            # Only the type: an exception's text may hold cells.
             log.error("upload %s cannot be fed: %s", upload.upload_id, type(error).__name__)  # noqa: TRY400
             await self._reader_jobs.refuse(upload, refusal_for(error))
 
@@ -185,7 +185,7 @@ class Assignment:
                 await self._changed.wait()
 
     async def _reconcile(self, group: asyncio.TaskGroup) -> None:
-        """Starts and stops work according to what the log says now."""
+        """Start and stop work until it matches the folded log."""
         for upload_id in self._reader_jobs.uploads() | set(self._feeds):
             upload = self._uploads.active.get(upload_id)
             self._reader_jobs.drop_outdated(upload_id, upload)
@@ -225,7 +225,7 @@ class Assignment:
         )
 
     def _owners(self) -> dict[str, str]:
-        """Whose each upload is that is being fed."""
+        """The owner of each upload that is being fed."""
         active = self._uploads.active
         return {upload_id: active[upload_id].opened.owner for upload_id in self._feeds if upload_id in active}
 
@@ -243,11 +243,19 @@ class Assignment:
         }
 
     async def _serve(self, upload_id: str, rows: int) -> None:
-        """One turn. 1. Rows, acknowledged. 2. After the last row, `UploadFed`."""
+        """Publish the next rows of one upload.
+
+        1. The rows are published and acknowledged.
+        2. After the last row `UploadFed` is published.
+
+        The checkpoint follows later, in `_save_due_checkpoints`.
+        """
         feed, upload = self._feeds[upload_id], self._uploads.active[upload_id]
+        # 1. The rows.
         before = feed.next_row
         await publish(feed, upload, self._uploads.join_counts_of(upload_id), rows=rows, outlet=self._outlet)
         self._pace.spend(feed.next_row - before)
+        # 2. The end.
         if feed.is_done:
             await self._publish_event(fed_event(feed, upload, now=self._outlet.now()))
 
@@ -258,7 +266,7 @@ class Assignment:
                 await self._guarded(upload, save_checkpoint(feed, upload, outlet=self._outlet))
 
     async def _publish_event(self, event: UploadEvent) -> None:
-        """Writes an event and folds it at once: waiting to read it back would only delay."""
+        """Write an event and fold it at once, without waiting to read it back."""
         key = event.upload_id.encode()
         metadata = await self._outlet.sender.send(self._events, encode(event), key=key)
         log.info("%s %s", event.upload_id, event.type)
@@ -267,6 +275,6 @@ class Assignment:
 
 
 def partitions_read(partitions: frozenset[int], settings: Settings) -> list[TopicPartition]:
-    """What is folded for some partitions: the topics keyed by upload are partitioned alike."""
+    """The partitions to fold: all topics keyed by upload have the same number of partitions."""
     names = (topics.UPLOAD_EVENTS, topics.FEED_CHECKPOINTS, topics.UPLOAD_PROGRESS)
     return [TopicPartition(topic_name(topic, settings), number) for topic in names for number in sorted(partitions)]

@@ -1,4 +1,4 @@
-"""Decides whether an upload's calls can be done before its data expires."""
+"""Decides whether the calls of an upload can be made before its data expires."""
 
 from schemas.settings import Settings
 from schemas.uploads import FileCounts
@@ -10,13 +10,13 @@ _SECONDS_A_DAY = 86_400
 
 
 def most_calls(settings: Settings) -> int:
-    """Calls that the whole service can make in `SCRUB_KEEP_DAYS` less five days."""
+    """Most calls that the whole service can make in `SCRUB_KEEP_DAYS` minus five days."""
     seconds = (settings.keep_days - _SPARE_DAYS) * _SECONDS_A_DAY
     return int(seconds * settings.rate / settings.window_seconds)
 
 
 def calls_needed(upload: FeederUpload, counts: FileCounts, join_counts: JoinCounts) -> int | None:
-    """The most calls that the upload can cost; None while the number of known phones is not yet counted."""
+    """Most calls that the upload can cost. None while its known phones are not yet counted."""
     if join_counts.known is None:
         return None
     bounds = [counts.distinct - join_counts.known, upload.max_calls, upload.sample_rows]
@@ -26,7 +26,7 @@ def calls_needed(upload: FeederUpload, counts: FileCounts, join_counts: JoinCoun
 def exceeds_call_limit(
     upload: FeederUpload, counts: FileCounts, join_counts: JoinCounts, *, settings: Settings
 ) -> bool | None:
-    """Whether the upload must be refused; None: it may turn out so, wait for the count of known phones."""
+    """Whether the upload must be refused. None: the count of known phones will decide."""
     most = most_calls(settings)
     if upload.cancelled or counts.distinct <= most:
         return False
@@ -35,7 +35,7 @@ def exceeds_call_limit(
 
 
 def too_many_calls(settings: Settings) -> Refusal:
-    """The refusal of such an upload."""
+    """The refusal of an upload that needs too many calls."""
     return Refusal(
         code="too-many-calls",
         title="The calls would take too long",

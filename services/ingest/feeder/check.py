@@ -1,4 +1,4 @@
-"""Finds out what a stored file is and tells it: fetched, read in a child process, asked about, announced."""
+"""Checks a stored file: fetches it, reads it in a child process, and builds the questions and events that follow."""
 
 import asyncio
 from dataclasses import dataclass
@@ -23,8 +23,8 @@ from services.runtime.kafka import topic_name
 
 SMALL_FILE_BYTES = 2_000_000
 MOST_EXPANSION = 20
-"""Text of all cells, as JSON, over the file's bytes. The widest of honest files is a workbook: Excel packs a table to
-about a fifth, and a text that many cells share is stored once."""
+"""Most bytes of text of all cells, as JSON, for each byte of the file. Workbooks expand most: Excel compresses a table
+to about a fifth, and stores a text once that many cells share."""
 PHONES_PER_QUESTION = 2_000
 _QUESTIONS_AT_ONCE = 50
 _FILE_EXPIRED = Refusal(
@@ -48,15 +48,15 @@ _TOOK_TOO_LONG = Refusal(
     detail="Reading the file took far longer than a file of its size should. Save it anew as CSV and upload that.",
 )
 _NICENESS = 5
-"""Reading a large file gives way to feeding, looking up and joining; a small one is through before anybody notices."""
+"""Reading a large file yields the processor to feeding, lookups and joining. A small file is read quickly."""
 _LEAST_TIMEOUT_SECONDS = 600.0
 _BYTES_A_SECOND = 100_000
-"""A tenth of what the slowest files need on a busy machine; reading beyond that is taken for hanging."""
+"""A tenth of the speed of the slowest files on a busy machine. A slower reader is considered stuck."""
 
 
 @dataclass(frozen=True, slots=True)
 class PreparedFile:
-    """A finished reading and the folder that holds its rows."""
+    """A file that was read, and the folder that holds its prepared rows."""
 
     folder: Path
     outcome: ReaderOutcome
@@ -65,21 +65,26 @@ class PreparedFile:
 async def read_file(
     upload: FeederUpload, spool: Spool, *, settings: Settings, detected: Detected | None
 ) -> PreparedFile:
-    """Fetches the upload's file and reads it from end to end. `detected`: what it was found to be before.
+    """Fetch the upload's file and read it from end to end. `detected`: the layout found by an earlier reading.
 
-    A reading that is complete in the spool is used again.
+    The result is used again if the spool holds it.
+
+    1. The file is fetched from Kafka into the spool.
+    2. A child process reads it and leaves its outcome and its rows in the folder.
+    3. The file is deleted; the outcome is checked and returned.
 
     Raises:
         KafkaError: Kafka does not answer.
-        TimeoutError: Kafka answers, but the file could not be fetched in time.
+        TimeoutError: the file could not be fetched in time, although Kafka answers.
         NoRoom: the spool's disk is full.
-        UndecodableRecord: what was found out is more than a record can hold.
+        UndecodableRecord: the outcome does not have the shape of `ReaderOutcome`, or exceeds its bounds.
     """
     folder = spool.folder_of(upload.upload_id, upload.check_id)
     if outcome_path(folder).exists():
         return PreparedFile(folder, decode(ReaderOutcome, outcome_path(folder).read_bytes()))
     raw = folder / "file"
     assert upload.opened.file is not None
+    # 1. Fetch.
     try:
         async with asyncio.timeout(timeout_seconds(upload, settings)):
             await spool.fetch(upload.opened.file, raw)
@@ -87,10 +92,11 @@ async def read_file(
         return PreparedFile(folder, ReaderOutcome(refusal=_FILE_EXPIRED))
     except FileTooLarge:
         return PreparedFile(folder, ReaderOutcome(refusal=_FILE_TOO_LARGE))
+    # 2. Read.
     task = ReadTask(
         path=str(raw),
         folder=str(folder),
-        options=_read_options(upload.options, settings),
+        options=read_options_of(upload.options, settings),
         max_rows=settings.max_rows,
         max_text_bytes=most_text_bytes(raw.stat().st_size, settings),
         detected=None if detected is None else detected.model_dump(),
@@ -100,6 +106,7 @@ async def read_file(
             exit_code = await run_in_child(run, task.as_json(), niceness=0 if is_small(upload) else _NICENESS)
     except TimeoutError:
         return PreparedFile(folder, ReaderOutcome(refusal=_TOOK_TOO_LONG))
+    # 3. Return the outcome.
     raw.unlink(missing_ok=True)
     if exit_code == EXIT_DISK_FULL:
         raise DiskFull
@@ -109,7 +116,8 @@ async def read_file(
     return PreparedFile(folder, decode(ReaderOutcome, outcome_path(folder).read_bytes()))
 
 
-def _read_options(options: UploadOptions, settings: Settings) -> ReadOptions:
+def read_options_of(options: UploadOptions, settings: Settings) -> ReadOptions:
+    """The options of a person that concern reading, as the reader takes them. The other options concern the lookups."""
     return ReadOptions(
         phone_columns=options.phone_columns,
         area_column=options.area_column,
@@ -122,9 +130,9 @@ def _read_options(options: UploadOptions, settings: Settings) -> ReadOptions:
 
 
 def is_small(upload: FeederUpload) -> bool:
-    """Whether the file is read in no time, so that it should not wait for larger ones.
+    """Whether the file is read so quickly that it should not wait for large ones.
 
-    The event's `bytes` may say anything; more chunks than that the file cannot have.
+    The event's `bytes` are not trusted, so the number of chunks counts too.
     """
     file = upload.opened.file
     chunks = 0 if file is None else file.chunks
@@ -132,17 +140,17 @@ def is_small(upload: FeederUpload) -> bool:
 
 
 def timeout_seconds(upload: FeederUpload, settings: Settings) -> float:
-    """How long fetching an upload's file may take, and how long reading it."""
+    """How long fetching an upload's file may take, and again how long reading it may take."""
     return _LEAST_TIMEOUT_SECONDS + min(upload.opened.bytes or 0, settings.max_file_bytes) / _BYTES_A_SECOND
 
 
 def most_text_bytes(file_bytes: int, settings: Settings) -> int:
-    """Most bytes of text that the cells of a file may have together."""
+    """Most bytes of text that all cells of a file together may have."""
     return max(settings.max_expanded_bytes, MOST_EXPANSION * file_bytes)
 
 
 async def send_plan_questions(upload: FeederUpload, folder: Path, *, outlet: Outlet) -> None:
-    """Sends the file's distinct phones as plan questions; the join adds up how many are known."""
+    """Send the file's distinct phones as plan questions. The join counts the known ones."""
     topic = topic_name(topics.PLAN_QUESTIONS, outlet.settings)
     accept_since = upload.accept_since(default_max_age_seconds=outlet.settings.max_age_seconds)
     batches = read_batches(phones_path(folder), batch_phones=PHONES_PER_QUESTION)

@@ -1,7 +1,7 @@
-"""Decides what becomes of one upload when reading or feeding it failed: another try later, or its end with a reason.
+"""Decides what follows when reading or feeding an upload failed: a retry later, or a refusal with a reason.
 
-Kafka's outages end no upload, however long they last. Everything else is the upload's own: tried again a bounded number
-of times where that can help.
+An outage of Kafka never ends an upload, however long it lasts. Any other failure belongs to the upload: it is retried a
+bounded number of times if a retry can help.
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from services.ingest.sending import RecordTooLarge
 LONGEST_PAUSE_SECONDS: Final = 60.0
 DISK_FULL_PAUSE_SECONDS: Final = 15.0
 MOST_TRIES_WITH_FULL_DISK: Final = 20
-"""Five minutes: others may be fed by then and make room."""
+"""Five minutes: by then other uploads may have been fed and their files deleted."""
 MOST_TRIES_TO_FETCH: Final = 5
 DISK_FULL: Final = "the disk of SCRUB_DATA is full"
 
@@ -42,7 +42,7 @@ TOO_LARGE: Final = Refusal(
 
 @dataclass(frozen=True, slots=True)
 class TryLater:
-    """Try again after some seconds. `error` is for operators, without anything of the file."""
+    """Retry after some seconds. `error` is for operators and quotes nothing of the file."""
 
     seconds: float
     error: str
@@ -50,14 +50,14 @@ class TryLater:
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """Bytes that the upload had in the spool when it failed, and those of all other uploads together."""
+    """Bytes of the upload in the spool when it failed, and bytes of all other uploads together."""
 
     own: int
     others: int
 
 
 def decide(error: Exception, *, times: int, sizes: Sizes) -> TryLater | Refusal:
-    """What follows from an error that came up `times` times, this one included."""
+    """Decide what follows from an error that occurred `times` times, this time included."""
     if isinstance(error, KafkaError):
         return TryLater(_pause_seconds(times), f"Kafka does not answer as it should: {type(error).__name__}")
     if isinstance(error, DiskFull):
@@ -71,7 +71,7 @@ def decide(error: Exception, *, times: int, sizes: Sizes) -> TryLater | Refusal:
 
 
 def refusal_for(error: Exception) -> Refusal:
-    """Why an upload ends with an error that no other try can mend. Only its kind is told: its text may hold cells."""
+    """The refusal for an error that no retry can fix. It names only the error's type: the text may hold cells."""
     if isinstance(error, RecordTooLarge):
         return TOO_LARGE
     return Refusal(

@@ -1,4 +1,4 @@
-"""Owns the readings of files that go on in the background, and those that are done and wait to be fed."""
+"""Owns the reader jobs in the background, and the prepared files that wait to be fed."""
 
 import asyncio
 import logging
@@ -27,7 +27,7 @@ from services.ingest.feeder.upload_state import FeederUpload
 
 SMALL_AT_ONCE = 4
 LARGE_AT_ONCE = 2
-"""Files read at the same time. A small one never waits for a large one."""
+"""Most files that are read at the same time. A small one never waits for a large one."""
 REFUSE_AGAIN_SECONDS = 1.0
 log = logging.getLogger(__name__)
 
@@ -36,9 +36,9 @@ PublishEvent = Callable[[UploadEvent], Awaitable[None]]
 
 @dataclass(slots=True)
 class ReaderJobs:
-    """At most one reading per upload, named by its `check_id`.
+    """At most one reader job for each upload, identified by its `check_id`.
 
-    `tell` publishes an event and folds it; `wake` is called when a reading has ended.
+    `publish_event` publishes an event and folds it. `on_finished` is called when a job has ended.
     """
 
     outlet: Outlet
@@ -57,27 +57,27 @@ class ReaderJobs:
 
     @property
     def error(self) -> str | None:
-        """Why some upload cannot be read just now."""
+        """Why an upload cannot be read at the moment; None if there is no such upload."""
         return next(iter(self._errors.values()), None)
 
     def uploads(self) -> set[str]:
-        """The uploads of which there is a reading, done or not."""
+        """The uploads with a running or a finished job."""
         return {*self._jobs, *self._done}
 
     def of(self, upload: FeederUpload) -> PreparedFile | None:
-        """The finished reading that the upload asks for; None while there is none."""
+        """The prepared file of the upload's present `check_id`; None while there is none."""
         check_id, prepared_file = self._done.get(upload.upload_id, ("", None))
         return prepared_file if check_id == upload.check_id else None
 
     def start(self, upload: FeederUpload, group: asyncio.TaskGroup) -> None:
-        """Begins to read an upload's file, unless that goes on already."""
+        """Start to read an upload's file, unless a job for it is running."""
         if upload.upload_id not in self._jobs:
             job = group.create_task(self._run(upload))
             job.add_done_callback(lambda _: self.on_finished())
             self._jobs[upload.upload_id] = (upload.check_id, job)
 
     def drop_outdated(self, upload_id: str, upload: FeederUpload | None) -> None:
-        """Stops and forgets what the upload, as it is now, does not ask for. `case` None: it is over."""
+        """Cancel and forget a job with another `check_id` than the upload's. `upload` None: the upload is over."""
         check_id, job = self._jobs.get(upload_id, ("", None))
         if job is not None and (upload is None or upload.check_id != check_id):
             job.cancel()
@@ -89,7 +89,7 @@ class ReaderJobs:
             self.spool.discard(upload_id)
 
     async def refuse(self, upload: FeederUpload, refusal: Refusal) -> None:
-        """Ends an upload with a reason, as soon as Kafka takes it."""
+        """Publish the refusal of an upload. Retries until Kafka accepts it."""
         while True:
             try:
                 return await self.publish_event(refused_event(upload, refusal, now=self.outlet.now()))
@@ -105,7 +105,7 @@ class ReaderJobs:
             self._done[upload.upload_id] = (upload.check_id, prepared_file)
 
     async def _read_with_retries(self, upload: FeederUpload) -> PreparedFile | None:
-        """Reads the file, tries again what may pass later, and refuses the upload when it never will. None: refused."""
+        """Read the file with retries, as `failures.decide` says. Returns None after the upload was refused."""
         times: Counter[type[Exception]] = Counter()
         while True:
             try:
@@ -116,7 +116,7 @@ class ReaderJobs:
                 decision = decide(error, times=times[kind], sizes=Sizes(*self.spool.sizes(upload.upload_id)))
                 if isinstance(error, DiskFull):
                     self.spool.discard(upload.upload_id)
-                # The kind only: an exception's text may hold cells.
+                # Only the type: an exception's text may hold cells.
                 log.error("upload %s cannot be read: %s", upload.upload_id, type(error).__name__)  # noqa: TRY400
             if isinstance(decision, Refusal):
                 await self.refuse(upload, decision)
@@ -125,20 +125,28 @@ class ReaderJobs:
             await asyncio.sleep(decision.seconds)
 
     async def _check(self, upload: FeederUpload) -> PreparedFile:
-        """Reads the file and tells what it is. The questions go first: once it is checked, all of them were asked."""
+        """Check the upload's file for the first time.
+
+        1. The file is read; `UploadChecking` is published first.
+        2. The plan questions are sent, all of them before the next step.
+        3. `UploadChecked` is published, or `UploadRefused` if the file cannot be processed.
+        """
+        # 1. Read.
         async with self._reading_slot(upload):
             await self.publish_event(UploadChecking(upload_id=upload.upload_id, at=self.outlet.now()))
             prepared_file = await read_file(upload, self.spool, settings=self.outlet.settings, detected=None)
         refusal = prepared_file.outcome.refusal
         if refusal is None:
+            # 2. Ask.
             await send_plan_questions(upload, prepared_file.folder, outlet=self.outlet)
+            # 3. Announce.
             await self.publish_event(checked_event(upload, prepared_file.outcome, now=self.outlet.now()))
         else:
             await self.refuse(upload, refusal)
         return prepared_file
 
     async def _read_again(self, upload: FeederUpload) -> PreparedFile:
-        """Reads a checked file once more, as it was read before, because its rows are no longer in the spool."""
+        """Read a checked file once more with the layout of its check, because its rows are no longer in the spool."""
         assert upload.checked is not None
         async with self._reading_slot(upload):
             detected = upload.checked.detected

@@ -1,4 +1,4 @@
-"""The feeder's process: joins the group, works for the partitions it is given, watches lag and itself."""
+"""Runs the feeder: joins the group, works for the assigned partitions, and watches the worker's lag and its own."""
 
 import asyncio
 import logging
@@ -30,11 +30,11 @@ log = logging.getLogger(__name__)
 
 
 class ConsumesNothing(Exception):
-    """There is something to read and nothing was read for a minute; a new process will do better."""
+    """Records are unread and none was read for a minute. Only a new process helps."""
 
 
 async def main(settings: Settings, stop: asyncio.Event) -> None:
-    """Feeds until told to stop.
+    """Feed until `stop` is set.
 
     Raises:
         RefusedToStart: another feeder uses the same folder.
@@ -54,7 +54,7 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
 
 
 class Feeder:
-    """One member of the group. `asker` only answers questions about offsets."""
+    """One member of the group. `offset_client` only asks for offsets."""
 
     def __init__(
         self,
@@ -81,10 +81,10 @@ class Feeder:
         return Health(state="running", active=self._assignment.is_busy, error=self._assignment.error)
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Works for whatever is assigned, until stopped.
+        """Work for the assigned partitions until `stop` is set.
 
         Raises:
-            ExceptionGroup, ConsumesNothing: the process must start again.
+            ExceptionGroup, ConsumesNothing: the process must restart.
         """
         self._membership.subscribe()
         watching = asyncio.create_task(self._watch())
@@ -146,7 +146,7 @@ class Feeder:
         )
 
     async def _watch(self) -> None:
-        """Measures the worker's lag, commits our own position for operators, and barks when nothing is consumed."""
+        """Measure the worker's lag each second, check that this feeder reads, and commit its position."""
         async with measuring_lag(self._settings, offset_client=self._offset_client) as lag:
             while True:
                 with suppress(KafkaError, TimeoutError):

@@ -23,16 +23,16 @@ from schemas.values import EARLIEST, LONGEST_MAX_AGE_SECONDS
 Step = Literal["check", "wait", "feed", "nothing"]
 """What an upload needs next.
 
-check    read the file from end to end and tell what it is
+check    read the file from end to end and publish its layout
 wait     checked, and a person has not started it yet
 feed     publish its rows; the rest of a cancelled one as rejected rows
-nothing  all is done, or others do it
+nothing  the upload is over, or the feeder has no part in it
 """
 
 
 @dataclass(frozen=True, slots=True)
 class JoinCounts:
-    """What the join has counted of an upload: rows with an outcome, rows it holds at all, calls paid, phones known."""
+    """The counts of an upload by the join: rows with an outcome, all stored rows, paid calls, known phones."""
 
     rows: int = 0
     stored: int = 0
@@ -50,7 +50,7 @@ class JoinCounts:
 class FeederUpload:
     """One upload as the feeder sees it.
 
-    `check_id` names the reading that its present options ask for; `checked` is that reading's outcome, if there is one.
+    `check_id` identifies the check with the present options. `checked` is the outcome of that check, if there is one.
     """
 
     opened: UploadOpened
@@ -70,14 +70,14 @@ class FeederUpload:
         return self.opened.upload_id
 
     def accept_since(self, *, default_max_age_seconds: int) -> datetime:
-        """From when on an answer is young enough. Before the start: as if started when the check was asked for."""
+        """The time of the oldest acceptable answer. Before the start, the request of the check counts as the start."""
         chosen = self.options.max_age_seconds
         max_age_seconds = min(default_max_age_seconds if chosen is None else chosen, LONGEST_MAX_AGE_SECONDS)
         return max(EARLIEST, (self.started_at or self.check_asked_at) - timedelta(seconds=max_age_seconds))
 
 
 def opened_upload(opened: UploadOpened, *, offset: int) -> FeederUpload:
-    """The case that the first `UploadOpened` of an id begins. `offset` is that record's, on `upload-events`."""
+    """The state after the first `UploadOpened` of an id. `offset`: of that record on `upload-events`."""
     options = opened.options
     return FeederUpload(
         opened=opened,
@@ -88,13 +88,13 @@ def opened_upload(opened: UploadOpened, *, offset: int) -> FeederUpload:
         started_at=opened.at if options.start else None,
         max_calls=options.max_calls,
         sample_rows=options.sample_rows,
-        # Rows that another system produces itself are none of the feeder's business.
+        # An upload without a file gets its rows from another system, so the feeder does nothing for it.
         over=opened.file is None,
     )
 
 
 def fold(upload: FeederUpload | None, event: UploadEvent, *, offset: int) -> FeederUpload | None:
-    """The case after an event. Repetitions change nothing, nor does an event of an upload that was never opened."""
+    """The state after an event. A repeated event changes nothing, nor does an event of an unopened upload."""
     if upload is None:
         return opened_upload(event, offset=offset) if isinstance(event, UploadOpened) else None
     if upload.over:
@@ -104,7 +104,7 @@ def fold(upload: FeederUpload | None, event: UploadEvent, *, offset: int) -> Fee
 
 
 def next_step(upload: FeederUpload) -> Step:
-    """What the feeder must do now. A cancelled upload is checked and fed all the same: its result file has all rows."""
+    """The feeder's next step. A cancelled upload is checked and fed too, because its result file has all rows."""
     if upload.over:
         return "nothing"
     if upload.checked is None:
@@ -113,7 +113,7 @@ def next_step(upload: FeederUpload) -> Step:
 
 
 def usable_checkpoint(upload: FeederUpload, checkpoint: FeedCheckpoint | None, *, rows: int) -> FeedCheckpoint | None:
-    """The checkpoint, if it belongs to the reading that is in force and lies within its rows."""
+    """The checkpoint, if it belongs to the present check and lies within its rows."""
     if checkpoint is None or checkpoint.check_id != upload.check_id:
         return None
     fed_rows = checkpoint.next_row - 1

@@ -1,4 +1,4 @@
-"""Holds what the feeder knows of its uploads: the fold of its partitions of three topics, in memory only."""
+"""Owns the state of the feeder's uploads: the fold of its partitions of three topics, in memory only."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ _FINISHED = frozenset({"completed", "failed", "cancelled"})
 
 
 class ConsumedRecord(Protocol):
-    """A record of a log; aiokafka's `ConsumerRecord` is one. `timestamp`: milliseconds since 1970."""
+    """A consumed record, for example aiokafka's `ConsumerRecord`. `timestamp`: milliseconds since 1970."""
 
     @property
     def offset(self) -> int: ...
@@ -27,7 +27,7 @@ class ConsumedRecord(Protocol):
 
 @dataclass(slots=True)
 class UploadTable:
-    """Cases by upload id. Of those that are over only the id stays, so that a later `UploadOpened` of it is ignored."""
+    """Active uploads by id. Of an upload that is over only the id is kept, to ignore a later `UploadOpened` of it."""
 
     active: dict[str, FeederUpload] = field(default_factory=dict)
     checkpoints: dict[str, FeedCheckpoint] = field(default_factory=dict)
@@ -35,12 +35,12 @@ class UploadTable:
     _over: set[str] = field(default_factory=set)
 
     def event_record(self, record: ConsumedRecord) -> None:
-        """Folds a record of `upload-events`. Raises UndecodableRecord."""
+        """Fold a record of `upload-events`. Raises UndecodableRecord."""
         event = decode_one_of(UPLOAD_EVENT, record.value, what="upload event", timestamp_ms=record.timestamp)
         self.event(event, offset=record.offset)
 
     def event(self, event: UploadEvent, *, offset: int) -> None:
-        """Folds an event; also used for our own as soon as Kafka has them."""
+        """Fold an event. The feeder's own events are folded as soon as Kafka has them."""
         upload_id = event.upload_id
         if upload_id in self._over:
             return
@@ -55,7 +55,7 @@ class UploadTable:
         self.active[upload_id] = upload
 
     def checkpoint_record(self, record: ConsumedRecord) -> None:
-        """Folds a record of `feed-checkpoints`. Raises UndecodableRecord: the upload is fed from its first row on."""
+        """Fold a record of `feed-checkpoints`. Raises UndecodableRecord; the upload is then fed from its first row."""
         upload_id = _key_of(record)
         self.checkpoints.pop(upload_id, None)
         if record.value is not None:
@@ -63,7 +63,7 @@ class UploadTable:
             self.checkpoints[_confirmed(checkpoint.upload_id, upload_id)] = checkpoint
 
     def progress_record(self, record: ConsumedRecord) -> None:
-        """Folds a record of `upload-progress`. Raises UndecodableRecord: what was known before stays."""
+        """Fold a record of `upload-progress`. Raises UndecodableRecord; the earlier counts are kept."""
         upload_id = _key_of(record)
         if record.value is None or upload_id in self._over:
             self.join_counts.pop(upload_id, None)
@@ -79,7 +79,7 @@ class UploadTable:
         return self.join_counts.get(upload_id, JoinCounts())
 
     def stale_checkpoints(self) -> Iterator[str]:
-        """Uploads that are over and still have a checkpoint: it may be erased."""
+        """The uploads that are over and still have a checkpoint, which may be erased."""
         return (upload_id for upload_id in self.checkpoints if upload_id in self._over)
 
 
@@ -88,7 +88,7 @@ def _key_of(record: ConsumedRecord) -> str:
 
 
 def _confirmed(upload_id: str, key: str) -> str:
-    """The id in a value, which must be that of its key: a record says something of one upload only."""
+    """Return the id of a value. Raises UndecodableRecord if it is not the id of the record's key."""
     if upload_id != key:
         raise UndecodableRecord("its key is not the id of its upload")
     return upload_id

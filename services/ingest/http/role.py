@@ -1,4 +1,4 @@
-"""The web part of ingest: `POST /v1/uploads` takes a file in and answers 202 once Kafka has all of it."""
+"""Runs the web role of ingest: `POST /v1/uploads` stores a file and answers 202 once Kafka has all of it."""
 
 import asyncio
 import logging
@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 
 
 class HttpState(TypedDict):
-    """What the lifespan makes; Starlette hands it to every request."""
+    """The state that the lifespan creates. Starlette passes it to every request."""
 
     receiver: UploadReceiver
 
@@ -76,28 +76,30 @@ def build_app(settings: Settings) -> Starlette:
         middleware=host_guard(settings),
         exception_handlers={ProblemError: on_problem, HTTPException: on_http_exception, Exception: on_crash},
     )
-    # Starlette would lead from an address that ends with a slash to the same without, and repeat what stands in it.
+    # No redirect from a path with a trailing slash: it would echo the caller's path.
     app.router.redirect_slashes = False
     return app
 
 
 def _health(opened_log: OpenedLog) -> Health:
-    error = None if opened_log.is_following else "upload-events cannot be read: requests with a key wait in vain"
+    error = (
+        None if opened_log.is_following else "upload-events cannot be read: requests with an Idempotency-Key time out"
+    )
     return Health(state="running", active=True, error=error)
 
 
 async def main(settings: Settings, stop: asyncio.Event) -> None:
-    """Serves the application alone until told to stop.
+    """Serve the application until `stop` is set.
 
     Raises:
-        RefusedToStart: an address that others can reach is bound without tokens.
+        RefusedToStart: the server would listen on a public address without tokens.
     """
     refuse_open_door(settings)
     await serve(build_app(settings), settings, stop)
 
 
 async def create_upload(request: Request) -> Response:
-    """Stores the file of the request and answers with the upload it became; people without JavaScript get its page."""
+    """Store the file of the request and answer with its upload. Redirect a browser to its page."""
     receiver: UploadReceiver = request.state.receiver
     refuse_foreign_origin(request)
     identity = identify(request, receiver.settings)
@@ -118,7 +120,7 @@ async def create_upload(request: Request) -> Response:
             return HTMLResponse(refusal_page(refusal.problem), refusal.problem.status, refusal.headers)
         raise
     except ClientDisconnect:
-        # Nobody is there to read it; what was stored expires without ever being opened.
+        # The client is gone. The stored chunks expire, and no upload was opened.
         return Response(status_code=400)
     return _answer(request, receiver.settings, received)
 
@@ -136,7 +138,7 @@ def _answer(request: Request, settings: Settings, received: Received) -> Respons
 
 
 def _wants_page(request: Request) -> bool:
-    """Whether a browser sent a form by itself: scripts and programs do not ask for HTML."""
+    """Whether a browser sent the form itself: scripts and programs do not ask for HTML."""
     return "text/html" in request.headers.get("accept", "")
 
 
@@ -145,7 +147,7 @@ async def alive(_request: Request) -> Response:
 
 
 async def ready(request: Request) -> Response:
-    """200 while Kafka answers and repeated uploads can be told from new ones."""
+    """200 while Kafka answers and the role can recognise repeated uploads."""
     receiver: UploadReceiver = request.state.receiver
     if not await _kafka_answers(receiver.file_store.sender.producer):
         return JSONResponse({"status": "kafka does not answer"}, 503)

@@ -1,4 +1,4 @@
-"""Stores a file's bytes on `upload-files` as they come, refusing what cannot be a table before it is stored."""
+"""Stores a file's bytes on `upload-files` as they arrive. Refuses a file that cannot be a table before storing it."""
 
 import asyncio
 import secrets
@@ -18,11 +18,11 @@ from services.ingest.sending import Sender
 from services.runtime.problems import ProblemError
 
 UNACKNOWLEDGED_CHUNKS = 4
-"""Of one file: more would not be faster, and each is held in memory until Kafka has it."""
+"""Most chunks of one file in flight: more are not faster, and each stays in memory until Kafka has it."""
 
 
 KAFKA_TIMEOUT_SECONDS = 20.0
-"""How long Kafka may take for one record; an idempotent producer would itself wait without end."""
+"""How long Kafka may take for one record. An idempotent producer itself never gives up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +34,9 @@ class StoredFile:
 
 @dataclass(frozen=True, slots=True)
 class FileStore:
-    """Where files are stored. `permits` bounds the chunks of all uploads that are in memory at once.
+    """The topic that holds files. `permits` bounds the chunks of all uploads in memory.
 
-    `chunk_bytes`: of one record's value, as many as Kafka takes.
+    `chunk_bytes`: size of a record's value, at most as large as Kafka accepts.
     """
 
     sender: Sender
@@ -46,15 +46,15 @@ class FileStore:
     chunk_bytes: int = CHUNK_BYTES
 
     async def partition_of(self, upload_id: str) -> int:
-        """The partition that keeps everything about an upload; topics keyed by upload have equally many."""
+        """The partition of an upload, the same on all topics keyed by upload: they have equally many partitions."""
         return partition_of(upload_id.encode(), len(await self.sender.producer.partitions_for(self.topic)))
 
 
 class FileWriter:
     """Cuts one file into records, in order, under one attempt's name. Use as `async with`.
 
-    Leaving the block does not wait: what is still on its way belongs to a file that nobody will open. When Kafka has
-    refused a record, those that follow go through a new producer.
+    Leaving the block does not wait: the records in flight then belong to a file that is never opened. After Kafka has
+    refused a record, later records go through a new producer.
     """
 
     def __init__(self, file_store: FileStore, upload_id: str) -> None:
@@ -80,17 +80,17 @@ class FileWriter:
         for future in self._unacknowledged:
             future.add_done_callback(_forget)
         if isinstance(error, KafkaError):
-            # What Kafka refused stands in the way of all that follows on the partition, other people's files too.
+            # A refused record blocks all later records on its partition, those of other files too.
             await self._file_store.sender.replace(self._producer)
         if isinstance(error, MessageSizeTooLargeError):
             raise _storage_refuses() from None
 
     async def write(self, data: bytes) -> None:
-        """Takes more of the file; returns when there is room for yet more.
+        """Take more bytes of the file. Returns when the writer can take the next bytes.
 
         Raises:
             ProblemError: 413 over the size limit, 415 plainly binary.
-            KafkaError, TimeoutError: Kafka did not take it.
+            KafkaError, TimeoutError: Kafka did not accept a record.
         """
         self._bytes += len(data)
         if self._bytes > self._file_store.max_file_bytes:
@@ -105,11 +105,11 @@ class FileWriter:
             del self._buffer[:size]
 
     async def finish(self) -> StoredFile:
-        """Sends the rest and waits until Kafka has all of the file.
+        """Send the rest and wait until Kafka has all of the file.
 
         Raises:
             ProblemError: 422 empty, 415 plainly binary.
-            KafkaError, TimeoutError: Kafka did not take it.
+            KafkaError, TimeoutError: Kafka did not accept a record.
         """
         if not self._bytes:
             raise ProblemError(422, "empty-file", "The file is empty", "The file holds no bytes. Upload another one.")
@@ -163,7 +163,7 @@ class FileWriter:
 
 
 def _forget(acknowledgement: "asyncio.Future[RecordMetadata]") -> None:
-    """Takes note of a failure that nobody waits for any more, so that it is not reported as forgotten."""
+    """Retrieve the exception of a send that nobody awaits any more, so that asyncio does not report it."""
     if not acknowledgement.cancelled():
         acknowledgement.exception()
 

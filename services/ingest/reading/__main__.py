@@ -1,4 +1,4 @@
-"""Says what files are and what they hold: `python -m services.ingest.reading FILE... [--region GB]`."""
+"""Prints the layout and the totals of files: `python -m services.ingest.reading FILE... [--region GB]`."""
 
 import argparse
 import sys

@@ -1,4 +1,4 @@
-"""Owns the way from a stored file to its bytes: plain, gzip, or a zip of one file, never more than the limits allow."""
+"""Opens the bytes of a stored file: plain, gzip, or a zip of one file. Never reads more than the limits allow."""
 
 import re
 import struct
@@ -76,7 +76,7 @@ def single_file(archive: zipfile.ZipFile) -> zipfile.ZipInfo:
 
 
 def opened_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> IO[bytes]:
-    """A file of the archive if bounded memory suffices: no password, no method with a huge dictionary."""
+    """Open a file of the archive. Refuses a password and any method that needs a huge dictionary."""
     if entry.flag_bits & 0x1:
         raise FileRefused("bad-archive", "The zip is protected by a password. Upload it without one.")
     if entry.compress_type not in _READABLE_METHODS:
@@ -116,7 +116,7 @@ class Bounded:
 
 
 class _Gunzip:
-    """The members of a gzip file one after another, each chunk bounded; `gzip` reads headers byte by byte."""
+    """Reads the members of a gzip file in bounded chunks. Python's `gzip` reads headers byte by byte."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
@@ -152,7 +152,7 @@ class _Gunzip:
 
 
 class _SmallReads:
-    """A seekable file that refuses single reads so big that they can only be a lying directory."""
+    """A seekable file that refuses a very large single read: only a forged zip directory causes one."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file

@@ -1,4 +1,4 @@
-"""Decides a row's phone: each phone column in turn, its cell read whole, and only if that fails searched."""
+"""Decides the phone of a row: tries each phone column, first its whole cell, then a search within the cell."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Why a whole file is refused: one code per reason, each the last part of a problem type `/problems/<code>`."""
+"""Owns the reasons to refuse a file: one code for each, which ends a problem type `/problems/<code>`."""
 
 TITLES = {
     "empty": "The file is empty",

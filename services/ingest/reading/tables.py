@@ -1,4 +1,4 @@
-"""Decides from a sample of records where a table begins and which columns hold phones: the same for all formats."""
+"""Decides from a sample of records where a table begins and which columns hold phones, for all formats alike."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -47,12 +47,12 @@ class ParserSettings:
     sheet: str | None = None
     sheets: tuple[str, ...] = ()
     lines_above: int = 0
-    """A `sep=` line, which stands above everything else."""
+    """Number of lines above the table that are not part of it: a `sep=` line."""
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """What was found out about a table; columns are 0-based positions."""
+    """The properties of a table. Columns are 0-based positions."""
 
     header: bool
     skipped_lines: int
@@ -63,10 +63,10 @@ class Table:
     area_column_candidates: tuple[int, ...]
     profiles: tuple[ColumnSummary, ...]
     score: float
-    """How sure the best phone column is; 0 if there is none."""
+    """The score of the best phone column; 0 if there is none."""
 
     def within(self, file: ParserSettings, region: str) -> FileLayout:
-        """The whole of what was detected: the table in its file."""
+        """The layout of the file that holds this table."""
         return FileLayout(
             format=file.format,
             encoding=file.encoding,
@@ -89,7 +89,7 @@ class Table:
 
 
 def table_of(sample: TableSample, options: ReadOptions, *, keys: tuple[str, ...] | None = None) -> Table:
-    """What the sample shows. `keys` are the header when the format itself names the columns.
+    """Find the header and the phone columns of a sample. `keys`: the header, if the format itself names the columns.
 
     Raises FileRefused: `unknown-column`, `ambiguous-column`. A table without phones has no `phone_columns`.
     """

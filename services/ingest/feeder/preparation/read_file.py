@@ -1,8 +1,8 @@
-"""Reads a stored file from end to end, once: detects, counts, previews, and leaves its rows ready to be published.
+"""Reads a stored file once from end to end: detects its layout, counts and previews its rows, and prepares them.
 
 It runs in a child process, so that a hostile or huge file can neither stop the feeder's heartbeats nor fill its memory.
-Nothing here needs pydantic: that is 10 MB in each child and again in the process that they are forked from. What is
-left behind has the shape of `outcome.Prepared`, and whoever reads it checks that.
+Nothing here imports pydantic, which takes 10 MB in each child and in the process that they are forked from. The outcome
+has the shape of `outcome.ReaderOutcome`, and the feeder validates it.
 """
 
 import errno
@@ -33,7 +33,7 @@ EXIT_DISK_FULL = 75
 
 @dataclass(frozen=True, slots=True)
 class ReadTask:
-    """What is to be read: `path`; where to leave it: `folder`; `detected` if it was read before and must not change."""
+    """`path` is the file to read. Its rows and outcome go to `folder`. `detected`: the layout of an earlier reading."""
 
     path: str
     folder: str
@@ -62,7 +62,7 @@ def phones_path(folder: Path) -> Path:
 
 
 def run(task_json: bytes) -> None:
-    """The child's whole work. Nothing escapes: an unforeseen error becomes a refusal that names its place in code."""
+    """Do all the work of the child process. An unforeseen error becomes a refusal that names its place in the code."""
     task = ReadTask.from_json(task_json)
     folder = Path(task.folder)
     try:
@@ -92,7 +92,7 @@ def _leave(outcome: dict[str, Any], folder: Path) -> None:
 
 
 def prepare(task: ReadTask) -> dict[str, Any]:
-    """Detects (unless told what the file is) and reads every row.
+    """Detect the layout, unless it is given, and read every row.
 
     Raises:
         reading.FileRefused: the file cannot be processed.
@@ -125,7 +125,7 @@ def prepare(task: ReadTask) -> dict[str, Any]:
 
 @dataclass(slots=True)
 class _Pass:
-    """What one reading of the rows adds up."""
+    """The sums and the preview of one pass over the rows."""
 
     detected: reading.FileLayout
     writer: PreparedWriter
@@ -209,7 +209,7 @@ def _refusal(code: str, title: str, detail: str) -> dict[str, Any]:
 
 
 def _unforeseen(error: Exception) -> dict[str, Any]:
-    # Only the place and the kind: an exception's text may hold cells.
+    # Only the place and the type: an exception's text may hold cells.
     frame = traceback.extract_tb(error.__traceback__)[-1]
     place = f"{type(error).__name__} in {Path(frame.filename).name}, line {frame.lineno}"
     detail = f"Reading the file failed in a way that was not foreseen ({place}). Please report it with the file."

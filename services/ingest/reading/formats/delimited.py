@@ -1,4 +1,4 @@
-"""Reads records from delimited text with Python's csv, whatever is wrong with it, in bounded memory."""
+"""Parses records of delimited text with Python's csv module, also of malformed text, in bounded memory."""
 
 import csv
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ Record = tuple[int, list[str]]
 
 
 def records(chunks: Iterator[str], dialect: Dialect, limits: Limits, *, skipped_lines: int = 0) -> Iterator[Record]:
-    """Every record after the skipped lines; lines of length zero are none, lines of delimiters only are.
+    """Yield each record after the skipped lines. An empty line is no record; a line of delimiters is one.
 
     Raises FileRefused: `line-too-long`, `cell-too-long`, `too-many-columns`.
     """

@@ -1,4 +1,4 @@
-"""Decides how the lines of a text fall into cells: delimiter and quoting, by which of them make an even table."""
+"""Decides the delimiter and the quoting of a text: those that make the most even table."""
 
 import csv
 import io

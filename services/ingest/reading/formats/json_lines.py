@@ -1,4 +1,4 @@
-"""Reads JSON Lines: objects become rows by their keys, arrays by position; a broken line becomes a row of itself."""
+"""Parses JSON Lines: objects become rows by key, arrays by position. A broken line becomes a row with one cell."""
 
 import json
 import re
@@ -16,7 +16,7 @@ _LONGEST_INTEGER_CHARS: Final = 4000
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 JsonRecord = tuple[int, Any]
-"""The line from 1, and the value; the bare line (str) where it is no JSON."""
+"""The number of the line from 1, and its value: `Broken` if the line is not JSON."""
 
 
 class Broken(str):

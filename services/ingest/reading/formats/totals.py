@@ -1,4 +1,4 @@
-"""Counts what a file holds once it was detected: the figures by which readers are compared."""
+"""Counts the rows and phones of a detected file: the totals by which readers are compared."""
 
 from dataclasses import dataclass
 from pathlib import Path

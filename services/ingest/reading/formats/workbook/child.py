@@ -1,6 +1,7 @@
-"""Reads a workbook in a process of its own, within limits, and writes what it finds to stdout as lines of JSON.
+"""Reads a workbook in a process of its own, within limits, and writes its rows to stdout as lines of JSON.
 
-Argument: a Task as JSON. Lines: `["sheet", name, visible]` before each sheet's rows, `[number, [cells]]` per row,
+Argument: a WorkbookTask as JSON.
+Lines: `["sheet", name, visible]` before each sheet's rows, `[number, [cells]]` per row,
 at last `["end"]`, `["refused", code, detail]` or `["failed", errno]`, when the disk is full for example. A missing last
 line means that a limit killed the process.
 """
@@ -118,7 +119,7 @@ class _Workbook:
                 yield from sheet_rows(stream, part, handler, self._limits)
 
     def _parsed(self, part: str, handler: PartHandler) -> PartHandler:
-        """A part that is missing has nothing in it."""
+        """Parse a part with a handler. A missing part counts as an empty one."""
         with self._stream(part) as stream:
             if stream is not None:
                 parse_all(stream, handler, part)

@@ -1,4 +1,4 @@
-"""Runs the process that reads a workbook and takes its rows, never waiting for it longer than the limits allow."""
+"""Runs the process that reads a workbook and receives its rows. Never waits longer than the limits allow."""
 
 import os
 import selectors
@@ -51,7 +51,7 @@ def workbook_rows(path: Path, sheet: str, limits: Limits, *, after_row: int = 0)
 
 
 def _messages(task: WorkbookTask, limits: Limits) -> Iterator[list[Any]]:
-    """What the process says until it ends. Whoever stops reading ends it."""
+    """Yield the messages of the process until it ends. Closing the iterator ends the process."""
     with _running(task) as output:
         for line in _lines(output, limits.child_idle_seconds):
             message = orjson.loads(line)
@@ -85,12 +85,12 @@ def _running(task: WorkbookTask) -> Iterator[IO[bytes]]:
 
 
 def _without_secrets() -> dict[str, str]:
-    """What parses a stranger's file gets none of our settings."""
+    """The environment without our settings: the process parses an untrusted file."""
     return {name: value for name, value in os.environ.items() if not name.startswith("SCRUB_")}
 
 
 def _lines(output: IO[bytes], idle_seconds: float) -> Iterator[bytes]:
-    """Complete lines as they come; none for longer than allowed is refused."""
+    """Yield complete lines as they arrive. Raises FileRefused if none arrives for too long."""
     tail = b""
     with selectors.DefaultSelector() as selector:
         selector.register(output, selectors.EVENT_READ)

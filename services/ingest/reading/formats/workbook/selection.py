@@ -1,4 +1,4 @@
-"""Decides which sheet of a workbook holds the table: the first visible one whose phones are about as sure as any's."""
+"""Decides which sheet of a workbook holds the table: the first visible one whose score is close to the best score."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +12,7 @@ from services.ingest.reading.refusals import FileRefused
 from services.ingest.reading.tables import ParserSettings, Table, TableSample, table_of
 
 NEARLY_AS_SURE: Final = 0.6
-"""Sheets of one workbook often hold equal tables; the first one counts, unless another is much surer."""
+"""Sheets of one workbook often hold similar tables. The first one wins, unless another has a much higher score."""
 
 
 def detect_workbook(path: Path, container: Container, options: ReadOptions, limits: Limits) -> FileLayout:
@@ -40,7 +40,7 @@ def _wanted(samples: Sequence[SheetSample], options: ReadOptions) -> list[SheetS
 
 
 def _chosen(samples: Sequence[SheetSample], options: ReadOptions) -> tuple[str, Table]:
-    """Visible sheets before hidden ones; a sheet without the columns that the user named is none of them."""
+    """Choose a visible sheet before a hidden one. A sheet without the columns that the user named is left out."""
     tables: list[tuple[SheetSample, Table]] = []
     refusal: FileRefused | None = None
     for sample in samples:
