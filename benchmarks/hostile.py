@@ -23,6 +23,7 @@ from services.ingest.feeder.check import MOST_EXPANSION
 from services.ingest.feeder.preparation.outcome import ReaderOutcome
 from services.ingest.feeder.preparation.read_file import ReadTask, outcome_path, run
 from services.ingest.feeder.preparation.reader_process import run_in_child, warm_up
+from services.ingest.feeder.role import PRELOADED_MODULES
 from services.ingest.reading import ReadOptions
 
 _LOOK_SECONDS = 0.01
@@ -30,7 +31,7 @@ _LOOK_SECONDS = 0.01
 
 def measure(folder: Path) -> Figures:
     folder.mkdir(parents=True)
-    warm_up(["services.ingest.feeder.preparation.reader_child", "services.ingest.feeder.preparation.read_file"])
+    warm_up(PRELOADED_MODULES)
     _measured("the first reading starts the processes that the others use", folder, _write_plain)
     rows = [_measured(name, folder, write) for name, write in (*hostile_files(), *_torture_files())]
     return Figures(

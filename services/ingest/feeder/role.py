@@ -24,6 +24,11 @@ from services.ingest.sending import Sender
 from services.runtime.kafka import make_consumer, make_producer, started, topic_name
 from services.runtime.parts import Health, SignOfLife
 
+PRELOADED_MODULES = [
+    "services.ingest.feeder.preparation.reader_child",
+    "services.ingest.feeder.preparation.read_file",
+]
+"""What every child process needs. A module that does not exist would be skipped silently."""
 WATCH_SECONDS = 1.0
 SAVE_AT_STOP_SECONDS = 5.0
 log = logging.getLogger(__name__)
@@ -39,7 +44,7 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
     Raises:
         RefusedToStart: another feeder uses the same folder.
     """
-    warm_up(["services.ingest.feeder.preparation.reader_child", "services.ingest.feeder.preparation.read_file"])
+    warm_up(PRELOADED_MODULES)
     with Spool(settings) as spool:
         membership = Membership(settings)
         async with (

@@ -68,7 +68,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """How a line is split into cells. `quote` is empty if quotes mean nothing. `escape` is a character before quotes."""
+    """How a line is split into cells. `quote` is empty if quotes mean nothing. `escape` stands before a quote."""
 
     delimiter: str = ","
     quote: str = '"'
@@ -128,7 +128,7 @@ class FileLayout:
         return named or str(column)
 
     def to_dict(self) -> dict[str, Any]:
-        """The fields of a `Detected` message, without `width`. `quoting` holds the fields that only the parser needs."""
+        """The fields of a `Detected` message, without `width`. `quoting` holds those that only the parser needs."""
         whole = asdict(self)
         dialect = whole.pop("dialect")
         whole["quoting"] = {"container": whole.pop("container"), "keyed": whole.pop("keyed"), "dialect": dialect}
