@@ -1,4 +1,4 @@
-"""Decides what the feeder must do for one upload: a fold of its events, and the step that follows from it."""
+"""Decides the feeder's next step for one upload, from a fold of its events."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace

@@ -1,4 +1,4 @@
-"""Decides what a single cell looks like: blank, a number, a date, a coordinate, part of a local phone, or words."""
+"""Decides the kind of a single cell: blank, a number, a date, a coordinate, a local phone, or text."""
 
 import re
 from typing import Final

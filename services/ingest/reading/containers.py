@@ -30,7 +30,7 @@ class ByteStream(Protocol):
 
 @contextmanager
 def open_bytes(path: Path, container: Container, limits: Limits) -> Iterator[ByteStream]:
-    """The content of the file within its container."""
+    """Open the content of a file within its container."""
     with path.open("rb") as file:
         if container == "plain":
             yield file
@@ -57,7 +57,7 @@ def unpacked(path: Path, container: Container, limits: Limits) -> Iterator[Path]
 
 @contextmanager
 def opened_archive(path: Path) -> Iterator[zipfile.ZipFile]:
-    """A zip whose directory is of reasonable size."""
+    """Open a zip archive. Refuses one with a very large directory."""
     with path.open("rb") as file:
         try:
             archive = zipfile.ZipFile(_SmallReads(file))
@@ -68,7 +68,7 @@ def opened_archive(path: Path) -> Iterator[zipfile.ZipFile]:
 
 
 def single_file(archive: zipfile.ZipFile) -> zipfile.ZipInfo:
-    """The one file of an archive, folders and what macOS adds aside."""
+    """The one file of an archive, without folders and the files that macOS adds."""
     entries = [entry for entry in archive.infolist() if not entry.is_dir() and not _ADDED.search(entry.filename)]
     if len(entries) != 1:
         raise FileRefused("bad-archive", f"The zip holds {len(entries)} files. Upload a zip of one, or each by itself.")

@@ -34,7 +34,7 @@ _MARKS: Final = (
     (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"),
 )  # fmt: skip
 _NOT_OF_FILES: Final = frozenset(("idna", "punycode", "raw_unicode_escape", "unicode_escape", "undefined"))
-"""Python calls them text encodings, but no file is written in them."""
+"""Python has them as text encodings, but no file is written in them."""
 _FIRST_BONUS: Final = 0.1
 _HOME_BONUS: Final = 0.15
 

@@ -77,7 +77,7 @@ def _whole_lines(text: str) -> str:
 
 
 def _quotings(sample: str, delimiter: str) -> list[Dialect]:
-    """The ways of quoting that the text gives reason to try; the usual one first, so that it wins a draw."""
+    """The kinds of quoting that the text suggests. The usual one comes first, so that it wins a draw."""
     usual = Dialect(delimiter)
     if '"' not in sample:
         return [replace(usual, quote="'"), usual][:: 1 if _SINGLE_QUOTED.search(sample) else -1]

@@ -64,7 +64,7 @@ def _is_one_document(lines: Sequence[str]) -> bool:
 
 
 def values(chunks: Iterator[str], limits: Limits) -> Iterator[JsonRecord]:
-    """Each line that is not blank, as a value with all numbers as text.
+    """Yield the value of each line that is not blank. Numbers keep their text.
 
     Raises FileRefused: `line-too-long`, `too-many-columns` for a list.
     """
@@ -130,7 +130,7 @@ def _object_cells(value: dict[str, Any], places: Mapping[str, int], width: int) 
 
 
 def as_cell(value: Any) -> str:
-    """Texts as they are, numbers as written, nothing for null, compact JSON for what is nested."""
+    """Convert a value to a cell: texts unchanged, numbers as written, null as blank, nested values as compact JSON."""
     if isinstance(value, str):
         return _storable(value)
     if value is None or isinstance(value, bool):
@@ -141,7 +141,7 @@ def as_cell(value: Any) -> str:
 
 
 def _storable(text: str) -> str:
-    """Half of a surrogate pair, which JSON can escape but UTF-8 cannot store, stays the escape that it was."""
+    """Restore the escape of a lone surrogate: JSON can escape it, but UTF-8 cannot store it."""
     return _LONE_SURROGATE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 

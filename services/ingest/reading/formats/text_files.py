@@ -1,4 +1,4 @@
-"""Owns what the detection of a text format looks at: the decoded head of a text file, and pieces from further down."""
+"""Owns the sample of a text file for detection: its decoded head, and pieces from all over it."""
 
 from collections.abc import Iterator
 from pathlib import Path

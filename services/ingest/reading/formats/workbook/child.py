@@ -1,8 +1,8 @@
 """Reads a workbook in a process of its own, within limits, and writes its rows to stdout as lines of JSON.
 
 Argument: a WorkbookTask as JSON. Lines: `["sheet", name, visible]` before the rows of each sheet, `[number, [cells]]`
-for each row, and at last `["end"]`, `["refused", code, detail]` or `["failed", errno]`, for example if the disk is full.
-If the last line is missing, a limit has killed the process.
+for each row, and at last `["end"]`, `["refused", code, detail]` or `["failed", errno]`, as when the disk is full. If
+the last line is missing, a limit has killed the process.
 """
 
 import resource

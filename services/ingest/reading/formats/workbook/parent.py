@@ -25,7 +25,7 @@ _PIECE_BYTES: Final = 64 * 1024
 
 @dataclass(slots=True)
 class SheetSample:
-    """The first rows of a sheet that hold something."""
+    """The first filled rows of a sheet."""
 
     name: str
     visible: bool
@@ -44,7 +44,7 @@ def sample_sheets(path: Path, limits: Limits) -> list[SheetSample]:
 
 
 def workbook_rows(path: Path, sheet: str, limits: Limits, *, after_row: int = 0) -> Iterator[SheetRow]:
-    """The rows of a sheet that hold something, beyond `after_row`. Raises FileRefused, see `child`."""
+    """Yield the filled rows of a sheet beyond `after_row`. Raises FileRefused, see `child`."""
     for message in _messages(WorkbookTask(str(path), sheet, None, after_row, asdict(limits)), limits):
         if message[0] != "sheet":
             yield message[0], message[1]

@@ -59,7 +59,7 @@ class SheetList(Handler):
 
 
 class Relations(Handler):
-    """`xl/_rels/workbook.xml.rels`: which part an id stands for."""
+    """`xl/_rels/workbook.xml.rels`: the part of each id."""
 
     def __init__(self) -> None:
         self.parts: dict[str, str] = {}

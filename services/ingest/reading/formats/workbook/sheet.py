@@ -1,4 +1,4 @@
-"""Reads the rows of a sheet one after another, only those that hold something."""
+"""Reads the filled rows of a sheet one after another."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -12,7 +12,7 @@ from services.ingest.reading.model import Limits
 from services.ingest.reading.refusals import FileRefused
 
 SheetRow = tuple[int, list[str]]
-"""The number of the row in the sheet, from 1, and its cells up to the last that holds something."""
+"""The number of the row in the sheet, from 1, and its cells up to the last filled one."""
 
 DEEPEST_NESTING: Final = 100
 MOST_ROWS: Final = 1_048_576
@@ -20,7 +20,7 @@ _TRUTH: Final = {"0": "FALSE", "1": "TRUE", "true": "TRUE", "false": "FALSE"}
 
 
 def sheet_rows(stream: ByteStream, part: str, handler: "SheetHandler", limits: Limits) -> Iterator[SheetRow]:
-    """The rows of a sheet that hold something.
+    """Yield the filled rows of a sheet.
 
     Raises FileRefused: `bad-workbook`, `too-many-columns`, `cell-too-long`, `line-too-long`.
     """
@@ -39,7 +39,7 @@ def sheet_rows(stream: ByteStream, part: str, handler: "SheetHandler", limits: L
 
 
 class SheetHandler(Handler):
-    """Collects the rows that hold something in `rows`, which its user empties."""
+    """Collects the filled rows in `rows`. The caller empties it."""
 
     def __init__(self, texts: SharedTexts, styles: Styles, limits: Limits, *, from_1904: bool) -> None:
         self.rows: list[SheetRow] = []

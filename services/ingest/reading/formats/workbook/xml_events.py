@@ -1,4 +1,4 @@
-"""Owns how the XML parts of a workbook are parsed: by expat, piece by piece, without any document type or entity."""
+"""Parses the XML parts of a workbook with expat, piece by piece. Refuses document types and entities."""
 
 from collections.abc import Callable, Iterator
 from typing import Any, Final
@@ -13,7 +13,7 @@ LONGEST_ELEMENT_BYTES: Final = 1024 * 1024
 
 
 class Handler:
-    """What to do with a part's elements; subclasses override what they need. See `local_name` for prefixes."""
+    """Handles the elements of a part. Subclasses override the methods that they need. See `local_name` for prefixes."""
 
     def start(self, name: str, attributes: dict[str, str]) -> None: ...
 
