@@ -20,9 +20,10 @@ from benchmarks.report import Cell, Figures
 from schemas.codec import decode
 from schemas.settings import Settings
 from services.ingest.feeder.check import MOST_EXPANSION
-from services.ingest.feeder.preparation.outcome import Prepared
-from services.ingest.feeder.preparation.read_file import Task, outcome_path, run
+from services.ingest.feeder.preparation.outcome import ReaderOutcome
+from services.ingest.feeder.preparation.read_file import ReadTask, outcome_path, run
 from services.ingest.feeder.preparation.reader_process import run_in_child, warm_up
+from services.ingest.feeder.role import PRELOADED_MODULES
 from services.ingest.reading import ReadOptions
 
 _LOOK_SECONDS = 0.01
@@ -30,7 +31,7 @@ _LOOK_SECONDS = 0.01
 
 def measure(folder: Path) -> Figures:
     folder.mkdir(parents=True)
-    warm_up(["services.ingest.feeder.preparation.reader_child", "services.ingest.feeder.role.preparation.read_file"])
+    warm_up(PRELOADED_MODULES)
     _measured("the first reading starts the processes that the others use", folder, _write_plain)
     rows = [_measured(name, folder, write) for name, write in (*hostile_files(), *_torture_files())]
     return Figures(
@@ -58,7 +59,7 @@ def _measured(name: str, folder: Path, write: Callable[[Path], None]) -> dict[st
     spool.mkdir()
     write(path)
     size = path.stat().st_size
-    task = Task(
+    task = ReadTask(
         path=str(path),
         folder=str(spool),
         options=ReadOptions(),
@@ -71,7 +72,7 @@ def _measured(name: str, folder: Path, write: Callable[[Path], None]) -> dict[st
         seconds = time.monotonic() - began
     told = f"nothing: exit code {exit_code}"
     if outcome_path(spool).exists():
-        told = _told(decode(Prepared, outcome_path(spool).read_bytes()))
+        told = _told(decode(ReaderOutcome, outcome_path(spool).read_bytes()))
     path.unlink()
     for left in spool.iterdir():
         left.unlink()
@@ -79,7 +80,7 @@ def _measured(name: str, folder: Path, write: Callable[[Path], None]) -> dict[st
     return {"file": name, "bytes": size, "seconds": seconds, "peak MB": memory.peak_bytes / 1e6, "told": told}
 
 
-def _told(prepared: Prepared) -> str:
+def _told(prepared: ReaderOutcome) -> str:
     if prepared.refusal is not None:
         return f"{prepared.refusal.code}: {prepared.refusal.detail}"
     assert prepared.counts is not None

@@ -1,1 +1,1 @@
-"""Takes files in, finds out what they are and publishes their rows."""
+"""Receives files, detects their format and publishes their rows."""

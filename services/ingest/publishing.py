@@ -11,7 +11,7 @@ from aiokafka.structs import RecordMetadata
 
 from schemas.rows import RowError
 from services.ingest.feeder.preparation.row_file import PreparedRow
-from services.ingest.feeder.upload_state import Case
+from services.ingest.feeder.upload_state import FeederUpload
 
 KeyAndValue = tuple[bytes, bytes]
 
@@ -67,27 +67,27 @@ def rejected_value(row: PreparedRow, head: bytes) -> bytes:
     return head + row.body
 
 
-def row_head(case: Case, *, default_max_age_seconds: int) -> bytes:
-    """What all usable rows of a started upload have in common, as the beginning of a JSON object."""
-    started_at = case.started_at
+def row_head(upload: FeederUpload, *, default_max_age_seconds: int) -> bytes:
+    """The fields that all usable rows of a started upload share, as the beginning of a JSON object."""
+    started_at = upload.started_at
     assert started_at is not None
     common = {
-        "upload_id": case.upload_id,
+        "upload_id": upload.upload_id,
         "round": 0,
-        "owner": case.opened.owner,
-        "priority": case.priority,
+        "owner": upload.opened.owner,
+        "priority": upload.priority,
         "wanted_at": started_at,
-        "accept_since": case.accept_since(default_max_age_seconds=default_max_age_seconds),
+        "accept_since": upload.accept_since(default_max_age_seconds=default_max_age_seconds),
     }
     return orjson.dumps(common, option=orjson.OPT_UTC_Z)[:-1] + b","
 
 
-def rejected_head(case: Case) -> bytes:
+def rejected_head(upload: FeederUpload) -> bytes:
     """The beginning of a rejected row; its body holds the error."""
-    return orjson.dumps({"upload_id": case.upload_id})[:-1] + b","
+    return orjson.dumps({"upload_id": upload.upload_id})[:-1] + b","
 
 
-def left_out_head(case: Case, detail: str) -> bytes:
-    """The beginning of a usable row that is not looked up: cancelled, or beyond what was asked for."""
+def left_out_head(upload: FeederUpload, detail: str) -> bytes:
+    """The beginning of a usable row that is not looked up: `detail` says why."""
     error = RowError(code="cancelled", detail=detail)
-    return orjson.dumps({"upload_id": case.upload_id, "error": error.model_dump()})[:-1] + b","
+    return orjson.dumps({"upload_id": upload.upload_id, "error": error.model_dump()})[:-1] + b","

@@ -269,7 +269,7 @@ HEAD: Final = (
 
 OWN: Final = {
     "KnownPhone": "values of the worker's own table",
-    "Prepared": "a file that the feeder's child wrote",
+    "ReaderOutcome": "a file that the feeder's child wrote",
 }
 """Models of no topic that are decoded all the same: nobody else writes or reads them."""
 FROM_A_LOG: Final = {model.__name__ for topic in TOPICS for model in topic.messages} | {"UPLOAD_EVENT"}

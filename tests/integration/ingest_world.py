@@ -24,7 +24,7 @@ from schemas.upload_events import UPLOAD_EVENT, UploadEvent, UploadFed, UploadOp
 from schemas.uploads import Counts, FileLocation, UploadOptions, UploadProgress, UploadState
 from services.ingest.chunks import CHUNK_BYTES
 from services.ingest.http.record_limit import most_record_bytes
-from services.ingest.http.storing import FileWriter, Shelf
+from services.ingest.http.storing import FileStore, FileWriter
 from services.ingest.sending import Sender
 from services.runtime.kafka import make_consumer, partitions_of, started, topic_name
 
@@ -57,14 +57,14 @@ class World:
 
     async def store(self, content: bytes, upload_id: str = "stored", *, chunk_bytes: int = CHUNK_BYTES) -> FileLocation:
         """Puts a file on `upload-files` as the web part does."""
-        shelf = Shelf(
+        file_store = FileStore(
             self.sender,
             topic_name(topics.UPLOAD_FILES, self.settings),
             asyncio.Semaphore(8),
             max_file_bytes=10**9,
             chunk_bytes=chunk_bytes,
         )
-        async with FileWriter(shelf, upload_id) as writer:
+        async with FileWriter(file_store, upload_id) as writer:
             await writer.write(content)
             return (await writer.finish()).location
 

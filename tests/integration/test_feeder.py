@@ -285,7 +285,7 @@ async def test_the_workers_lag_is_what_it_has_not_committed(world: World, settin
     async with running(main, settings):
         upload = await world.open(numbers_file(50))
         await world.fed(upload)
-    async with started(make_consumer(settings)) as asker, measuring_lag(settings, asker=asker) as lag:
+    async with started(make_consumer(settings)) as asker, measuring_lag(settings, offset_client=asker) as lag:
         async with asyncio.timeout(30):
             while await lag.rows() != 0:
                 await asyncio.sleep(0.1)

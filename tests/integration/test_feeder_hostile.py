@@ -28,7 +28,7 @@ from schemas.upload_events import (
     UploadRefused,
 )
 from schemas.uploads import Detected, FeedCheckpoint, FileCounts, FileLocation, UploadOptions
-from services.ingest.feeder import trouble
+from services.ingest.feeder import failures
 from services.ingest.feeder.role import main
 from services.ingest.feeder.spool import Spool
 from services.runtime.kafka import topic_name
@@ -234,7 +234,7 @@ async def test_a_cancel_and_a_delete_of_what_nobody_opened_do_nothing(world: Wor
 async def test_what_fails_with_one_file_ends_its_upload_or_waits_and_others_go_on(
     world: World, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trouble, "NO_ROOM_SECONDS", 0.1)
+    monkeypatch.setattr(failures, "DISK_FULL_PAUSE_SECONDS", 0.1)
     spool = Spool(settings)
     async with running(main, settings):
         for number in range(12):  # once each partition's feeder works, it empties no folder any more

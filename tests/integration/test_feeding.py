@@ -11,7 +11,7 @@ from schemas import topics as registry
 from schemas.settings import Settings
 from services.ingest.feeder.feeding import Feed, Outlet, publish
 from services.ingest.feeder.preparation.row_file import PreparedReader, PreparedWriter
-from services.ingest.feeder.upload_state import Case, Settled, open_case
+from services.ingest.feeder.upload_state import FeederUpload, JoinCounts, opened_upload
 from services.ingest.sending import RecordTooLarge, Sender
 from tests.integration.ingest_world import ends_of, limit_records, now
 from tests.unit.ingest.builders import checked, opened
@@ -42,8 +42,8 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def case() -> Case:
-    begun = open_case(opened(), offset=0)
+def upload() -> FeederUpload:
+    begun = opened_upload(opened(), offset=0)
     return replace(begun, checked=checked(begun.check_id, rows=ROWS + 1))
 
 
@@ -63,17 +63,17 @@ async def rows_in_kafka(settings: Settings) -> int:
     return sum([end for topic in topics for end in (await ends_of(topic, settings)).values()])
 
 
-async def test_what_is_before_the_next_row_is_in_kafka(settings: Settings, folder: Path, case: Case) -> None:
+async def test_what_is_before_the_next_row_is_in_kafka(settings: Settings, folder: Path, upload: FeederUpload) -> None:
     feed = Feed(PreparedReader(folder), rows=ROWS + 1)
     async with Sender(settings) as sender:
         outlet = outlet_of(sender, settings)
         for turn in range(1, ROWS // TURN + 1):
-            await publish(feed, case, Settled(), rows=TURN, outlet=outlet)
+            await publish(feed, upload, JoinCounts(), rows=TURN, outlet=outlet)
             assert feed.fed_rows == TURN * turn == await rows_in_kafka(settings)
         assert feed.rejected == ROWS // 5
         assert not feed.is_done
         await limit_records(settings, registry.UPLOAD_ROWS)
         with pytest.raises(RecordTooLarge):
-            await publish(feed, case, Settled(), rows=TURN, outlet=outlet)
+            await publish(feed, upload, JoinCounts(), rows=TURN, outlet=outlet)
         assert (feed.fed_rows, feed.rejected) == (ROWS, ROWS // 5)
         assert await rows_in_kafka(settings) == ROWS

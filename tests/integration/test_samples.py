@@ -8,15 +8,16 @@ from typing import Any
 
 import pytest
 
-from services.ingest.reading import Detected, Limits, ReadOptions, Refused, detect, read_rows
-from services.ingest.reading.accounting import Figures, figures_of
+from services.ingest.reading import FileLayout, FileRefused, Limits, ReadOptions
 from services.ingest.reading.containers import open_bytes
-from services.ingest.reading.delimited import records
-from services.ingest.reading.dialects import dialect_of
 from services.ingest.reading.encodings import encoding_of
+from services.ingest.reading.formats import detect, read_rows
+from services.ingest.reading.formats.delimited import records
+from services.ingest.reading.formats.dialects import dialect_of
+from services.ingest.reading.formats.totals import FileTotals, totals_of
+from services.ingest.reading.formats.workbook.parent import workbook_rows
 from services.ingest.reading.survey import survey
 from services.ingest.reading.text import decoded, text_chunks
-from services.ingest.reading.workbook.parent import workbook_rows
 from tests.fixtures.samples import samples_folder
 
 pytestmark = pytest.mark.samples
@@ -37,7 +38,7 @@ SAMPLES = expected_of("expected.json")
 TORTURE = expected_of("torture_expected.json")
 
 
-def columns(detected: Detected, positions: tuple[int, ...]) -> list[str | int]:
+def columns(detected: FileLayout, positions: tuple[int, ...]) -> list[str | int]:
     return [detected.columns[position] if detected.header else position for position in positions]
 
 
@@ -50,8 +51,8 @@ def expected_figures(expected: Expected) -> tuple[int, int, int, int]:
     )
 
 
-def found_figures(figures: Figures) -> tuple[int, int, int, int]:
-    return figures.rows, figures.filled, figures.whole, figures.distinct_whole
+def found_figures(totals: FileTotals) -> tuple[int, int, int, int]:
+    return totals.rows, totals.filled, totals.whole, totals.distinct_whole
 
 
 @pytest.mark.parametrize(("name", "expected"), [(n, e) for n, e in SAMPLES.items() if e.get("phone_columns")])
@@ -67,17 +68,17 @@ def test_a_file_is_what_it_is_and_holds_what_it_holds(samples: Path, name: str, 
     assert best == expected["phone_columns"][0]
     assert sorted(map(str, others)) == sorted(map(str, expected["phone_columns"][1:]))
 
-    assert found_figures(figures_of(samples / name, detected, LIMITS)) == expected_figures(expected)
+    assert found_figures(totals_of(samples / name, detected, LIMITS)) == expected_figures(expected)
 
 
 @pytest.mark.parametrize(("name", "expected"), [(n, e) for n, e in SAMPLES.items() if e.get("phone_columns") == []])
 def test_a_file_without_phones_is_refused(samples: Path, name: str, expected: Expected) -> None:
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(FileRefused) as refused:
         detect(samples / name, ReadOptions(region=expected["region"]), LIMITS)
     assert refused.value.code == "no-phone-column"
 
     chosen = detect(samples / name, ReadOptions(region=expected["region"], phone_columns=(0,)), LIMITS)
-    assert figures_of(samples / name, chosen, LIMITS).rows == expected["data_rows"]
+    assert totals_of(samples / name, chosen, LIMITS).rows == expected["data_rows"]
 
 
 JOINED = [(name, expected) for name, expected in SAMPLES.items() if expected.get("extra", {}).get("joined")]
@@ -95,28 +96,28 @@ def test_a_separate_area_code_is_offered_and_makes_the_numbers_whole(
     chosen = detect(samples / name, ReadOptions(region=expected["region"], area_column=area), LIMITS)
     assert columns(chosen, chosen.phone_columns) == [number]
     assert (
-        found_figures(figures_of(samples / name, chosen, LIMITS))[1:]
+        found_figures(totals_of(samples / name, chosen, LIMITS))[1:]
         == expected_figures({"data_rows": None, **joined})[1:]
     )
 
 
 OTHER_COLUMNS = [
-    (name, column, {**figures, "data_rows": expected["data_rows"]}, expected["region"])
+    (name, column, {**totals, "data_rows": expected["data_rows"]}, expected["region"])
     for name, expected in SAMPLES.items()
-    for column, figures in expected.get("extra", {}).get("other_phone_columns", {}).items()
+    for column, totals in expected.get("extra", {}).get("other_phone_columns", {}).items()
 ]
 
 
 @pytest.mark.parametrize(("name", "column", "expected", "region"), OTHER_COLUMNS or [("not asked for", "", {}, "")])
 def test_another_column_can_be_chosen(samples: Path, name: str, column: str, expected: Expected, region: str) -> None:
     detected = detect(samples / name, ReadOptions(region=region, phone_columns=(column,)), LIMITS)
-    assert found_figures(figures_of(samples / name, detected, LIMITS)) == expected_figures(expected)
+    assert found_figures(totals_of(samples / name, detected, LIMITS)) == expected_figures(expected)
 
 
 SHEETS = [
-    (name, sheet, figures, expected["region"])
+    (name, sheet, totals, expected["region"])
     for name, expected in SAMPLES.items()
-    for sheet, figures in expected.get("extra", {}).get("per_sheet", {}).items()
+    for sheet, totals in expected.get("extra", {}).get("per_sheet", {}).items()
 ]
 
 
@@ -124,7 +125,7 @@ SHEETS = [
 def test_another_sheet_can_be_chosen(samples: Path, name: str, sheet: str, expected: Expected, region: str) -> None:
     detected = detect(samples / name, ReadOptions(region=region, sheet=sheet), LIMITS)
     assert columns(detected, detected.phone_columns) == expected["phone_columns"]
-    assert found_figures(figures_of(samples / name, detected, LIMITS)) == expected_figures(expected)
+    assert found_figures(totals_of(samples / name, detected, LIMITS)) == expected_figures(expected)
 
 
 @pytest.mark.parametrize(("name", "expected"), [(n, e) for n, e in SAMPLES.items() if e.get("encoding") != "xlsx"])
@@ -168,5 +169,5 @@ def upstream_answers(path: Path) -> list[dict[str, str]] | None:
 
 @pytest.mark.parametrize(("name", "expected"), [(n, e) for n, e in TORTURE.items() if e.get("kind") == "xlsx"])
 def test_torture_workbooks(samples: Path, name: str, expected: Expected) -> None:
-    for sheet, figures in expected["sheets"].items():
-        assert len(list(workbook_rows(samples / name, sheet, LIMITS))) == figures["nonblank_rows"]
+    for sheet, totals in expected["sheets"].items():
+        assert len(list(workbook_rows(samples / name, sheet, LIMITS))) == totals["nonblank_rows"]

@@ -1,1 +1,1 @@
-"""Finds out what stored files are and publishes their rows: a role of ingest."""
+"""Detects the format of stored files and publishes their rows: a role of ingest."""

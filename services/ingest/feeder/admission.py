@@ -1,6 +1,6 @@
-"""Decides how many more rows of an upload may be published now, and why the rest of one is left out."""
+"""Decides how many more rows of an upload may be published now, and why its remaining rows are left out."""
 
-from services.ingest.feeder.upload_state import Case, Settled
+from services.ingest.feeder.upload_state import FeederUpload, JoinCounts
 from services.ingest.feeder.window import TURN_ROWS, transit_rows, window_rows
 
 _CANCELLED = "The upload was cancelled before this row's turn."
@@ -8,34 +8,34 @@ _BEYOND_SAMPLE = "The upload was started for its first {} rows only."
 _BEYOND_CAP = "The upload was started with at most {} calls, and they are used up."
 
 
-def room_rows(case: Case, settled: Settled, *, fed_rows: int, active: int, share: float) -> int:
+def allowed_rows(upload: FeederUpload, join_counts: JoinCounts, *, fed_rows: int, active: int, share: float) -> int:
     """How many rows may be published now, after `fed_rows`.
 
-    Two bounds: rows not yet settled, and rows on their way to the join, behind which all others queue. Rows that are
-    left out cost nothing downstream: they always have room.
+    Two limits apply: rows without an outcome, and rows that the join has not yet stored. All other rows queue behind
+    the latter. Rows that are left out cost nothing downstream, so no limit applies to them.
     """
-    if left_out_reason(case, settled, fed_rows=fed_rows) is not None:
+    if left_out_reason(upload, join_counts, fed_rows=fed_rows) is not None:
         return TURN_ROWS
-    calls_left = None if case.max_calls is None else case.max_calls - settled.calls
-    rooms = [
-        window_rows(active=active, share=share, calls_left=calls_left) - (fed_rows - settled.rows),
-        transit_rows(active=active, share=share) - (fed_rows - settled.stored),
+    calls_left = None if upload.max_calls is None else upload.max_calls - join_counts.calls
+    bounds = [
+        window_rows(active=active, share=share, calls_left=calls_left) - (fed_rows - join_counts.rows),
+        transit_rows(active=active, share=share) - (fed_rows - join_counts.stored),
     ]
-    if case.sample_rows is not None:
-        rooms.append(case.sample_rows - fed_rows)
-    return max(0, min(rooms))
+    if upload.sample_rows is not None:
+        bounds.append(upload.sample_rows - fed_rows)
+    return max(0, min(bounds))
 
 
-def left_out_reason(case: Case, settled: Settled, *, fed_rows: int) -> str | None:
-    """Why the rows after `fed_rows` are not looked up, as a sentence for people; None if they are.
+def left_out_reason(upload: FeederUpload, join_counts: JoinCounts, *, fed_rows: int) -> str | None:
+    """Why the rows after `fed_rows` are not looked up, as a sentence for people. None if they are looked up.
 
-    Each reason stays once it is there, also over a restart: rows that were left out are settled by nobody, so nothing
-    here may wait for them.
+    A reason never goes away, not even after a restart. Rows that were left out get no result, so nothing here may
+    wait for them.
     """
-    if case.cancelled:
+    if upload.cancelled:
         return _CANCELLED
-    if case.sample_rows is not None and fed_rows >= case.sample_rows:
-        return _BEYOND_SAMPLE.format(case.sample_rows)
-    if case.max_calls is not None and settled.calls >= case.max_calls:
-        return _BEYOND_CAP.format(case.max_calls)
+    if upload.sample_rows is not None and fed_rows >= upload.sample_rows:
+        return _BEYOND_SAMPLE.format(upload.sample_rows)
+    if upload.max_calls is not None and join_counts.calls >= upload.max_calls:
+        return _BEYOND_CAP.format(upload.max_calls)
     return None

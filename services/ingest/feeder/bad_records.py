@@ -1,4 +1,4 @@
-"""Owns the records that the feeder could not use until they stand on `bad-records`: each is told once by a process."""
+"""Owns the bad records that are not yet written to `bad-records`. A process reports each bad record once."""
 
 import logging
 from dataclasses import dataclass, field
@@ -20,25 +20,25 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
-class PutAside:
-    """What was put aside and is not yet written. A fold begins anew at each assignment: it meets the same records."""
+class BadRecordOutbox:
+    """The bad records that wait to be written. Each assignment folds the log again and meets the same bad records."""
 
     settings: Settings
     _waiting: list[bytes] = field(default_factory=list)
-    _told: set[tuple[str, int, int]] = field(default_factory=set)
+    _reported: set[tuple[str, int, int]] = field(default_factory=set)
 
     def add(self, record: ConsumerRecord, *, reason: BadReason, error: str, now: datetime) -> None:
-        """Takes a record of which nothing but its place, its size and its first bytes is kept."""
+        """Report a record, unless it was reported before. Only its position, its size and its first bytes are kept."""
         place = (record.topic, record.partition, record.offset)
-        if place in self._told:
+        if place in self._reported:
             return
         log.warning("put aside %s-%d@%d (%s): %s", *place, reason, error)
         if len(self._waiting) >= _MOST_WAITING:
-            return  # Kafka takes nothing now; at the next assignment the record is met again
-        if len(self._told) >= _MOST_REMEMBERED:
-            self._told.clear()
-        self._told.add(place)
-        told = bad_record_of(
+            return  # Kafka is away; the next assignment meets the record again
+        if len(self._reported) >= _MOST_REMEMBERED:
+            self._reported.clear()
+        self._reported.add(place)
+        message = bad_record_of(
             record,
             topic=record.topic,
             role="feeder",
@@ -47,10 +47,10 @@ class PutAside:
             error=error,
             at=now,
         )
-        self._waiting.append(encode(told))
+        self._waiting.append(encode(message))
 
     async def write(self, sender: Sender) -> None:
-        """Writes what waits. Raises KafkaError: it waits on."""
+        """Write the waiting records. Raises KafkaError; they then wait for the next call."""
         if self._waiting:
             waiting = list(self._waiting)
             await sender.send_all(topic_name(topics.BAD_RECORDS, self.settings), waiting, key=None)

@@ -1,4 +1,4 @@
-"""Finds out what a stored file is and tells it: fetched, read in a child process, asked about, announced."""
+"""Checks a stored file: fetches it, reads it in a child process, and builds the questions and events that follow."""
 
 import asyncio
 from dataclasses import dataclass
@@ -13,18 +13,18 @@ from schemas.uploads import Detected, PlanQuestion, UploadOptions
 from services.ingest.chunks import CHUNK_BYTES
 from services.ingest.feeder.feeding import Outlet
 from services.ingest.feeder.preparation.distinct_phones import read_batches
-from services.ingest.feeder.preparation.outcome import Prepared, Refusal
-from services.ingest.feeder.preparation.read_file import EXIT_NO_ROOM, Task, outcome_path, phones_path, run
+from services.ingest.feeder.preparation.outcome import ReaderOutcome, Refusal
+from services.ingest.feeder.preparation.read_file import EXIT_DISK_FULL, ReadTask, outcome_path, phones_path, run
 from services.ingest.feeder.preparation.reader_process import run_in_child
-from services.ingest.feeder.spool import FileGone, FileTooLarge, NoRoom, Spool
-from services.ingest.feeder.upload_state import Case
+from services.ingest.feeder.spool import DiskFull, FileGone, FileTooLarge, Spool
+from services.ingest.feeder.upload_state import FeederUpload
 from services.ingest.reading.model import ReadOptions
 from services.runtime.kafka import topic_name
 
 SMALL_FILE_BYTES = 2_000_000
 MOST_EXPANSION = 20
-"""Text of all cells, as JSON, over the file's bytes. The widest of honest files is a workbook: Excel packs a table to
-about a fifth, and a text that many cells share is stored once."""
+"""Most bytes of text of all cells, as JSON, for each byte of the file. Workbooks expand most: Excel compresses a table
+to about a fifth, and stores a text once that many cells share."""
 PHONES_PER_QUESTION = 2_000
 _QUESTIONS_AT_ONCE = 50
 _FILE_EXPIRED = Refusal(
@@ -48,66 +48,76 @@ _TOOK_TOO_LONG = Refusal(
     detail="Reading the file took far longer than a file of its size should. Save it anew as CSV and upload that.",
 )
 _NICENESS = 5
-"""Reading a large file gives way to feeding, looking up and joining; a small one is through before anybody notices."""
-_LEAST_PATIENCE_SECONDS = 600.0
+"""Reading a large file yields the processor to feeding, lookups and joining. A small file is read quickly."""
+_LEAST_TIMEOUT_SECONDS = 600.0
 _BYTES_A_SECOND = 100_000
-"""A tenth of what the slowest files need on a busy machine; reading beyond that is taken for hanging."""
+"""A tenth of the speed of the slowest files on a busy machine. A slower reader is considered stuck."""
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
-    """A finished reading and the folder that holds its rows."""
+class PreparedFile:
+    """A file that was read, and the folder that holds its prepared rows."""
 
     folder: Path
-    prepared: Prepared
+    outcome: ReaderOutcome
 
 
-async def read_file(case: Case, spool: Spool, *, settings: Settings, detected: Detected | None) -> Reading:
-    """Fetches the upload's file and reads it from end to end. `detected`: what it was found to be before.
+async def read_file(
+    upload: FeederUpload, spool: Spool, *, settings: Settings, detected: Detected | None
+) -> PreparedFile:
+    """Fetch the upload's file and read it from end to end. `detected`: the layout found by an earlier reading.
 
-    A reading that is complete in the spool is used again.
+    The result is used again if the spool holds it.
+
+    1. The file is fetched from Kafka into the spool.
+    2. A child process reads it and leaves its outcome and its rows in the folder.
+    3. The file is deleted; the outcome is checked and returned.
 
     Raises:
         KafkaError: Kafka does not answer.
-        TimeoutError: Kafka answers, but the file could not be fetched in time.
+        TimeoutError: the file could not be fetched in time, although Kafka answers.
         NoRoom: the spool's disk is full.
-        UndecodableRecord: what was found out is more than a record can hold.
+        UndecodableRecord: the outcome does not have the shape of `ReaderOutcome`, or exceeds its bounds.
     """
-    folder = spool.folder_of(case.upload_id, case.check_id)
+    folder = spool.folder_of(upload.upload_id, upload.check_id)
     if outcome_path(folder).exists():
-        return Reading(folder, decode(Prepared, outcome_path(folder).read_bytes()))
+        return PreparedFile(folder, decode(ReaderOutcome, outcome_path(folder).read_bytes()))
     raw = folder / "file"
-    assert case.opened.file is not None
+    assert upload.opened.file is not None
+    # 1. Fetch.
     try:
-        async with asyncio.timeout(patience_seconds(case, settings)):
-            await spool.fetch(case.opened.file, raw)
+        async with asyncio.timeout(timeout_seconds(upload, settings)):
+            await spool.fetch(upload.opened.file, raw)
     except FileGone:
-        return Reading(folder, Prepared(refusal=_FILE_EXPIRED))
+        return PreparedFile(folder, ReaderOutcome(refusal=_FILE_EXPIRED))
     except FileTooLarge:
-        return Reading(folder, Prepared(refusal=_FILE_TOO_LARGE))
-    task = Task(
+        return PreparedFile(folder, ReaderOutcome(refusal=_FILE_TOO_LARGE))
+    # 2. Read.
+    task = ReadTask(
         path=str(raw),
         folder=str(folder),
-        options=_read_options(case.options, settings),
+        options=read_options_of(upload.options, settings),
         max_rows=settings.max_rows,
         max_text_bytes=most_text_bytes(raw.stat().st_size, settings),
         detected=None if detected is None else detected.model_dump(),
     )
     try:
-        async with asyncio.timeout(patience_seconds(case, settings)):
-            exit_code = await run_in_child(run, task.as_json(), niceness=0 if is_small(case) else _NICENESS)
+        async with asyncio.timeout(timeout_seconds(upload, settings)):
+            exit_code = await run_in_child(run, task.as_json(), niceness=0 if is_small(upload) else _NICENESS)
     except TimeoutError:
-        return Reading(folder, Prepared(refusal=_TOOK_TOO_LONG))
+        return PreparedFile(folder, ReaderOutcome(refusal=_TOOK_TOO_LONG))
+    # 3. Return the outcome.
     raw.unlink(missing_ok=True)
-    if exit_code == EXIT_NO_ROOM:
-        raise NoRoom
+    if exit_code == EXIT_DISK_FULL:
+        raise DiskFull
     if exit_code != 0:
         died = _READER_DIED.model_copy(update={"detail": _READER_DIED.detail.format(exit_code)})
-        return Reading(folder, Prepared(refusal=died))
-    return Reading(folder, decode(Prepared, outcome_path(folder).read_bytes()))
+        return PreparedFile(folder, ReaderOutcome(refusal=died))
+    return PreparedFile(folder, decode(ReaderOutcome, outcome_path(folder).read_bytes()))
 
 
-def _read_options(options: UploadOptions, settings: Settings) -> ReadOptions:
+def read_options_of(options: UploadOptions, settings: Settings) -> ReadOptions:
+    """The options of a person that concern reading, as the reader takes them. The other options concern the lookups."""
     return ReadOptions(
         phone_columns=options.phone_columns,
         area_column=options.area_column,
@@ -119,30 +129,30 @@ def _read_options(options: UploadOptions, settings: Settings) -> ReadOptions:
     )
 
 
-def is_small(case: Case) -> bool:
-    """Whether the file is read in no time, so that it should not wait for larger ones.
+def is_small(upload: FeederUpload) -> bool:
+    """Whether the file is read so quickly that it should not wait for large ones.
 
-    The event's `bytes` may say anything; more chunks than that the file cannot have.
+    The event's `bytes` are not trusted, so the number of chunks counts too.
     """
-    file = case.opened.file
+    file = upload.opened.file
     chunks = 0 if file is None else file.chunks
-    return (case.opened.bytes or 0) <= SMALL_FILE_BYTES and chunks <= SMALL_FILE_BYTES // CHUNK_BYTES + 1
+    return (upload.opened.bytes or 0) <= SMALL_FILE_BYTES and chunks <= SMALL_FILE_BYTES // CHUNK_BYTES + 1
 
 
-def patience_seconds(case: Case, settings: Settings) -> float:
-    """How long fetching an upload's file may take, and how long reading it."""
-    return _LEAST_PATIENCE_SECONDS + min(case.opened.bytes or 0, settings.max_file_bytes) / _BYTES_A_SECOND
+def timeout_seconds(upload: FeederUpload, settings: Settings) -> float:
+    """How long fetching an upload's file may take, and again how long reading it may take."""
+    return _LEAST_TIMEOUT_SECONDS + min(upload.opened.bytes or 0, settings.max_file_bytes) / _BYTES_A_SECOND
 
 
 def most_text_bytes(file_bytes: int, settings: Settings) -> int:
-    """Most bytes of text that the cells of a file may have together."""
+    """Most bytes of text that all cells of a file together may have."""
     return max(settings.max_expanded_bytes, MOST_EXPANSION * file_bytes)
 
 
-async def ask_for_known(case: Case, folder: Path, *, outlet: Outlet) -> None:
-    """Sends the file's distinct phones as plan questions; the join adds up how many are known."""
+async def send_plan_questions(upload: FeederUpload, folder: Path, *, outlet: Outlet) -> None:
+    """Send the file's distinct phones as plan questions. The join counts the known ones."""
     topic = topic_name(topics.PLAN_QUESTIONS, outlet.settings)
-    accept_since = case.accept_since(default_max_age_seconds=outlet.settings.max_age_seconds)
+    accept_since = upload.accept_since(default_max_age_seconds=outlet.settings.max_age_seconds)
     batches = read_batches(phones_path(folder), batch_phones=PHONES_PER_QUESTION)
     phones = next(batches, ())
     number = 0
@@ -153,8 +163,8 @@ async def ask_for_known(case: Case, folder: Path, *, outlet: Outlet) -> None:
             following = next(batches, None)
             last = following is None
             question = PlanQuestion(
-                upload_id=case.upload_id,
-                check_id=case.check_id,
+                upload_id=upload.upload_id,
+                check_id=upload.check_id,
                 batch=number,
                 last=last,
                 accept_since=accept_since,
@@ -162,24 +172,24 @@ async def ask_for_known(case: Case, folder: Path, *, outlet: Outlet) -> None:
             )
             questions.append(encode(question))
             phones, number = following or (), number + 1
-        await outlet.sender.send_all(topic, questions, key=case.upload_id.encode())
+        await outlet.sender.send_all(topic, questions, key=upload.upload_id.encode())
 
 
-def refused_event(case: Case, refusal: Refusal, *, now: datetime) -> UploadRefused:
+def refused_event(upload: FeederUpload, refusal: Refusal, *, now: datetime) -> UploadRefused:
     return UploadRefused(
-        upload_id=case.upload_id, at=now, code=refusal.code, title=refusal.title, detail=refusal.detail
+        upload_id=upload.upload_id, at=now, code=refusal.code, title=refusal.title, detail=refusal.detail
     )
 
 
-def checked_event(case: Case, prepared: Prepared, *, now: datetime) -> UploadChecked:
-    assert prepared.detected is not None
-    assert prepared.counts is not None
+def checked_event(upload: FeederUpload, outcome: ReaderOutcome, *, now: datetime) -> UploadChecked:
+    assert outcome.detected is not None
+    assert outcome.counts is not None
     return UploadChecked(
-        upload_id=case.upload_id,
+        upload_id=upload.upload_id,
         at=now,
-        check_id=case.check_id,
-        detected=prepared.detected,
-        counts=prepared.counts,
-        preview=prepared.preview,
-        options=case.options,
+        check_id=upload.check_id,
+        detected=outcome.detected,
+        counts=outcome.counts,
+        preview=outcome.preview,
+        options=upload.options,
     )

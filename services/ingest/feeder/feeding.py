@@ -1,4 +1,4 @@
-"""Feeds one upload: its rows in order, as many as its turn allows, each acknowledged before the checkpoint moves."""
+"""Feeds one upload: publishes its rows in order, and saves a checkpoint only behind acknowledged rows."""
 
 from collections import defaultdict
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from schemas.upload_events import UploadFed
 from schemas.uploads import FeedCheckpoint
 from services.ingest.feeder.admission import left_out_reason
 from services.ingest.feeder.preparation.row_file import PreparedReader
-from services.ingest.feeder.upload_state import Case, Settled
+from services.ingest.feeder.upload_state import FeederUpload, JoinCounts
 from services.ingest.publishing import (
     KeyAndValue,
     left_out_head,
@@ -26,12 +26,12 @@ from services.runtime.kafka import topic_name
 from services.runtime.partitions import partition_of
 
 CHECKPOINT_SECONDS = 1.0
-"""Rows of at most so long are published again after a crash."""
+"""Time between two checkpoints. After a crash, rows of at most this time are published again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outlet:
-    """Where rows go, and how many partitions the topics keyed by phone and by upload have."""
+    """Where rows go: the sender, the partition counts of topics keyed by phone and by upload, and the clocks."""
 
     sender: Sender
     settings: Settings
@@ -47,14 +47,14 @@ class Feed:
 
     reader: PreparedReader
     rows: int
-    """Of the whole file, as this feeder read it: an event may say something else."""
+    """Rows of the whole file as this feeder read it. The number in an event is not trusted."""
     next_row: int = 1
     rejected: int = 0
     saved_row: int = 1
     saved_at: float = float("-inf")
 
     def save_is_due(self, now: float) -> bool:
-        """Whether rows were published that the checkpoint does not know, and it is old enough."""
+        """Whether rows were published since the last checkpoint, and it is old enough."""
         return self.next_row != self.saved_row and now - self.saved_at >= CHECKPOINT_SECONDS
 
     @property
@@ -70,39 +70,46 @@ class SpoolBroken(Exception):
     """The spool holds fewer rows than were read into it."""
 
 
-async def publish(feed: Feed, case: Case, settled: Settled, *, rows: int, outlet: Outlet) -> None:
-    """Publishes the next rows and waits until Kafka has them.
+async def publish(feed: Feed, upload: FeederUpload, join_counts: JoinCounts, *, rows: int, outlet: Outlet) -> None:
+    """Publish the next rows and wait until Kafka has them.
+
+    1. The next rows are read from the spool and become records.
+    2. The records are sent and acknowledged.
+    3. `feed` moves behind them, so the next checkpoint may cover them.
 
     Raises:
-        KafkaError: some were not taken; `feed` must be made again from its checkpoint.
-        RecordTooLarge: Kafka never takes one of them.
-        SpoolBroken: there are none, though some are left.
+        KafkaError: Kafka did not accept some records. `feed` must be made again from its checkpoint.
+        RecordTooLarge: a record is larger than Kafka accepts.
+        SpoolBroken: the spool has no row, although rows are left.
     """
+    # 1. Read.
     settings = outlet.settings
-    usable, rejected = _sorted_out(
-        feed, case, left_out_reason(case, settled, fed_rows=feed.fed_rows), rows=rows, outlet=outlet
+    usable, rejected = _next_records(
+        feed, upload, left_out_reason(upload, join_counts, fed_rows=feed.fed_rows), rows=rows, outlet=outlet
     )
     if feed.reader.next_row == feed.next_row and not feed.is_done:
         raise SpoolBroken
     records = {(topic_name(topics.UPLOAD_ROWS, settings), partition): some for partition, some in usable.items()}
     if rejected:
-        place = partition_of(case.upload_id.encode(), outlet.upload_partitions)
+        place = partition_of(upload.upload_id.encode(), outlet.upload_partitions)
         records[topic_name(topics.REJECTED_ROWS, settings), place] = rejected
+    # 2. Send.
     await outlet.sender.send_batches(records)
+    # 3. Move.
     feed.next_row = feed.reader.next_row
     feed.rejected += len(rejected)
 
 
-def _sorted_out(
-    feed: Feed, case: Case, reason: str | None, *, rows: int, outlet: Outlet
+def _next_records(
+    feed: Feed, upload: FeederUpload, reason: str | None, *, rows: int, outlet: Outlet
 ) -> tuple[dict[int, list[KeyAndValue]], list[KeyAndValue]]:
     """The next rows as records: usable ones by partition, then the rejected and left out ones."""
-    key = case.upload_id.encode()
-    bad_head = rejected_head(case)
+    key = upload.upload_id.encode()
+    bad_head = rejected_head(upload)
     if reason is None:
-        head = row_head(case, default_max_age_seconds=outlet.settings.max_age_seconds)
+        head = row_head(upload, default_max_age_seconds=outlet.settings.max_age_seconds)
     else:
-        head = left_out_head(case, reason)
+        head = left_out_head(upload, reason)
     usable: defaultdict[int, list[KeyAndValue]] = defaultdict(list)
     rejected: list[KeyAndValue] = []
     for row in feed.reader.take(rows):
@@ -115,32 +122,32 @@ def _sorted_out(
     return usable, rejected
 
 
-async def save(feed: Feed, case: Case, *, outlet: Outlet) -> None:
-    """Writes the checkpoint. Only rows that Kafka has acknowledged are before it."""
-    checked = case.checked
+async def save_checkpoint(feed: Feed, upload: FeederUpload, *, outlet: Outlet) -> None:
+    """Write the checkpoint. Kafka has acknowledged all rows before it."""
+    checked = upload.checked
     assert checked is not None
     checkpoint = FeedCheckpoint(
-        upload_id=case.upload_id,
-        check_id=case.check_id,
+        upload_id=upload.upload_id,
+        check_id=upload.check_id,
         detected=checked.detected,
-        options=case.options,
+        options=upload.options,
         counts=checked.counts,
         next_row=feed.next_row,
         rejected=feed.rejected,
         at=outlet.now(),
     )
     topic = topic_name(topics.FEED_CHECKPOINTS, outlet.settings)
-    await outlet.sender.send(topic, encode(checkpoint), key=case.upload_id.encode())
+    await outlet.sender.send(topic, encode(checkpoint), key=upload.upload_id.encode())
     feed.saved_at = outlet.clock()
     feed.saved_row = checkpoint.next_row
 
 
 async def erase_checkpoint(upload_id: str, *, outlet: Outlet) -> None:
-    """Writes the checkpoint's tombstone: nothing is left to do."""
+    """Write the tombstone of the checkpoint of a finished upload."""
     topic = topic_name(topics.FEED_CHECKPOINTS, outlet.settings)
     await outlet.sender.send(topic, None, key=upload_id.encode())
 
 
-def fed_event(feed: Feed, case: Case, *, now: datetime) -> UploadFed:
-    """What is said once all rows are published."""
-    return UploadFed(upload_id=case.upload_id, at=now, rows=feed.fed_rows, rejected=feed.rejected)
+def fed_event(feed: Feed, upload: FeederUpload, *, now: datetime) -> UploadFed:
+    """The event after all rows are published."""
+    return UploadFed(upload_id=upload.upload_id, at=now, rows=feed.fed_rows, rejected=feed.rejected)

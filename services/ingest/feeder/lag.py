@@ -1,4 +1,4 @@
-"""Measures how far the lookup worker is behind on `upload-rows`."""
+"""Measures the lag of the lookup worker on `upload-rows`."""
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -15,34 +15,39 @@ from services.runtime.kafka import admin_client, group_name, partitions_of, topi
 
 
 class WorkerLag:
-    """Asks Kafka what the group has committed. `asker` only answers questions about offsets."""
+    """Asks Kafka for the committed offsets of the group. `offset_client` only asks for offsets."""
 
     def __init__(
-        self, group: str, partitions: list[TopicPartition], *, admin: AIOKafkaAdminClient, asker: AIOKafkaConsumer
+        self,
+        group: str,
+        partitions: list[TopicPartition],
+        *,
+        admin: AIOKafkaAdminClient,
+        offset_client: AIOKafkaConsumer,
     ) -> None:
         self._group = group
         self._partitions = partitions
         self._admin = admin
-        self._asker = asker
+        self._offset_client = offset_client
 
     async def rows(self) -> int:
-        """Rows that the group has not yet committed. Raises KafkaError when Kafka does not tell."""
+        """Rows that the group has not yet committed. Raises KafkaError."""
         committed = await self._admin.list_consumer_group_offsets(self._group, partitions=self._partitions)
-        begins = await self._asker.beginning_offsets(self._partitions)
-        ends = await self._asker.end_offsets(self._partitions)
+        begins = await self._offset_client.beginning_offsets(self._partitions)
+        ends = await self._offset_client.end_offsets(self._partitions)
         return sum(lag_of(tp, committed, begin=begins[tp], end=ends[tp]) for tp in self._partitions)
 
 
 def lag_of(tp: TopicPartition, committed: Mapping[TopicPartition, OffsetAndMetadata], *, begin: int, end: int) -> int:
-    """Records of a partition that are yet to be read; a group that never committed there has all of them before it."""
+    """Unread records of a partition. All of them are unread for a group that never committed an offset there."""
     found = committed.get(tp)
     position = begin if found is None else max(begin, found.offset)
     return max(0, end - position)
 
 
 @asynccontextmanager
-async def measuring_lag(settings: Settings, *, asker: AIOKafkaConsumer) -> AsyncIterator[WorkerLag]:
-    """A `WorkerLag` for as long as the block lasts."""
-    rows = await partitions_of(asker, topic_name(topics.UPLOAD_ROWS, settings))
+async def measuring_lag(settings: Settings, *, offset_client: AIOKafkaConsumer) -> AsyncIterator[WorkerLag]:
+    """Yield a `WorkerLag` whose clients are open while the block lasts."""
+    rows = await partitions_of(offset_client, topic_name(topics.UPLOAD_ROWS, settings))
     async with admin_client(settings) as admin:
-        yield WorkerLag(group_name(groups.WORKER, settings), rows, admin=admin, asker=asker)
+        yield WorkerLag(group_name(groups.WORKER, settings), rows, admin=admin, offset_client=offset_client)

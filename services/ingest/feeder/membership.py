@@ -1,4 +1,4 @@
-"""Knows which partitions of `upload-events` are ours: a consumer group that carries the assignment and nothing else."""
+"""Owns the assignment of `upload-events` to this feeder: a member of a consumer group that fetches no records."""
 
 import asyncio
 from collections.abc import Collection
@@ -12,11 +12,11 @@ from schemas.settings import Settings
 from services.runtime.kafka import make_consumer, topic_name
 
 _NEVER_MS = 2**31 - 1
-"""A member that idles too long is put out by aiokafka and never let in again; ours fetches nothing by design."""
+"""aiokafka removes a member for good that does not poll for so long. This member never polls, by design."""
 
 
 class Membership(ConsumerRebalanceListener):  # type: ignore[misc]
-    """The partitions held now. `changed` is set at each revoke and each assignment."""
+    """The partitions assigned now. `changed` is set at each revocation and each assignment."""
 
     def __init__(self, settings: Settings) -> None:
         self.partitions: frozenset[int] = frozenset()
@@ -28,7 +28,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]
         self.consumer.subscribe([self._topic], listener=self)
 
     def on_partitions_revoked(self, _revoked: Collection[TopicPartition]) -> None:
-        """Nothing is awaited here: aiokafka sends no heartbeat meanwhile."""
+        """Never awaits: aiokafka sends no heartbeat while this method runs."""
         self.partitions = frozenset()
         self.changed.set()
 
@@ -38,10 +38,10 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]
         self.changed.set()
 
     async def commit(self, positions: dict[TopicPartition, int]) -> None:
-        """Commits how far the log is folded: for lag monitoring only, nothing starts from it.
+        """Commit the folded offsets. They are for lag monitoring only: no feeder starts from them.
 
         Raises:
-            KafkaError: not now; the next one will do.
+            KafkaError: Kafka did not commit. The next call commits newer offsets.
         """
         held = {
             tp: OffsetAndMetadata(offset, "") for tp, offset in positions.items() if tp.partition in self.partitions

@@ -1,4 +1,4 @@
-"""The feeder's process: joins the group, works for the partitions it is given, watches lag and itself."""
+"""Runs the feeder: joins the group, works for the assigned partitions, and watches the worker's lag and its own."""
 
 import asyncio
 import logging
@@ -12,49 +12,54 @@ from aiokafka.errors import KafkaError
 from schemas import topics
 from schemas.settings import Settings
 from services.ingest.feeder.assignment import Assignment
-from services.ingest.feeder.bad_records import PutAside
+from services.ingest.feeder.bad_records import BadRecordOutbox
 from services.ingest.feeder.feeding import Outlet
 from services.ingest.feeder.lag import measuring_lag
 from services.ingest.feeder.membership import Membership
 from services.ingest.feeder.preparation.reader_process import warm_up
 from services.ingest.feeder.spool import Spool
-from services.ingest.feeder.watchdog import Watchdog
+from services.ingest.feeder.watchdog import PartitionWatchdog
 from services.ingest.feeder.window import Pace
 from services.ingest.sending import Sender
 from services.runtime.heartbeat import Heartbeat, PartHealth
 from services.runtime.kafka import make_consumer, make_producer, started, topic_name
 
+PRELOADED_MODULES = [
+    "services.ingest.feeder.preparation.reader_child",
+    "services.ingest.feeder.preparation.read_file",
+]
+"""What every child process needs. A module that does not exist would be skipped silently."""
 WATCH_SECONDS = 1.0
 SAVE_AT_STOP_SECONDS = 5.0
 log = logging.getLogger(__name__)
 
 
 class ConsumesNothing(Exception):
-    """There is something to read and nothing was read for a minute; a new process will do better."""
+    """Records are unread and none was read for a minute. Only a new process helps."""
 
 
 async def main(settings: Settings, stop: asyncio.Event) -> None:
-    """Feeds until told to stop.
+    """Feed until `stop` is set.
 
     Raises:
         RefusedToStart: another feeder uses the same folder.
     """
-    warm_up(["services.ingest.feeder.preparation.reader_child", "services.ingest.feeder.role.preparation.read_file"])
+    warm_up(PRELOADED_MODULES)
     with Spool(settings) as spool:
         membership = Membership(settings)
         async with (
             Sender(settings) as sender,
             started(make_producer(settings)) as producer,
-            started(make_consumer(settings)) as asker,
+            started(make_consumer(settings)) as offset_client,
             started(membership.consumer),
         ):
-            feeder = Feeder(settings, spool=spool, sender=sender, asker=asker, membership=membership)
+            feeder = Feeder(settings, spool=spool, sender=sender, offset_client=offset_client, membership=membership)
             async with Heartbeat(producer, settings, role="feeder", health=feeder.health):
                 await feeder.run(stop)
 
 
 class Feeder:
-    """One member of the group. `asker` only answers questions about offsets."""
+    """One member of the group. `offset_client` only asks for offsets."""
 
     def __init__(
         self,
@@ -62,18 +67,18 @@ class Feeder:
         *,
         spool: Spool,
         sender: Sender,
-        asker: AIOKafkaConsumer,
+        offset_client: AIOKafkaConsumer,
         membership: Membership,
     ) -> None:
         self._settings = settings
         self._spool = spool
         self._sender = sender
-        self._asker = asker
+        self._offset_client = offset_client
         self._membership = membership
         self._pace = Pace()
-        self._put_aside = PutAside(settings)
+        self._bad_records = BadRecordOutbox(settings)
         self._assignment: Assignment | None = None
-        self._watchdog = Watchdog()
+        self._watchdog = PartitionWatchdog()
 
     def health(self) -> PartHealth:
         if self._assignment is None:
@@ -81,10 +86,10 @@ class Feeder:
         return PartHealth(state="running", active=self._assignment.is_busy, error=self._assignment.error)
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Works for whatever is assigned, until stopped.
+        """Work for the assigned partitions until `stop` is set.
 
         Raises:
-            ExceptionGroup, ConsumesNothing: the process must start again.
+            ExceptionGroup, ConsumesNothing: the process must restart.
         """
         self._membership.subscribe()
         watching = asyncio.create_task(self._watch())
@@ -111,7 +116,7 @@ class Feeder:
         if stop.is_set() and self._assignment is not None:
             with suppress(KafkaError, TimeoutError):
                 async with asyncio.timeout(SAVE_AT_STOP_SECONDS):
-                    await self._assignment.save_all()
+                    await self._assignment.save_checkpoints()
         self._assignment = None
 
     async def _work_for(self, partitions: frozenset[int]) -> None:
@@ -125,7 +130,7 @@ class Feeder:
                 spool=self._spool,
                 reader=reader,
                 pace=self._pace,
-                put_aside=self._put_aside,
+                bad_records=self._bad_records,
             )
             reader.assign(assignment.partitions)
             log.info("working for %d of %d partitions", len(partitions), outlet.upload_partitions)
@@ -146,22 +151,22 @@ class Feeder:
         )
 
     async def _watch(self) -> None:
-        """Measures the worker's lag, commits our own position for operators, and barks when nothing is consumed."""
-        async with measuring_lag(self._settings, asker=self._asker) as lag:
+        """Measure the worker's lag each second, check that this feeder reads, and commit its position."""
+        async with measuring_lag(self._settings, offset_client=self._offset_client) as lag:
             while True:
                 with suppress(KafkaError, TimeoutError):
                     if self._assignment is not None and self._assignment.is_busy:
                         self._pace.lag_rows = await lag.rows()
-                    await self._look_after_ourselves()
+                    await self._check_own_progress()
                 await asyncio.sleep(WATCH_SECONDS)
 
-    async def _look_after_ourselves(self) -> None:
+    async def _check_own_progress(self) -> None:
         assignment = self._assignment
         if assignment is None:
             return
         positions = assignment.positions()
-        begins = await self._asker.beginning_offsets(list(positions))
-        ends = await self._asker.end_offsets(list(positions))
+        begins = await self._offset_client.beginning_offsets(list(positions))
+        ends = await self._offset_client.end_offsets(list(positions))
         positions = {tp: max(position, begins[tp]) for tp, position in positions.items()}
         if self._watchdog.is_stuck(positions, ends, now=time.monotonic()):
             raise ConsumesNothing("upload-events has unread records and none was read for a minute")

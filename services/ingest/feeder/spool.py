@@ -1,4 +1,4 @@
-"""Owns the feeder's disposable folder: files fetched from Kafka, and what was prepared of them."""
+"""Owns the feeder's disposable folder: files fetched from Kafka, and the rows prepared from them."""
 
 import errno
 import os
@@ -20,28 +20,28 @@ from services.runtime.process import RefusedToStart
 
 _FETCH_MS = 60_000
 _BLOCK_BYTES = 512
-"""What `st_blocks` counts."""
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+"""The unit of `st_blocks`."""
+_DISK_FULL_ERRORS = (errno.ENOSPC, errno.EDQUOT)
 _RECORDS_AT_ONCE = 2
-"""Records are unpacked as they are taken: without this bound a file that packs well is in memory all at once."""
+"""Records are decompressed when they are fetched. Without this bound a whole file could be in memory at once."""
 
 
 class FileGone(Exception):
-    """Some of the file's records are not, or no longer, in Kafka."""
+    """Kafka does not hold all of the file's records any more."""
 
 
 class FileTooLarge(Exception):
-    """There are more bytes than `SCRUB_MAX_FILE_BYTES`: http would not have taken them."""
+    """The file has more bytes than `SCRUB_MAX_FILE_BYTES`, so the http role cannot have stored it."""
 
 
-class NoRoom(Exception):
+class DiskFull(Exception):
     """The disk that holds the spool is full."""
 
 
 class Spool:
-    """`<SCRUB_DATA>/feeder-<instance>/spool`. Emptied at the start: all of it can be made again from Kafka.
+    """The folder `<SCRUB_DATA>/feeder-<instance>/spool`. Emptied at the start: Kafka holds the source of all of it.
 
-    Its folders are named by hashes: ids come with messages, and nothing of a message is ever used as a path.
+    Its folders are named by hashes, because ids come from messages and must not be used in a path.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -68,11 +68,11 @@ class Spool:
         return self._home / "spool"
 
     def upload_folder(self, upload_id: str) -> Path:
-        """Where everything about an upload is, if anything is."""
+        """The folder of an upload. It may not exist."""
         return self._folder / _folder_name(upload_id)
 
     def folder_of(self, upload_id: str, check_id: str) -> Path:
-        """The folder of one reading of an upload, made if need be.
+        """The folder of one check of an upload. It is created if it does not exist.
 
         Raises:
             NoRoom: the disk is full.
@@ -81,38 +81,38 @@ class Spool:
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise_no_room(error)
+            raise_if_disk_full(error)
             raise
         return folder
 
     def discard(self, upload_id: str) -> None:
-        """Forgets all of an upload."""
+        """Delete the files of an upload."""
         shutil.rmtree(self.upload_folder(upload_id), ignore_errors=True)
 
     def keep_only(self, upload_ids: Collection[str]) -> None:
-        """Forgets all other uploads: another feeder has them now, or they are over."""
+        """Delete the files of all other uploads: another feeder has them now, or they are over."""
         kept = {_folder_name(upload_id) for upload_id in upload_ids}
         for folder in self._folder.glob("*"):
             if folder.name not in kept:
                 shutil.rmtree(folder, ignore_errors=True)
 
     def sizes(self, upload_id: str) -> tuple[int, int]:
-        """Bytes that an upload takes, and those that all others take together."""
+        """Bytes on the disk of an upload, and of all other uploads together."""
         own = _bytes_in(self.upload_folder(upload_id))
         return own, _bytes_in(self._folder) - own
 
     async def fetch(self, location: FileLocation, target: Path) -> None:
-        """Writes the file's bytes, read from Kafka by offset. Other uploads' records between them are skipped.
+        """Read the file from Kafka by offset and write its bytes to `target`. Records of other uploads are skipped.
 
         Raises:
-            FileGone: Kafka does not hold what the location says, or no longer.
-            FileTooLarge: there is more of it than any file may have.
+            FileGone: Kafka does not hold the records of the location any more.
+            FileTooLarge: the file has more bytes than the settings allow.
             NoRoom: the disk is full.
-            TimeoutError: Kafka answers, but gave nothing of the file for a minute.
+            TimeoutError: Kafka answers, but sent no record of the file for a minute.
             KafkaError: Kafka does not answer.
         """
         tp = TopicPartition(topic_name(topics.UPLOAD_FILES, self._settings), location.partition)
-        # More would be read ahead for nothing: the disk is the slower side.
+        # A larger fetch would only wait in memory: the disk is slower than Kafka.
         async with started(make_consumer(self._settings, max_partition_fetch_bytes=MAX_RECORD_BYTES)) as consumer:
             if not is_consistent(location) or tp not in await partitions_of(consumer, tp.topic):
                 raise FileGone
@@ -124,7 +124,7 @@ class Spool:
             try:
                 await self._copy(consumer, tp, location, target)
             except OSError as error:
-                raise_no_room(error)
+                raise_if_disk_full(error)
                 raise
 
     async def _copy(self, consumer: AIOKafkaConsumer, tp: TopicPartition, location: FileLocation, target: Path) -> None:
@@ -134,7 +134,7 @@ class Spool:
             while await consumer.position(tp) <= location.last_offset and chunks < location.chunks:
                 batches = await consumer.getmany(tp, timeout_ms=_FETCH_MS, max_records=_RECORDS_AT_ONCE)
                 if not batches:
-                    # Raises KafkaError when it is Kafka that is away, and not this file that cannot be read.
+                    # Raises KafkaError if Kafka is away. Otherwise only this file cannot be read.
                     await consumer.end_offsets([tp])
                     raise TimeoutError
                 for record in batches[tp]:
@@ -149,14 +149,14 @@ class Spool:
 
 
 def is_consistent(location: FileLocation) -> bool:
-    """Whether so many chunks can lie between the offsets; what Kafka really holds there is another question."""
+    """Whether so many chunks fit between the offsets. This does not say that Kafka holds them."""
     return 0 < location.chunks <= location.last_offset - location.first_offset + 1
 
 
-def raise_no_room(error: OSError) -> None:
-    """Raises NoRoom if that is what the error says."""
-    if error.errno in _NO_ROOM:
-        raise NoRoom from None
+def raise_if_disk_full(error: OSError) -> None:
+    """Raise DiskFull if the error says that the disk is full."""
+    if error.errno in _DISK_FULL_ERRORS:
+        raise DiskFull from None
 
 
 def _folder_name(id_: str) -> str:
@@ -164,7 +164,7 @@ def _folder_name(id_: str) -> str:
 
 
 def _bytes_in(folder: Path) -> int:
-    """What the files below a folder take on the disk."""
+    """Bytes on the disk of all files below a folder."""
     total = 0
     for at, _, names in os.walk(folder):
         for name in names:

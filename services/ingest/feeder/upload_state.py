@@ -1,4 +1,4 @@
-"""Decides what the feeder must do for one upload: a fold of its events, and the step that follows from it."""
+"""Decides the feeder's next step for one upload, from a fold of its events."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -23,16 +23,16 @@ from schemas.uploads import FeedCheckpoint, UploadOptions, UploadProgress
 Step = Literal["check", "wait", "feed", "nothing"]
 """What an upload needs next.
 
-check    read the file from end to end and tell what it is
+check    read the file from end to end and publish its layout
 wait     checked, and a person has not started it yet
 feed     publish its rows; the rest of a cancelled one as rejected rows
-nothing  all is done, or others do it
+nothing  the upload is over, or the feeder has no part in it
 """
 
 
 @dataclass(frozen=True, slots=True)
-class Settled:
-    """What the join has counted of an upload: rows with an outcome, rows it holds at all, calls paid, phones known."""
+class JoinCounts:
+    """The counts of an upload by the join: rows with an outcome, all stored rows, paid calls, known phones."""
 
     rows: int = 0
     stored: int = 0
@@ -40,17 +40,17 @@ class Settled:
     known: int | None = None
 
     @classmethod
-    def of(cls, progress: UploadProgress) -> "Settled":
+    def of(cls, progress: UploadProgress) -> "JoinCounts":
         counts = progress.counts
-        settled = counts.answered + counts.failed + counts.rejected
-        return cls(settled, settled + counts.waiting, counts.calls, progress.known)
+        finished = counts.answered + counts.failed + counts.rejected
+        return cls(finished, finished + counts.waiting, counts.calls, progress.known)
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
+class FeederUpload:
     """One upload as the feeder sees it.
 
-    `check_id` names the reading that its present options ask for; `checked` is that reading's outcome, if there is one.
+    `check_id` identifies the check with the present options. `checked` is the outcome of that check, if there is one.
     """
 
     opened: UploadOpened
@@ -70,7 +70,7 @@ class Case:
         return self.opened.upload_id
 
     def accept_since(self, *, default_max_age_seconds: int) -> datetime:
-        """From when on an answer is young enough. Before the start: as if started when the check was asked for."""
+        """The time of the oldest acceptable answer. Before the start, the request of the check counts as the start."""
         return accept_since_of(
             self.started_at or self.check_asked_at,
             chosen_seconds=self.options.max_age_seconds,
@@ -78,10 +78,10 @@ class Case:
         )
 
 
-def open_case(opened: UploadOpened, *, offset: int) -> Case:
-    """The case that the first `UploadOpened` of an id begins. `offset` is that record's, on `upload-events`."""
+def opened_upload(opened: UploadOpened, *, offset: int) -> FeederUpload:
+    """The state after the first `UploadOpened` of an id. `offset`: of that record on `upload-events`."""
     options = opened.options
-    return Case(
+    return FeederUpload(
         opened=opened,
         options=options,
         check_id=f"{opened.upload_id}.{offset}",
@@ -90,63 +90,63 @@ def open_case(opened: UploadOpened, *, offset: int) -> Case:
         started_at=opened.at if options.start else None,
         max_calls=options.max_calls,
         sample_rows=options.sample_rows,
-        # Rows that another system produces itself are none of the feeder's business.
+        # An upload without a file gets its rows from another system, so the feeder does nothing for it.
         over=opened.file is None,
     )
 
 
-def fold(case: Case | None, event: UploadEvent, *, offset: int) -> Case | None:
-    """The case after an event. Repetitions change nothing, nor does an event of an upload that was never opened."""
-    if case is None:
-        return open_case(event, offset=offset) if isinstance(event, UploadOpened) else None
-    if case.over:
-        return case
+def fold(upload: FeederUpload | None, event: UploadEvent, *, offset: int) -> FeederUpload | None:
+    """The state after an event. A repeated event changes nothing, nor does an event of an unopened upload."""
+    if upload is None:
+        return opened_upload(event, offset=offset) if isinstance(event, UploadOpened) else None
+    if upload.over:
+        return upload
     change = _CHANGES.get(type(event))
-    return case if change is None else change(case, event, offset)
+    return upload if change is None else change(upload, event, offset)
 
 
-def next_step(case: Case) -> Step:
-    """What the feeder must do now. A cancelled upload is checked and fed all the same: its result file has all rows."""
-    if case.over:
+def next_step(upload: FeederUpload) -> Step:
+    """The feeder's next step. A cancelled upload is checked and fed too, because its result file has all rows."""
+    if upload.over:
         return "nothing"
-    if case.checked is None:
+    if upload.checked is None:
         return "check"
-    return "feed" if case.started_at is not None or case.cancelled else "wait"
+    return "feed" if upload.started_at is not None or upload.cancelled else "wait"
 
 
-def usable_checkpoint(case: Case, checkpoint: FeedCheckpoint | None, *, rows: int) -> FeedCheckpoint | None:
-    """The checkpoint, if it belongs to the reading that is in force and lies within its rows."""
-    if checkpoint is None or checkpoint.check_id != case.check_id:
+def usable_checkpoint(upload: FeederUpload, checkpoint: FeedCheckpoint | None, *, rows: int) -> FeedCheckpoint | None:
+    """The checkpoint, if it belongs to the present check and lies within its rows."""
+    if checkpoint is None or checkpoint.check_id != upload.check_id:
         return None
     fed_rows = checkpoint.next_row - 1
     return checkpoint if checkpoint.rejected <= fed_rows <= rows else None
 
 
-def _on_checked(case: Case, event: UploadEvent, _offset: int) -> Case:
+def _on_checked(upload: FeederUpload, event: UploadEvent, _offset: int) -> FeederUpload:
     assert isinstance(event, UploadChecked)
-    return replace(case, checked=event) if event.check_id == case.check_id else case
+    return replace(upload, checked=event) if event.check_id == upload.check_id else upload
 
 
-def _on_start(case: Case, event: UploadEvent, _offset: int) -> Case:
+def _on_start(upload: FeederUpload, event: UploadEvent, _offset: int) -> FeederUpload:
     assert isinstance(event, StartUpload)
-    if case.started_at is not None:
-        return case
+    if upload.started_at is not None:
+        return upload
     return replace(
-        case,
+        upload,
         started_at=event.at,
-        max_calls=case.max_calls if event.max_calls is None else event.max_calls,
-        sample_rows=case.sample_rows if event.sample_rows is None else event.sample_rows,
+        max_calls=upload.max_calls if event.max_calls is None else event.max_calls,
+        sample_rows=upload.sample_rows if event.sample_rows is None else event.sample_rows,
     )
 
 
-def _on_options(case: Case, event: UploadEvent, offset: int) -> Case:
+def _on_options(upload: FeederUpload, event: UploadEvent, offset: int) -> FeederUpload:
     assert isinstance(event, SetOptions)
-    if case.started_at is not None or case.cancelled:
-        return case
+    if upload.started_at is not None or upload.cancelled:
+        return upload
     return replace(
-        case,
+        upload,
         options=event.options,
-        check_id=f"{case.upload_id}.{offset}",
+        check_id=f"{upload.upload_id}.{offset}",
         check_asked_at=event.at,
         priority=event.options.priority,
         max_calls=event.options.max_calls,
@@ -155,20 +155,20 @@ def _on_options(case: Case, event: UploadEvent, offset: int) -> Case:
     )
 
 
-def _on_priority(case: Case, event: UploadEvent, _offset: int) -> Case:
+def _on_priority(upload: FeederUpload, event: UploadEvent, _offset: int) -> FeederUpload:
     assert isinstance(event, SetPriority)
-    return replace(case, priority=event.priority)
+    return replace(upload, priority=event.priority)
 
 
-def _on_cancel(case: Case, _event: UploadEvent, _offset: int) -> Case:
-    return replace(case, cancelled=True)
+def _on_cancel(upload: FeederUpload, _event: UploadEvent, _offset: int) -> FeederUpload:
+    return replace(upload, cancelled=True)
 
 
-def _on_end(case: Case, _event: UploadEvent, _offset: int) -> Case:
-    return replace(case, over=True)
+def _on_end(upload: FeederUpload, _event: UploadEvent, _offset: int) -> FeederUpload:
+    return replace(upload, over=True)
 
 
-_CHANGES: dict[type, Callable[[Case, UploadEvent, int], Case]] = {
+_CHANGES: dict[type, Callable[[FeederUpload, UploadEvent, int], FeederUpload]] = {
     UploadChecked: _on_checked,
     StartUpload: _on_start,
     SetOptions: _on_options,

@@ -1,4 +1,4 @@
-"""Holds what the feeder knows of its uploads: the fold of its partitions of three topics, in memory only."""
+"""Owns the state of the feeder's uploads: the fold of its partitions of three topics, in memory only."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -7,11 +7,11 @@ from typing import Protocol
 from schemas.codec import UndecodableRecord, decode, decode_one_of
 from schemas.upload_events import UPLOAD_EVENT, UploadEvent
 from schemas.uploads import FINISHED, FeedCheckpoint, UploadProgress
-from services.ingest.feeder.upload_state import Case, Settled, fold
+from services.ingest.feeder.upload_state import FeederUpload, JoinCounts, fold
 
 
-class Record(Protocol):
-    """A record of a log; aiokafka's `ConsumerRecord` is one. `timestamp`: milliseconds since 1970."""
+class ConsumedRecord(Protocol):
+    """A consumed record, for example aiokafka's `ConsumerRecord`. `timestamp`: milliseconds since 1970."""
 
     @property
     def offset(self) -> int: ...
@@ -24,69 +24,69 @@ class Record(Protocol):
 
 
 @dataclass(slots=True)
-class Ledger:
-    """Cases by upload id. Of those that are over only the id stays, so that a later `UploadOpened` of it is ignored."""
+class UploadTable:
+    """Active uploads by id. Of an upload that is over only the id is kept, to ignore a later `UploadOpened` of it."""
 
-    cases: dict[str, Case] = field(default_factory=dict)
+    active: dict[str, FeederUpload] = field(default_factory=dict)
     checkpoints: dict[str, FeedCheckpoint] = field(default_factory=dict)
-    settled: dict[str, Settled] = field(default_factory=dict)
+    join_counts: dict[str, JoinCounts] = field(default_factory=dict)
     _over: set[str] = field(default_factory=set)
 
-    def event_record(self, record: Record) -> None:
-        """Folds a record of `upload-events`. Raises UndecodableRecord."""
+    def event_record(self, record: ConsumedRecord) -> None:
+        """Fold a record of `upload-events`. Raises UndecodableRecord."""
         event = decode_one_of(UPLOAD_EVENT, record.value, what="upload event", timestamp_ms=record.timestamp)
         self.event(event, offset=record.offset)
 
     def event(self, event: UploadEvent, *, offset: int) -> None:
-        """Folds an event; also used for our own as soon as Kafka has them."""
+        """Fold an event. The feeder's own events are folded as soon as Kafka has them."""
         upload_id = event.upload_id
         if upload_id in self._over:
             return
-        case = fold(self.cases.get(upload_id), event, offset=offset)
-        if case is None:
+        upload = fold(self.active.get(upload_id), event, offset=offset)
+        if upload is None:
             return
-        if case.over:
+        if upload.over:
             self._over.add(upload_id)
-            self.cases.pop(upload_id, None)
-            self.settled.pop(upload_id, None)
+            self.active.pop(upload_id, None)
+            self.join_counts.pop(upload_id, None)
             return
-        self.cases[upload_id] = case
+        self.active[upload_id] = upload
 
-    def checkpoint_record(self, record: Record) -> None:
-        """Folds a record of `feed-checkpoints`. Raises UndecodableRecord: the upload is fed from its first row on."""
+    def checkpoint_record(self, record: ConsumedRecord) -> None:
+        """Fold a record of `feed-checkpoints`. Raises UndecodableRecord; the upload is then fed from its first row."""
         upload_id = _key_of(record)
         self.checkpoints.pop(upload_id, None)
         if record.value is not None:
             checkpoint = decode(FeedCheckpoint, record.value, timestamp_ms=record.timestamp)
             self.checkpoints[_confirmed(checkpoint.upload_id, upload_id)] = checkpoint
 
-    def progress_record(self, record: Record) -> None:
-        """Folds a record of `upload-progress`. Raises UndecodableRecord: what was known before stays."""
+    def progress_record(self, record: ConsumedRecord) -> None:
+        """Fold a record of `upload-progress`. Raises UndecodableRecord; the earlier counts are kept."""
         upload_id = _key_of(record)
         if record.value is None or upload_id in self._over:
-            self.settled.pop(upload_id, None)
+            self.join_counts.pop(upload_id, None)
             return
         progress = decode(UploadProgress, record.value, timestamp_ms=record.timestamp)
         _confirmed(progress.upload_id, upload_id)
         if progress.state in FINISHED:
-            self.settled.pop(upload_id, None)
+            self.join_counts.pop(upload_id, None)
         else:
-            self.settled[upload_id] = Settled.of(progress)
+            self.join_counts[upload_id] = JoinCounts.of(progress)
 
-    def settled_of(self, upload_id: str) -> Settled:
-        return self.settled.get(upload_id, Settled())
+    def join_counts_of(self, upload_id: str) -> JoinCounts:
+        return self.join_counts.get(upload_id, JoinCounts())
 
-    def left_over_checkpoints(self) -> Iterator[str]:
-        """Uploads that are over and still have a checkpoint: it may be erased."""
+    def stale_checkpoints(self) -> Iterator[str]:
+        """The uploads that are over and still have a checkpoint, which may be erased."""
         return (upload_id for upload_id in self.checkpoints if upload_id in self._over)
 
 
-def _key_of(record: Record) -> str:
+def _key_of(record: ConsumedRecord) -> str:
     return (record.key or b"").decode("utf-8", "replace")
 
 
 def _confirmed(upload_id: str, key: str) -> str:
-    """The id in a value, which must be that of its key: a record says something of one upload only."""
+    """Return the id of a value. Raises UndecodableRecord if it is not the id of the record's key."""
     if upload_id != key:
         raise UndecodableRecord("its key is not the id of its upload")
     return upload_id

@@ -1,1 +1,1 @@
-"""Takes files in over HTTP: a role of ingest."""
+"""Receives files over HTTP: a role of ingest."""

@@ -1,4 +1,4 @@
-"""Takes a request's body apart as it arrives: form fields, and the bytes of the one file, without keeping either."""
+"""Parses a request's body as it arrives into form fields and the bytes of the one file. It keeps neither in memory."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ _LONGEST_BOUNDARY_BYTES = 200
 
 
 class UnreadableBody(Exception):
-    """The body is not what its Content-Type says, or ends too early; the text says how."""
+    """The body does not match its Content-Type, or ends too early. The text says how."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ async def form_events(chunks: AsyncIterator[bytes], content_type: str) -> AsyncI
     """A `multipart/form-data` body (RFC 7578).
 
     Raises:
-        UnreadableBody: no boundary, broken syntax, several files, fields beyond all measure, or an early end.
+        UnreadableBody: no boundary, broken syntax, several files, too many or too long fields, or an early end.
     """
     boundary = parse_options_header(content_type)[1].get(b"boundary")
     if not boundary or len(boundary) > _LONGEST_BOUNDARY_BYTES:

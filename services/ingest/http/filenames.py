@@ -1,4 +1,4 @@
-"""Reads a file's name from Content-Disposition and makes it safe to show and to store."""
+"""Reads a file's name from Content-Disposition and makes it safe to display and to store."""
 
 import re
 import unicodedata
@@ -9,7 +9,7 @@ _LONGEST_CHARACTERS = 200
 LONGEST_DISPOSITION_CHARACTERS = 4_096
 """A name of 200 characters takes at most 2,400 bytes in RFC 8187's escapes."""
 _CHARSETS = frozenset(("utf-8", "iso-8859-1"))
-"""RFC 8187 names the first; its predecessor also the second. Python knows others that are no encodings at all."""
+"""RFC 8187 names the first, and its predecessor also the second. Python has other codecs that are no encodings."""
 _PARAMETER = re.compile(
     r';\s*(?P<name>[\w!#$&+.^`|~*-]+)\s*=\s*(?:"(?P<quoted>(?:[^"\\]|\\.)*)"|(?P<plain>[^;]*?))\s*(?=;|$)'
 )
@@ -19,7 +19,7 @@ _ESCAPED = re.compile(r'\\(["\\])')
 def name_in_disposition(header: str | None) -> str:
     """The file's name in a Content-Disposition header (RFC 6266; `filename*` of RFC 8187 wins), made safe.
 
-    `header` is the raw header as HTTP servers hand it on: bytes read as Latin-1.
+    `header` is the raw header as HTTP servers pass it: bytes decoded as Latin-1.
     """
     if not header or len(header) > LONGEST_DISPOSITION_CHARACTERS:
         return NAMELESS

@@ -1,4 +1,4 @@
-"""Builds what a stored file becomes: its `UploadOpened`, and the upload as it looks before anybody has read it."""
+"""Builds the representation of an upload that was stored and not yet read."""
 
 from datetime import timedelta
 

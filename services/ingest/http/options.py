@@ -1,4 +1,4 @@
-"""Reads a person's options from query parameters or form fields, and says exactly which one is wrong."""
+"""Reads a person's options from query parameters or form fields, and names each wrong one."""
 
 from collections.abc import Iterable, Iterator, Mapping
 
@@ -21,7 +21,7 @@ _MOST_ITEMS = 20
 
 
 class WrongOptions(Exception):
-    """Some options are unknown or have values that cannot be; each item names its field in `column`."""
+    """Some options are unknown or have invalid values. Each item names its field in `column`."""
 
     def __init__(self, items: tuple[ErrorItem, ...]) -> None:
         super().__init__("; ".join(item.detail or item.code for item in items[:_MOST_ITEMS]))
@@ -29,10 +29,10 @@ class WrongOptions(Exception):
 
 
 def read_options(pairs: Iterable[tuple[str, str]]) -> UploadOptions:
-    """The options in name and value pairs. Blank values are as good as none: forms send every field.
+    """The options in name and value pairs. Blank values are ignored, because forms send every field.
 
     Raises:
-        WrongOptions: a name that is no option, a repeated one (other than `phone_column`), or a value that cannot be.
+        WrongOptions: an unknown name, a repeated name (other than `phone_column`), or an invalid value.
     """
     values: dict[str, object] = {}
     columns: list[str | int] = []
@@ -66,13 +66,13 @@ def _validated(values: dict[str, object], wrong: list[ErrorItem]) -> UploadOptio
 
 
 def _items_of(error: ValidationError, values: Mapping[str, object]) -> Iterator[ErrorItem]:
-    """One item for each value that cannot be: a value that may be of several kinds has an error for each of them."""
-    told = set()
+    """One item for each invalid value. A value that may have several types has one error for each type."""
+    reported = set()
     for one in error.errors(include_url=False, include_context=False, include_input=False):
         field, *places = one["loc"]
         place = (field, *places[:1]) if field in _LISTS else (field,)
-        if place not in told:
-            told.add(place)
+        if place not in reported:
+            reported.add(place)
             value = values[str(field)]
             if isinstance(value, tuple) and len(place) > 1 and isinstance(place[1], int):
                 value = value[place[1]]
@@ -96,6 +96,6 @@ def _column(text: str) -> str | int:
 
 
 def _item(name: str, value: str, code: str, what: str) -> ErrorItem:
-    """An item that repeats no more of a request than people need to find what is wrong."""
+    """An item that repeats only so much of a request as people need to find the error."""
     shown = name[:_LONGEST_SHOWN]
     return ErrorItem(code=code, column=shown, value=value[:_LONGEST_SHOWN], detail=f"`{shown}` {what}")

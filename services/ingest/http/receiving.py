@@ -1,4 +1,4 @@
-"""Takes one upload in: body to Kafka, options checked, `UploadOpened` written last, a repeated key recognised."""
+"""Receives one upload: stores the body, checks the options, recognises a repeated key, writes `UploadOpened` last."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -27,14 +27,14 @@ from services.ingest.http.bodies import (
 from services.ingest.http.filenames import LONGEST_DISPOSITION_CHARACTERS, NAMELESS, name_in_disposition
 from services.ingest.http.opened_log import OpenedLog
 from services.ingest.http.options import WrongOptions, read_options
-from services.ingest.http.storing import PATIENCE_SECONDS, FileWriter, Shelf, StoredFile, too_large
+from services.ingest.http.storing import KAFKA_TIMEOUT_SECONDS, FileStore, FileWriter, StoredFile, too_large
 from services.runtime.kafka import topic_name
 from services.runtime.problems import ProblemError
 
 LONGEST_KEY = 255
 _MOST_LENGTH_DIGITS = 18
 _FORM_OVERHEAD_BYTES = 1_000_000
-"""What boundaries, headers and fields may add to a form's Content-Length."""
+"""Most bytes that boundaries, headers and fields may add to a form's Content-Length."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class Received:
 
 @dataclass(slots=True)
 class _Parts:
-    """What was found in a body besides the file's bytes."""
+    """The file's name and the form fields of a body."""
 
     name: str = NAMELESS
     fields: list[tuple[str, str]] = field(default_factory=list)
@@ -55,28 +55,28 @@ class _Parts:
 
 
 @dataclass(frozen=True, slots=True)
-class Intake:
-    """Everything that taking files in needs."""
+class UploadReceiver:
+    """Receives uploads. `opened_log` recognises repeated requests."""
 
     settings: Settings
-    shelf: Shelf
+    file_store: FileStore
     opened_log: OpenedLog
 
     async def receive(self, request: Request, *, owner: str) -> Received:
-        """Stores the request's file and opens its upload.
+        """Store the request's file and open its upload.
 
         1. The file is stored, chunk by chunk, each acknowledged by Kafka.
-        2. `UploadOpened` is written and acknowledged: from here on the upload exists.
-        3. With an `Idempotency-Key`, the log is read up to that record: the first `UploadOpened` of the id counts.
+        2. `UploadOpened` is written and acknowledged. From now on the upload exists.
+        3. With an `Idempotency-Key`, the log is read to that record. The first `UploadOpened` of the id wins.
 
         Raises:
             ProblemError: the request is refused.
-            KafkaError, TimeoutError: Kafka did not take it, or did not answer.
-            ClientDisconnect: the client went away; nothing was opened.
+            KafkaError, TimeoutError: Kafka did not accept a record, or did not answer.
+            ClientDisconnect: the client disconnected; no upload was opened.
         """
         self._refuse_by_length(request)
         query = list(request.query_params.multi_items())
-        _options(query)  # wrong ones are told before the body is read
+        _options(query)  # wrong options are refused before the body is read
         key = _idempotency_key(request)
         if key is None:
             upload_id = new_upload_id(now_ms=int(datetime.now(UTC).timestamp() * 1000))
@@ -86,12 +86,13 @@ class Intake:
     async def _receive_once(
         self, request: Request, query: list[tuple[str, str]], upload_id: str, owner: str
     ) -> Received:
-        """The file of a request with a key: stored unless the log says that it was."""
-        partition = await self.shelf.partition_of(upload_id)
+        """Store the file of a request with a key, unless the log holds an upload with that key."""
+        partition = await self.file_store.partition_of(upload_id)
         earlier = await self.opened_log.first(upload_id, partition=partition)
         if earlier is not None:
             return await self._repeat(request, query, earlier)
         opened = await self._store_and_open(request, query, upload_id, owner)
+        # 3. The log decides which request was first.
         first = await self.opened_log.first(upload_id, partition=partition)
         if first is None or first == opened:
             return Received(opened, repeated=False)
@@ -103,19 +104,21 @@ class Intake:
     ) -> UploadOpened:
         self._refuse_by_number(owner)
         parts = _Parts()
-        async with FileWriter(self.shelf, upload_id) as writer:
+        # 1. The file.
+        async with FileWriter(self.file_store, upload_id) as writer:
             async for data in _file_data(request, parts):
                 await writer.write(data)
             options = _options(query + parts.fields)
             stored = await writer.finish()
+        # 2. `UploadOpened`.
         opened = _opened(upload_id, owner, parts.name, options, stored)
         topic = topic_name(topics.UPLOAD_EVENTS, self.settings)
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            await self.shelf.sender.send(topic, encode(opened), key=upload_id.encode())
+        async with asyncio.timeout(KAFKA_TIMEOUT_SECONDS):
+            await self.file_store.sender.send(topic, encode(opened), key=upload_id.encode())
         return opened
 
     async def _repeat(self, request: Request, query: list[tuple[str, str]], earlier: UploadOpened) -> Received:
-        """Reads the body to its end, so that the client can read the answer, and stores nothing."""
+        """Read the body to its end, so that the client can read the answer. Store nothing."""
         parts = _Parts()
         digest = sha256()
         size_bytes = 0
@@ -146,10 +149,10 @@ class Intake:
 
 
 async def _file_data(request: Request, parts: _Parts) -> AsyncIterator[bytes]:
-    """The file's bytes; name and fields are put into `parts` on the way.
+    """Yield the file's bytes and collect its name and the fields in `parts`.
 
     Raises:
-        ProblemError: 400 the body cannot be read, 422 it holds no file.
+        ProblemError: 400 if the body cannot be read, 422 if it holds no file.
     """
     try:
         async for event in _events(request):
@@ -190,7 +193,7 @@ def _options(pairs: list[tuple[str, str]]) -> UploadOptions:
 
 
 def _idempotency_key(request: Request) -> str | None:
-    """The key of a draft-ietf-httpapi-idempotency-key-header; its quotes, if any, are not part of it."""
+    """The key of a draft-ietf-httpapi-idempotency-key-header; quotes around it are not part of it."""
     keys = request.headers.getlist("idempotency-key")
     if not keys:
         return None

@@ -1,4 +1,4 @@
-"""Holds which uploads were opened lately: the first of each id, and how many of an owner are unfinished."""
+"""Owns the recently opened uploads: the first event of each id, and the number of unfinished uploads of each owner."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -12,10 +12,10 @@ _IDEMPOTENT_VERSION = 5
 
 
 @dataclass(slots=True)
-class LatelyOpened:
-    """A fold of `upload-events` and `upload-progress`, in any order of the two.
+class RecentUploads:
+    """A fold of `upload-events` and `upload-progress`, which may arrive in any order.
 
-    Of idempotent ids the whole event is kept, of all others the owner.
+    It keeps the whole event of an idempotent id, and only the owner of any other id.
     """
 
     _first: dict[str, UploadOpened] = field(default_factory=dict)
@@ -25,7 +25,7 @@ class LatelyOpened:
     _unfinished: Counter[str] = field(default_factory=Counter)
 
     def first(self, upload_id: str) -> UploadOpened | None:
-        """The `UploadOpened` that counts, of an upload that was opened with an `Idempotency-Key`."""
+        """The first `UploadOpened` of an upload that was opened with an `Idempotency-Key`."""
         return self._first.get(upload_id)
 
     def unfinished(self, owner: str) -> int:
@@ -41,7 +41,7 @@ class LatelyOpened:
         self._set_finished(progress.upload_id, progress.state in FINISHED)
 
     def forget(self, before: datetime) -> None:
-        """Drops what was opened earlier."""
+        """Drop the uploads that were opened before a time."""
         for upload_id in [key for key, at in self._opened_at.items() if at < before]:
             self._set_finished(upload_id, True)
             self._finished.discard(upload_id)

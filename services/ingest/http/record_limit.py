@@ -1,4 +1,4 @@
-"""Asks Kafka how large a record may be on a topic, so that files are cut into records that it takes."""
+"""Asks Kafka how large a record of a topic may be, so that files are cut into records that Kafka accepts."""
 
 from typing import Final
 
@@ -12,7 +12,7 @@ _LIMIT: Final = "max.message.bytes"
 
 
 async def most_record_bytes(topic: str, settings: Settings) -> int:
-    """The largest batch that Kafka takes on a topic, as far as ours can be so large; ours if it does not tell."""
+    """Most bytes of a batch on a topic: `MAX_RECORD_BYTES`, or the topic's limit if Kafka reports a lower one."""
     resource = ConfigResource(ConfigResourceType.TOPIC, topic, {_LIMIT: None})
     try:
         async with admin_client(settings) as admin:

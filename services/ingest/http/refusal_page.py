@@ -1,4 +1,4 @@
-"""Writes a refusal as a page, for people whose browser sends forms without scripts."""
+"""Renders a refusal as an HTML page, for browsers that send the form without JavaScript."""
 
 from html import escape
 
@@ -24,7 +24,7 @@ _PAGE = """<!doctype html>
 
 
 def refusal_page(problem: Problem) -> str:
-    """An HTML page that says what is wrong and leads back."""
+    """An HTML page that names the problem and links back to the uploads."""
     details = [item.detail for item in problem.errors if item.detail]
     lines = "".join(f"<li>{escape(detail)}</li>\n" for detail in details)
     return _PAGE.format(

@@ -1,4 +1,4 @@
-"""The web part of ingest: `POST /v1/uploads` takes a file in and answers 202 once Kafka has all of it."""
+"""Runs the web role of ingest: `POST /v1/uploads` stores a file and answers 202 once Kafka has all of it."""
 
 import asyncio
 import logging
@@ -20,10 +20,10 @@ from schemas.settings import Settings
 from services.ingest.chunks import chunk_bytes
 from services.ingest.http.opened_log import OpenedLog, following_opened_log
 from services.ingest.http.opening import fresh_upload
-from services.ingest.http.receiving import Intake, Received
+from services.ingest.http.receiving import Received, UploadReceiver
 from services.ingest.http.record_limit import most_record_bytes
 from services.ingest.http.refusal_page import refusal_page
-from services.ingest.http.storing import Shelf
+from services.ingest.http.storing import FileStore
 from services.ingest.sending import Sender
 from services.runtime.heartbeat import Heartbeat, PartHealth
 from services.runtime.identity import identify
@@ -37,17 +37,17 @@ READY_SECONDS = 2.0
 log = logging.getLogger(__name__)
 
 
-class WebState(TypedDict):
-    """What the lifespan makes; Starlette hands it to every request."""
+class HttpState(TypedDict):
+    """The state that the lifespan creates. Starlette passes it to every request."""
 
-    intake: Intake
+    receiver: UploadReceiver
 
 
 def build_app(settings: Settings) -> Starlette:
     """The application, with routes and a lifespan that owns the Kafka clients."""
 
     @asynccontextmanager
-    async def lifespan(_app: Starlette) -> AsyncIterator[WebState]:
+    async def lifespan(_app: Starlette) -> AsyncIterator[HttpState]:
         topic = topic_name(topics.UPLOAD_FILES, settings)
         most_bytes = await most_record_bytes(topic, settings)
         async with (
@@ -56,14 +56,14 @@ def build_app(settings: Settings) -> Starlette:
             following_opened_log(settings) as opened_log,
             Heartbeat(producer, settings, role="http", health=lambda: _health(opened_log)),
         ):
-            shelf = Shelf(
+            file_store = FileStore(
                 sender,
                 topic,
                 asyncio.Semaphore(CHUNKS_IN_MEMORY),
                 settings.max_file_bytes,
                 chunk_bytes=chunk_bytes(most_bytes),
             )
-            yield WebState(intake=Intake(settings, shelf, opened_log))
+            yield HttpState(receiver=UploadReceiver(settings, file_store, opened_log))
 
     app = Starlette(
         routes=[
@@ -76,33 +76,35 @@ def build_app(settings: Settings) -> Starlette:
         middleware=host_guard(settings),
         exception_handlers={ProblemError: on_problem, HTTPException: on_http_exception, Exception: on_crash},
     )
-    # Starlette would lead from an address that ends with a slash to the same without, and repeat what stands in it.
+    # No redirect from a path with a trailing slash: it would echo the caller's path.
     app.router.redirect_slashes = False
     return app
 
 
 def _health(opened_log: OpenedLog) -> PartHealth:
-    error = None if opened_log.is_following else "upload-events cannot be read: requests with a key wait in vain"
+    error = (
+        None if opened_log.is_following else "upload-events cannot be read: requests with an Idempotency-Key time out"
+    )
     return PartHealth(state="running", active=True, error=error)
 
 
 async def main(settings: Settings, stop: asyncio.Event) -> None:
-    """Serves the application alone until told to stop.
+    """Serve the application until `stop` is set.
 
     Raises:
-        RefusedToStart: an address that others can reach is bound without tokens.
+        RefusedToStart: the server would listen on a public address without tokens.
     """
     refuse_open_door(settings)
     await serve(build_app(settings), settings, stop)
 
 
 async def create_upload(request: Request) -> Response:
-    """Stores the file of the request and answers with the upload it became; people without JavaScript get its page."""
-    intake: Intake = request.state.intake
+    """Store the file of the request and answer with its upload. Redirect a browser to its page."""
+    receiver: UploadReceiver = request.state.receiver
     refuse_foreign_origin(request)
-    identity = identify(request, intake.settings)
+    identity = identify(request, receiver.settings)
     try:
-        received = await intake.receive(request, owner=identity.owner)
+        received = await receiver.receive(request, owner=identity.owner)
     except (KafkaError, TimeoutError) as error:
         log.warning("a file could not be stored: %s", type(error).__name__)
         raise ProblemError(
@@ -118,9 +120,9 @@ async def create_upload(request: Request) -> Response:
             return HTMLResponse(refusal_page(refusal.problem), refusal.problem.status, refusal.headers)
         raise
     except ClientDisconnect:
-        # Nobody is there to read it; what was stored expires without ever being opened.
+        # The client is gone. The stored chunks expire, and no upload was opened.
         return Response(status_code=400)
-    return _answer(request, intake.settings, received)
+    return _answer(request, receiver.settings, received)
 
 
 def _answer(request: Request, settings: Settings, received: Received) -> Response:
@@ -136,7 +138,7 @@ def _answer(request: Request, settings: Settings, received: Received) -> Respons
 
 
 def _wants_page(request: Request) -> bool:
-    """Whether a browser sent a form by itself: scripts and programs do not ask for HTML."""
+    """Whether a browser sent the form itself: scripts and programs do not ask for HTML."""
     return "text/html" in request.headers.get("accept", "")
 
 
@@ -145,11 +147,11 @@ async def alive(_request: Request) -> Response:
 
 
 async def ready(request: Request) -> Response:
-    """200 while Kafka answers and repeated uploads can be told from new ones."""
-    intake: Intake = request.state.intake
-    if not await _kafka_answers(intake.shelf.sender.producer):
+    """200 while Kafka answers and the role can recognise repeated uploads."""
+    receiver: UploadReceiver = request.state.receiver
+    if not await _kafka_answers(receiver.file_store.sender.producer):
         return JSONResponse({"status": "kafka does not answer"}, 503)
-    if not intake.opened_log.is_following:
+    if not receiver.opened_log.is_following:
         return JSONResponse({"status": "upload-events cannot be read"}, 503)
     return JSONResponse({"status": "ok"})
 

@@ -1,7 +1,7 @@
-"""Decides from the first bytes whether a body is plainly no table: a picture, a program, an old binary workbook."""
+"""Decides from the first bytes whether a body cannot be a table: a picture, a program, an old binary workbook."""
 
 HEAD_BYTES = 64 * 1024
-"""How much of a body is looked at before anything of it is stored."""
+"""How much of a body is checked before any of it is stored."""
 
 _MAGIC = (
     (b"%PDF-", "a PDF document"),
@@ -35,7 +35,7 @@ ADVICE = {
 
 
 def binary_kind(head: bytes) -> str | None:
-    """What a body plainly is that cannot be read as a table, in words; None if it may be one.
+    """The name of the binary format of a body, in words; None if the body may be a table.
 
     `head` is the body's first `HEAD_BYTES`, or all of it. Zip and gzip pass: they may hold a table.
     """

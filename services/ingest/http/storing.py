@@ -1,4 +1,4 @@
-"""Stores a file's bytes on `upload-files` as they come, refusing what cannot be a table before it is stored."""
+"""Stores a file's bytes on `upload-files` as they arrive. Refuses a file that cannot be a table before storing it."""
 
 import asyncio
 import secrets
@@ -18,11 +18,11 @@ from services.runtime.partitions import partition_of
 from services.runtime.problems import ProblemError
 
 UNACKNOWLEDGED_CHUNKS = 4
-"""Of one file: more would not be faster, and each is held in memory until Kafka has it."""
+"""Most chunks of one file in flight: more are not faster, and each stays in memory until Kafka has it."""
 
 
-PATIENCE_SECONDS = 20.0
-"""How long Kafka may take for one record; an idempotent producer would itself wait without end."""
+KAFKA_TIMEOUT_SECONDS = 20.0
+"""How long Kafka may take for one record. An idempotent producer itself never gives up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +33,10 @@ class StoredFile:
 
 
 @dataclass(frozen=True, slots=True)
-class Shelf:
-    """Where files are stored. `permits` bounds the chunks of all uploads that are in memory at once.
+class FileStore:
+    """The topic that holds files. `permits` bounds the chunks of all uploads in memory.
 
-    `chunk_bytes`: of one record's value, as many as Kafka takes.
+    `chunk_bytes`: size of a record's value, at most as large as Kafka accepts.
     """
 
     sender: Sender
@@ -46,20 +46,20 @@ class Shelf:
     chunk_bytes: int = CHUNK_BYTES
 
     async def partition_of(self, upload_id: str) -> int:
-        """The partition that keeps everything about an upload; topics keyed by upload have equally many."""
+        """The partition of an upload, the same on all topics keyed by upload: they have equally many partitions."""
         return partition_of(upload_id.encode(), len(await self.sender.producer.partitions_for(self.topic)))
 
 
 class FileWriter:
     """Cuts one file into records, in order, under one attempt's name. Use as `async with`.
 
-    Leaving the block does not wait: what is still on its way belongs to a file that nobody will open. When Kafka has
-    refused a record, those that follow go through a new producer.
+    Leaving the block does not wait: the records in flight then belong to a file that is never opened. After Kafka has
+    refused a record, later records go through a new producer.
     """
 
-    def __init__(self, shelf: Shelf, upload_id: str) -> None:
-        self._shelf = shelf
-        self._producer = shelf.sender.producer
+    def __init__(self, file_store: FileStore, upload_id: str) -> None:
+        self._file_store = file_store
+        self._producer = file_store.sender.producer
         self._key = upload_id.encode()
         self._attempt = secrets.token_hex(8)
         self._hash = sha256()
@@ -80,36 +80,36 @@ class FileWriter:
         for future in self._unacknowledged:
             future.add_done_callback(_forget)
         if isinstance(error, KafkaError):
-            # What Kafka refused stands in the way of all that follows on the partition, other people's files too.
-            await self._shelf.sender.replace(self._producer)
+            # A refused record blocks all later records on its partition, those of other files too.
+            await self._file_store.sender.replace(self._producer)
         if isinstance(error, MessageSizeTooLargeError):
             raise _storage_refuses() from None
 
     async def write(self, data: bytes) -> None:
-        """Takes more of the file; returns when there is room for yet more.
+        """Take more bytes of the file. Returns when the writer can take the next bytes.
 
         Raises:
             ProblemError: 413 over the size limit, 415 plainly binary.
-            KafkaError, TimeoutError: Kafka did not take it.
+            KafkaError, TimeoutError: Kafka did not accept a record.
         """
         self._bytes += len(data)
-        if self._bytes > self._shelf.max_file_bytes:
-            raise too_large(self._shelf.max_file_bytes)
+        if self._bytes > self._file_store.max_file_bytes:
+            raise too_large(self._file_store.max_file_bytes)
         self._hash.update(data)
         self._buffer += data
         if not self._sniffed and len(self._buffer) >= HEAD_BYTES:
             self._sniff()
-        size = self._shelf.chunk_bytes
+        size = self._file_store.chunk_bytes
         while len(self._buffer) >= size:
             await self._send(bytes(self._buffer[:size]))
             del self._buffer[:size]
 
     async def finish(self) -> StoredFile:
-        """Sends the rest and waits until Kafka has all of the file.
+        """Send the rest and wait until Kafka has all of the file.
 
         Raises:
             ProblemError: 422 empty, 415 plainly binary.
-            KafkaError, TimeoutError: Kafka did not take it.
+            KafkaError, TimeoutError: Kafka did not accept a record.
         """
         if not self._bytes:
             raise ProblemError(422, "empty-file", "The file is empty", "The file holds no bytes. Upload another one.")
@@ -135,20 +135,20 @@ class FileWriter:
         while len(self._unacknowledged) >= UNACKNOWLEDGED_CHUNKS:
             await self._await_oldest()
         headers = [("attempt", self._attempt.encode()), ("seq", str(self._sent).encode())]
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            await self._shelf.permits.acquire()
+        async with asyncio.timeout(KAFKA_TIMEOUT_SECONDS):
+            await self._file_store.permits.acquire()
             try:
-                future = await self._producer.send(self._shelf.topic, chunk, key=self._key, headers=headers)
+                future = await self._producer.send(self._file_store.topic, chunk, key=self._key, headers=headers)
             except BaseException:
-                self._shelf.permits.release()
+                self._file_store.permits.release()
                 raise
-        future.add_done_callback(lambda _: self._shelf.permits.release())
+        future.add_done_callback(lambda _: self._file_store.permits.release())
         self._unacknowledged.append(future)
         self._sent += 1
 
     async def _await_oldest(self) -> None:
         # Peek first: cancelled here, it stays in the queue for `__aexit__`.
-        async with asyncio.timeout(PATIENCE_SECONDS):
+        async with asyncio.timeout(KAFKA_TIMEOUT_SECONDS):
             metadata = await asyncio.shield(self._unacknowledged[0])
         self._unacknowledged.popleft()
         self._first = self._first or metadata
@@ -163,7 +163,7 @@ class FileWriter:
 
 
 def _forget(acknowledgement: "asyncio.Future[RecordMetadata]") -> None:
-    """Takes note of a failure that nobody waits for any more, so that it is not reported as forgotten."""
+    """Retrieve the exception of a send that nobody awaits any more, so that asyncio does not report it."""
     if not acknowledgement.cancelled():
         acknowledgement.exception()
 

@@ -1,32 +1,32 @@
-"""Any file in, rows out: what a file is, its rows with all cells as they came, and the phone of each."""
+"""Reads files that people upload: a file goes in, its rows with all cells and the phone of each row come out.
 
-from services.ingest.reading.detection import detect
+This package holds the parts that all file formats share. `formats` holds the formats and the two functions that read a
+whole file: `detect` and `read_rows`.
+"""
+
 from services.ingest.reading.finding import find_phone
 from services.ingest.reading.model import (
-    ColumnProfile,
-    Detected,
+    ColumnSummary,
     Dialect,
-    Found,
+    FileLayout,
+    FoundPhone,
     Limits,
     ReadOptions,
     SourceRow,
     Unusable,
 )
-from services.ingest.reading.refusals import TITLES, Refused
-from services.ingest.reading.rows import read_rows
+from services.ingest.reading.refusals import TITLES, FileRefused
 
 __all__ = [
     "TITLES",
-    "ColumnProfile",
-    "Detected",
+    "ColumnSummary",
     "Dialect",
-    "Found",
+    "FileLayout",
+    "FileRefused",
+    "FoundPhone",
     "Limits",
     "ReadOptions",
-    "Refused",
     "SourceRow",
     "Unusable",
-    "detect",
     "find_phone",
-    "read_rows",
 ]

@@ -1,13 +1,13 @@
-"""Says what files are and what they hold: `python -m services.ingest.reading FILE... [--region GB]`."""
+"""Prints the layout and the totals of files: `python -m services.ingest.reading FILE... [--region GB]`."""
 
 import argparse
 import sys
 from pathlib import Path
 
-from services.ingest.reading.accounting import figures_of
-from services.ingest.reading.detection import detect
-from services.ingest.reading.model import Detected, Limits, ReadOptions
-from services.ingest.reading.refusals import Refused
+from services.ingest.reading.formats.detection import detect
+from services.ingest.reading.formats.totals import totals_of
+from services.ingest.reading.model import FileLayout, Limits, ReadOptions
+from services.ingest.reading.refusals import FileRefused
 
 
 def main() -> int:
@@ -25,14 +25,14 @@ def main() -> int:
     for path in given.files:
         try:
             _report(path, detect(path, options, Limits()))
-        except Refused as refusal:
+        except FileRefused as refusal:
             refused = True
             print(f"{path.name}: {refusal.title} ({refusal.code}). {refusal.detail}")
     return 1 if refused else 0
 
 
-def _report(path: Path, detected: Detected) -> None:
-    figures = figures_of(path, detected, Limits())
+def _report(path: Path, detected: FileLayout) -> None:
+    totals = totals_of(path, detected, Limits())
     names = {
         "phones in": detected.phone_columns,
         "also in": detected.other_phone_columns,
@@ -42,9 +42,9 @@ def _report(path: Path, detected: Detected) -> None:
     print(f"  sheet {detected.sheet}, header {detected.header} after {detected.skipped_lines} lines")
     for words, found in names.items():
         print(f"  {words} {', '.join(map(detected.column_name, found)) or 'none'}")
-    print(f"  {figures.rows:,} rows, {figures.filled:,} filled")
-    print(f"  {figures.usable:,} usable: {figures.whole:,} whole cells, {figures.split:,} split")
-    print(f"  {figures.distinct_whole:,} distinct phones in whole cells")
+    print(f"  {totals.rows:,} rows, {totals.filled:,} filled")
+    print(f"  {totals.usable:,} usable: {totals.whole:,} whole cells, {totals.split:,} split")
+    print(f"  {totals.distinct_whole:,} distinct phones in whole cells")
 
 
 if __name__ == "__main__":

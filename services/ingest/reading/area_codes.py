@@ -25,9 +25,10 @@ def joined(area: str, number: str) -> str:
 def area_candidates(
     rows: Sequence[Sequence[str]], headers: Sequence[str], phone_column: int, *, region: str
 ) -> list[int]:
-    """Columns that make the numbers of the phone column valid, the best first.
+    """The columns that make the numbers of the phone column valid, the best first.
 
-    With a header that says so they must do it for most rows; without, for nearly all of those that are not valid alone.
+    A column with a header for area codes must do so for most rows. Any other column must do so for nearly all rows,
+    and few numbers may be valid alone.
     """
     pairs = [
         (column, share, _named_so(headers, column))

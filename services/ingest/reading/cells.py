@@ -1,4 +1,4 @@
-"""Decides what a single cell looks like: blank, a number, a date, a coordinate, part of a local phone, or words."""
+"""Decides the kind of a single cell: blank, a number, a date, a coordinate, a local phone, or text."""
 
 import re
 from typing import Final
@@ -20,7 +20,7 @@ _DIGIT = re.compile(r"\d")
 
 
 def is_placeholder(cell: str) -> bool:
-    """Blank, or what people write for it."""
+    """Whether a cell is blank or holds a usual placeholder for blank."""
     return cell.strip().casefold() in PLACEHOLDERS
 
 
@@ -33,21 +33,21 @@ def is_number(cell: str) -> bool:
 
 
 def is_decoy(cell: str) -> bool:
-    """Digits that are no phone whatever a parser makes of them: dates, coordinates, numbers of firms and people."""
+    """Whether digits are no phone, even if a parser accepts them: dates, coordinates, business and personal ids."""
     text = cell.strip()
     return bool(_DATE(text) or _COORDINATE(text) or _BUSINESS_ID(text))
 
 
 def is_local_phone(cell: str) -> bool:
-    """Begins like a phone of 5 to 15 digits, perhaps without its area code."""
+    """Whether a cell begins like a phone of 5 to 15 digits, perhaps without its area code."""
     return _LOCAL_PHONE(cell.strip()) is not None and not is_decoy(cell)
 
 
 def is_formatted(cell: str) -> bool:
-    """Grouped or marked like a phone, not just a run of digits."""
+    """Whether a cell is grouped or marked like a phone, and not only a run of digits."""
     return _FORMATTED.search(cell) is not None
 
 
 def is_data(cell: str) -> bool:
-    """What stands in a row of data, hardly ever in a header: numbers, dates, codes, addresses of mail and web."""
+    """Whether a cell looks like data and not like a header: numbers, dates, codes, mail and web addresses."""
     return is_number(cell) or digits(cell) >= 5 or "@" in cell or "://" in cell

@@ -12,9 +12,9 @@ from services.ingest.reading.cells import digits, is_decoy, is_formatted, is_loc
 from services.ingest.reading.header_words import Hint, hint_of
 
 LEAST_SHARE_BY_CONTENT: Final = 0.5
-"""Of the filled cells must be phones, less what chance gives, in a column whose header does not say phone."""
+"""Least share of phones beyond chance among the filled cells of a column whose header does not say phone."""
 LEAST_SHARE_BY_HEADER: Final = 0.2
-"""Of the filled cells must be phones, or look like local ones, in a column whose header does."""
+"""Least share of phones, or of local phones, among the filled cells of a column whose header says phone."""
 LEAST_SHARE_IF_NOTHING_ELSE: Final = 0.8
 MOST_DECOYS_SHARE: Final = 0.5
 MOST_SEARCHED_CELLS: Final = 100
@@ -29,7 +29,7 @@ _HINT_SCORES: Final[dict[Hint, float]] = {
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What a sample of a column shows. Shares are of its filled cells."""
+    """The evidence of a sample of a column. Shares are of its filled cells."""
 
     column: int
     hint: Hint
@@ -37,7 +37,7 @@ class Evidence:
     valid_share: float
     local_share: float
     beyond_chance: float
-    """The share of valid phones less what bare digits would give by chance in the region."""
+    """The share of valid phones minus the share that random digits would have in the region."""
     varied: bool
     """The numbers have several lengths and seldom repeat."""
 
@@ -67,10 +67,10 @@ def evidence_of(rows: Sequence[Sequence[str]], headers: Sequence[str], region: s
 
 
 def phone_columns(evidence: Sequence[Evidence]) -> list[int]:
-    """The columns of phones, the best first; the leftmost of equals.
+    """The phone columns, the best first. Equal ones are ordered from the left.
 
-    A file of rows that went wrong comes back with few phones where the person's numbers are, and with some among the
-    results: what the person's own column is called decides, and results only where nothing else is left.
+    A downloaded file of failed rows has few phones in the person's own column and some in the result columns. So the
+    header of the person's column decides, and result columns count only if no other column is left.
     """
     found = [one for one in evidence if one.is_phone]
     if not found and any(one.hint == "result" for one in evidence):

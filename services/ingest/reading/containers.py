@@ -1,4 +1,4 @@
-"""Owns the way from a stored file to its bytes: plain, gzip, or a zip of one file, never more than the limits allow."""
+"""Opens the bytes of a stored file: plain, gzip, or a zip of one file. Never reads more than the limits allow."""
 
 import re
 import struct
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO, Protocol
 
 from services.ingest.reading.model import MIB, Container, Limits
-from services.ingest.reading.refusals import Refused
+from services.ingest.reading.refusals import FileRefused
 
 CHUNK_BYTES = 128 * 1024
 _ADDED = re.compile(r"^__MACOSX/|(?:^|/)\.DS_Store$")
@@ -23,14 +23,14 @@ _DAMAGES = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSErr
 
 
 class ByteStream(Protocol):
-    """Bytes in order. `read` gives between 1 and `size` bytes, or b"" at the end; raises Refused over the limits."""
+    """Bytes in order. `read` gives between 1 and `size` bytes, or b"" at the end. Raises FileRefused."""
 
     def read(self, size: int, /) -> bytes: ...
 
 
 @contextmanager
 def open_bytes(path: Path, container: Container, limits: Limits) -> Iterator[ByteStream]:
-    """The content of the file within its container."""
+    """Open the content of a file within its container."""
     with path.open("rb") as file:
         if container == "plain":
             yield file
@@ -57,7 +57,7 @@ def unpacked(path: Path, container: Container, limits: Limits) -> Iterator[Path]
 
 @contextmanager
 def opened_archive(path: Path) -> Iterator[zipfile.ZipFile]:
-    """A zip whose directory is of reasonable size."""
+    """Open a zip archive. Refuses one with a very large directory."""
     with path.open("rb") as file:
         try:
             archive = zipfile.ZipFile(_SmallReads(file))
@@ -68,31 +68,31 @@ def opened_archive(path: Path) -> Iterator[zipfile.ZipFile]:
 
 
 def single_file(archive: zipfile.ZipFile) -> zipfile.ZipInfo:
-    """The one file of an archive, folders and what macOS adds aside."""
+    """The one file of an archive, without folders and the files that macOS adds."""
     entries = [entry for entry in archive.infolist() if not entry.is_dir() and not _ADDED.search(entry.filename)]
     if len(entries) != 1:
-        raise Refused("bad-archive", f"The zip holds {len(entries)} files. Upload a zip of one, or each by itself.")
+        raise FileRefused("bad-archive", f"The zip holds {len(entries)} files. Upload a zip of one, or each by itself.")
     return entries[0]
 
 
 def opened_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> IO[bytes]:
-    """A file of the archive if bounded memory suffices: no password, no method with a huge dictionary."""
+    """Open a file of the archive. Refuses a password and any method that needs a huge dictionary."""
     if entry.flag_bits & 0x1:
-        raise Refused("bad-archive", "The zip is protected by a password. Upload it without one.")
+        raise FileRefused("bad-archive", "The zip is protected by a password. Upload it without one.")
     if entry.compress_type not in _READABLE_METHODS:
-        raise Refused("bad-archive", "The zip uses a rare way of packing. Pack it with the usual one (deflate).")
+        raise FileRefused("bad-archive", "The zip uses a rare way of packing. Pack it with the usual one (deflate).")
     try:
         return archive.open(entry)
     except _DAMAGES as error:
         raise _damaged(error) from error
 
 
-def _damaged(error: Exception) -> Refused:
-    return Refused("bad-archive", f"The archive is damaged ({error}). Pack it again, or upload it unpacked.")
+def _damaged(error: Exception) -> FileRefused:
+    return FileRefused("bad-archive", f"The archive is damaged ({error}). Pack it again, or upload it unpacked.")
 
 
 class Bounded:
-    """A stream that ends with Refused when it gives more than the limits allow for the packed size."""
+    """A stream that ends with FileRefused when it gives more than the limits allow for the packed size."""
 
     def __init__(self, inner: ByteStream, packed_bytes: int, limits: Limits) -> None:
         self._inner = inner
@@ -107,7 +107,7 @@ class Bounded:
             raise _damaged(error) from error
         self.bytes_given += len(data)
         if self.bytes_given > self._allowed:
-            raise Refused(
+            raise FileRefused(
                 "unzipped-too-big",
                 f"Unpacked it is more than {self._allowed:,} bytes (at most {self._limits.max_unzipped_bytes:,} bytes, "
                 f"and at most {self._limits.max_ratio} times its packed size). Split it into several files.",
@@ -116,7 +116,7 @@ class Bounded:
 
 
 class _Gunzip:
-    """The members of a gzip file one after another, each chunk bounded; `gzip` reads headers byte by byte."""
+    """Reads the members of a gzip file in bounded chunks. Python's `gzip` reads headers byte by byte."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
@@ -129,7 +129,7 @@ class _Gunzip:
                 return b""
             self._pending = self._pending or self._file.read(CHUNK_BYTES)
             if not self._pending:
-                raise Refused("bad-archive", "The gzip file ends too early. Pack or upload it again.")
+                raise FileRefused("bad-archive", "The gzip file ends too early. Pack or upload it again.")
             if data := self._inflate(size):
                 return data
 
@@ -137,7 +137,7 @@ class _Gunzip:
         try:
             data = self._inflater.decompress(self._pending, size)
         except zlib.error as error:
-            raise Refused("bad-archive", f"The gzip file is damaged ({error}). Pack or upload it again.") from error
+            raise FileRefused("bad-archive", f"The gzip file is damaged ({error}). Pack or upload it again.") from error
         self._pending = self._inflater.unconsumed_tail or self._inflater.unused_data
         return data
 
@@ -152,7 +152,7 @@ class _Gunzip:
 
 
 class _SmallReads:
-    """A seekable file that refuses single reads so big that they can only be a lying directory."""
+    """A seekable file that refuses a very large single read: only a forged zip directory causes one."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
@@ -161,5 +161,5 @@ class _SmallReads:
     def read(self, size: int = -1, /) -> bytes:
         data = self._file.read(LARGEST_SINGLE_READ_BYTES + 1 if size < 0 else min(size, LARGEST_SINGLE_READ_BYTES + 1))
         if len(data) > LARGEST_SINGLE_READ_BYTES:
-            raise Refused("bad-archive", "The zip lists too many files. Upload a zip of one file, or unpack it.")
+            raise FileRefused("bad-archive", "The zip lists too many files. Upload a zip of one file, or unpack it.")
         return data

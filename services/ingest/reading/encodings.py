@@ -1,11 +1,10 @@
 """Decides in which encoding a text was written, by the bytes beyond ASCII in the whole file."""
 
 import codecs
-from typing import Final
+from typing import Final, Literal
 
-from services.ingest.reading.formats import looks_utf16
 from services.ingest.reading.likelihood import likelihood
-from services.ingest.reading.refusals import Refused
+from services.ingest.reading.refusals import FileRefused
 from services.ingest.reading.survey import Survey
 
 MOST_UTF8_ERRORS_SHARE: Final = 0.01
@@ -35,7 +34,7 @@ _MARKS: Final = (
     (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"),
 )  # fmt: skip
 _NOT_OF_FILES: Final = frozenset(("idna", "punycode", "raw_unicode_escape", "unicode_escape", "undefined"))
-"""Python calls them text encodings, but no file is written in them."""
+"""Python has them as text encodings, but no file is written in them."""
 _FIRST_BONUS: Final = 0.1
 _HOME_BONUS: Final = 0.15
 
@@ -67,8 +66,8 @@ def _known(wanted: str) -> str:
     return _CANONICAL.get(name, name)
 
 
-def _unknown(wanted: str) -> Refused:
-    return Refused("unknown-encoding", f"{wanted!r} is not an encoding. Choose for example utf-8 or cp1252.")
+def _unknown(wanted: str) -> FileRefused:
+    return FileRefused("unknown-encoding", f"{wanted!r} is not an encoding. Choose for example utf-8 or cp1252.")
 
 
 def _likeliest(odd_lines: bytes, region: str) -> str:
@@ -91,3 +90,12 @@ def _bonus(encoding: str, region: str) -> float:
     if homes:
         return _HOME_BONUS if encoding in homes else 0.0
     return _FIRST_BONUS if encoding == "cp1252" else 0.0
+
+
+def looks_utf16(head: bytes) -> Literal["utf-16-le", "utf-16-be"] | None:
+    """UTF-16 without a mark: every other byte of ASCII characters is NUL, always on the same side."""
+    pairs = len(head) // 2
+    low, high = head[0 : pairs * 2 : 2].count(0), head[1 : pairs * 2 : 2].count(0)
+    if pairs and high >= 0.3 * pairs and low <= 0.02 * high:
+        return "utf-16-le"
+    return "utf-16-be" if pairs and low >= 0.3 * pairs and high <= 0.02 * low else None

@@ -1,10 +1,10 @@
-"""Decides a row's phone: each phone column in turn, its cell read whole, and only if that fails searched."""
+"""Decides the phone of a row: tries each phone column, first its whole cell, then a search within the cell."""
 
 from collections.abc import Sequence
 
 from schemas.phones import Reason, normalise, search
 from services.ingest.reading.area_codes import joined
-from services.ingest.reading.model import Detected, Found, Unusable
+from services.ingest.reading.model import FileLayout, FoundPhone, Unusable
 
 DETAILS: dict[Reason, str] = {
     "no_phone": "The cell is blank. Fill it in, or choose further phone columns.",
@@ -14,7 +14,7 @@ DETAILS: dict[Reason, str] = {
 }
 
 
-def find_phone(cells: Sequence[str], detected: Detected) -> Found | Unusable:
+def find_phone(cells: Sequence[str], detected: FileLayout) -> FoundPhone | Unusable:
     """The first usable phone of the row in the order of `detected.phone_columns`, or why there is none."""
     first_problem: Unusable | None = None
     for column in detected.phone_columns:
@@ -23,12 +23,12 @@ def find_phone(cells: Sequence[str], detected: Detected) -> Found | Unusable:
         if area is not None and area < len(cells) and cells[area].strip() and cell.strip():
             together = normalise(joined(cells[area], cell), detected.region).phone
             if together is not None:
-                return Found(together, column, False)
+                return FoundPhone(together, column, False)
         phone, reason = normalise(cell, detected.region)
         if phone is not None:
-            return Found(phone, column, False)
+            return FoundPhone(phone, column, False)
         if reason == "not_a_phone" and (inside := search(cell, detected.region)) is not None:
-            return Found(inside, column, True)
+            return FoundPhone(inside, column, True)
         if reason is not None and (first_problem is None or (first_problem.code == "no_phone" != reason)):
             first_problem = Unusable(reason, column, cell, DETAILS[reason].format(region=detected.region))
     return first_problem or Unusable("no_phone", 0, "", DETAILS["no_phone"])

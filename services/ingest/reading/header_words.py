@@ -1,4 +1,4 @@
-"""Decides what a column's header says about it: a phone, a lesser kind of phone, an area code, or something else."""
+"""Decides the meaning of a column's header: a phone, a lesser kind of phone, an area code, or something else."""
 
 import re
 import unicodedata

@@ -10,7 +10,7 @@ from schemas.phones import normalise
 from services.ingest.reading.cells import is_data, is_placeholder
 from services.ingest.reading.header_words import hint_of
 from services.ingest.reading.model import Limits
-from services.ingest.reading.refusals import Refused
+from services.ingest.reading.refusals import FileRefused
 
 MOST_TITLES: Final = 20
 LONGEST_HEADER_CHARS: Final = 120
@@ -33,16 +33,16 @@ class HeaderSize:
         self._bytes = 0
 
     def add(self, header: str, where: str) -> None:
-        """Counts one more. Raises Refused `header-too-long`; `where` begins its sentence."""
+        """Counts one more. Raises FileRefused `header-too-long`; `where` begins its sentence."""
         if len(header) > self._limits.max_header_chars:
-            raise Refused(
+            raise FileRefused(
                 "header-too-long",
                 f"{where} has a name of {len(header):,} characters; {self._limits.max_header_chars:,} are allowed. "
                 "Shorten it, or say that the file has no header if that is a row.",
             )
         self._bytes += len(orjson.dumps(header)) + 1
         if self._bytes > self._limits.max_header_bytes:
-            raise Refused(
+            raise FileRefused(
                 "header-too-long",
                 f"The names of the columns have together more than {self._limits.max_header_bytes:,} bytes. Shorten "
                 "them, or upload only the columns that you need.",
@@ -50,7 +50,7 @@ class HeaderSize:
 
 
 def check_headers(columns: Sequence[str], limits: Limits) -> None:
-    """Raises Refused `header-too-long`."""
+    """Raises FileRefused `header-too-long`."""
     size = HeaderSize(limits)
     for column, header in enumerate(columns):
         size.add(header, f"Column {column}")

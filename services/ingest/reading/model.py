@@ -1,4 +1,8 @@
-"""What reading takes and gives: options, limits, what was detected, rows, and what was found in a row."""
+"""Owns the types of reading: options, limits, the layout of a file, its rows, and the phone of a row.
+
+The reader runs in a child process that does not import pydantic, which would take 10 MB. So `ReadOptions`, `FileLayout`
+and `ColumnSummary` are dataclasses, and `UploadOptions`, `Detected` and `ColumnProfile` of `schemas.uploads` are the
+messages with the same fields."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
@@ -14,7 +18,7 @@ MIB = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class ReadOptions:
-    """What a person may fix; all else is found by content. Columns are header texts or 0-based positions."""
+    """Options that a person may choose. The rest is found by content. Columns are header texts or 0-based positions."""
 
     phone_columns: tuple[str | int, ...] = ()
     area_column: str | int | None = None
@@ -27,7 +31,7 @@ class ReadOptions:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bounds on what a file may make us do.
+    """Bounds on the work that a file may cause.
 
     A line of 131,072 characters is below 900 kB in any encoding and with any JSON escapes, so every row fits into one
     Kafka message. Excel allows 16,384 columns and 1,048,576 rows. Ten million rows take twelve days at ten calls a
@@ -39,32 +43,32 @@ class Limits:
     max_filled_columns: int = 256
     """Short rows are filled up to the header's width if it has no more columns than this."""
     max_header_chars: int = 1_000
-    """Of one column."""
+    """Most characters of the header of one column."""
     max_header_bytes: int = 256_000
-    """Of all columns together, as JSON: they go with every event and checkpoint of the upload."""
+    """Most bytes of all headers together, as JSON: each event and checkpoint of the upload holds them."""
     max_cell_chars: int = 131_072
     max_line_chars: int = 131_072
     max_unzipped_bytes: int = 1024 * MIB
     max_ratio: int = 200
     ratio_free_bytes: int = 16 * MIB
-    """The ratio counts only beyond so many unpacked bytes: small files of blanks compress well and do no harm."""
+    """The ratio applies only beyond so many unpacked bytes: small files of blanks compress well and do no harm."""
     max_text_bytes: int = 1024 * MIB
-    """Of all cells together, as JSON, however few bytes the file has: one text may stand for a thousand cells."""
+    """Most bytes of all cells together, as JSON: even in a small file, a thousand cells may share one text."""
     max_shared_text_bytes: int = 80 * MIB
-    """Texts of a workbook that must be at hand while its sheets are read."""
+    """Most bytes of the shared texts of a workbook, which are kept while its sheets are read."""
     max_blank_sheet_bytes: int = 128 * MIB
-    """XML of a sheet between two rows that hold something: styled blank rows."""
+    """Most bytes of XML between two filled rows of a sheet: styled blank rows."""
     child_memory_bytes: int = 256 * MIB
     child_sample_cpu_seconds: int = 30
     child_cpu_seconds: int = 600
-    """Of a workbook's reader: a million rows take some twenty."""
+    """CPU time of a workbook's reader: a million rows take about twenty seconds."""
     child_idle_seconds: float = 120.0
-    """How long a workbook's reader may give no row while one is awaited, on however busy a machine."""
+    """Longest wait for the next row from a workbook's reader, also on a busy machine."""
 
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """How a line falls into cells. `quote` is empty when quotes mean nothing; `escape` is a character before quotes."""
+    """How a line is split into cells. `quote` is empty if quotes mean nothing. `escape` stands before a quote."""
 
     delimiter: str = ","
     quote: str = '"'
@@ -73,12 +77,14 @@ class Dialect:
 
 
 SINGLE_COLUMN = Dialect()
-"""Nothing but a column of texts, perhaps quoted."""
+"""A single column of texts, perhaps quoted."""
 
 
 @dataclass(frozen=True, slots=True)
-class ColumnProfile:
-    """A column as the check page shows it: three samples and the share of its filled cells that are phones."""
+class ColumnSummary:
+    """A column as the check page shows it: three samples, and the share of phones among its filled cells.
+
+    Its message is `schemas.uploads.ColumnProfile`."""
 
     index: int
     header: str | None
@@ -87,8 +93,10 @@ class ColumnProfile:
 
 
 @dataclass(frozen=True, slots=True)
-class Detected:
-    """What a file turned out to be, and all that is needed to parse it again exactly as before.
+class FileLayout:
+    """The layout of a file: everything that is needed to parse it again exactly as before.
+
+    Its message is `schemas.uploads.Detected`; `to_dict` and `from_dict` convert to it and back.
 
     `encoding` is Python's codec name (`xlsx` for workbooks). Columns are 0-based positions; `columns` holds the header
     texts and is empty without a header. `skipped_lines` are the lines (or sheet rows) above the header.
@@ -110,9 +118,9 @@ class Detected:
     container: Container = "plain"
     dialect: Dialect = SINGLE_COLUMN
     keyed: bool = False
-    """JSON Lines of objects: the columns are their keys, and no record is the header."""
-    profiles: tuple[ColumnProfile, ...] = field(default=(), compare=False)
-    """For people only: a restart does not need them, so they are not part of what `from_dict` needs."""
+    """Whether the records are JSON objects: then the columns are their keys, and no record is the header."""
+    profiles: tuple[ColumnSummary, ...] = field(default=(), compare=False)
+    """For people only. Parsing does not need them, so `from_dict` leaves them out."""
 
     def column_name(self, column: int) -> str:
         """The header text of a column, or its position as text."""
@@ -120,14 +128,14 @@ class Detected:
         return named or str(column)
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-able; what only a restart needs stands under `quoting`."""
+        """The fields of a `Detected` message, without `width`. `quoting` holds those that only the parser needs."""
         whole = asdict(self)
         dialect = whole.pop("dialect")
         whole["quoting"] = {"container": whole.pop("container"), "keyed": whole.pop("keyed"), "dialect": dialect}
         return whole
 
     @classmethod
-    def from_dict(cls, stored: Mapping[str, Any]) -> "Detected":
+    def from_dict(cls, stored: Mapping[str, Any]) -> "FileLayout":
         """The inverse of `to_dict`; unknown keys are ignored, lists become tuples."""
         quoting = dict(stored["quoting"])
         plain = {f.name: stored[f.name] for f in fields(cls) if f.name in stored and f.name != "profiles"}
@@ -150,7 +158,7 @@ class SourceRow(NamedTuple):
     cells: tuple[str, ...]
 
 
-class Found(NamedTuple):
+class FoundPhone(NamedTuple):
     """A usable row: its phone (E.164), the column it came from, and whether it had to be searched for in the cell."""
 
     phone: str
@@ -159,7 +167,7 @@ class Found(NamedTuple):
 
 
 class Unusable(NamedTuple):
-    """A row without a phone. `value` is the cell as it came; `detail` says what to do and holds no phone."""
+    """A row without a phone. `value` is the original cell. `detail` says what to do and holds no phone."""
 
     code: Reason
     column: int

@@ -1,4 +1,4 @@
-"""Why a whole file is refused: one code per reason, each the last part of a problem type `/problems/<code>`."""
+"""Owns the reasons to refuse a file: one code for each, which ends a problem type `/problems/<code>`."""
 
 TITLES = {
     "empty": "The file is empty",
@@ -23,7 +23,7 @@ TITLES = {
 }
 
 
-class Refused(Exception):
+class FileRefused(Exception):
     """The file cannot be processed: `code` is a key of TITLES, `detail` says what, where and what to do."""
 
     def __init__(self, code: str, detail: str) -> None:
@@ -32,5 +32,5 @@ class Refused(Exception):
         self.title = TITLES[code]
         self.detail = detail
 
-    def __reduce__(self) -> tuple[type["Refused"], tuple[str, str]]:
-        return Refused, (self.code, self.detail)
+    def __reduce__(self) -> tuple[type["FileRefused"], tuple[str, str]]:
+        return FileRefused, (self.code, self.detail)

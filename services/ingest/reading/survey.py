@@ -1,4 +1,4 @@
-"""Reads a text file once from end to end and keeps bounded evidence: its head, pieces spread over it, odd bytes."""
+"""Reads a text file once from end to end and keeps bounded samples: its head, pieces, and lines beyond ASCII."""
 
 import codecs
 import re
@@ -19,7 +19,7 @@ _LINE_ENDS = re.compile(rb"[\r\n]+")
 
 @dataclass(slots=True)
 class Survey:
-    """What one pass over the bytes showed. `pieces` are evenly spread and begin and end anywhere."""
+    """The result of one pass over the bytes. `pieces` are evenly spread, and begin and end anywhere."""
 
     total_bytes: int = 0
     head: bytes = b""
@@ -36,7 +36,7 @@ class Survey:
 
 
 def survey(stream: ByteStream, limits: Limits) -> Survey:
-    """Read everything, or up to where line ends stay away for too long; memory stays below 2 MiB."""
+    """Read everything, or until no line ends for too long. Memory stays below 2 MiB."""
     result = Survey()
     bytes_without_end = 0
     spread = _Spread()
@@ -62,7 +62,7 @@ def survey(stream: ByteStream, limits: Limits) -> Survey:
 
 
 def _whole_chunk(stream: ByteStream) -> bytes:
-    """Full chunks, however little an archive gives at a time: pieces begin at whole UTF-16 and -32 characters."""
+    """Read a full chunk, even if an archive yields less: pieces then begin at whole UTF-16 and -32 characters."""
     chunk = stream.read(CHUNK_BYTES)
     while 0 < len(chunk) < CHUNK_BYTES and (more := stream.read(CHUNK_BYTES - len(chunk))):
         chunk += more

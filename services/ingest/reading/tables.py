@@ -1,4 +1,4 @@
-"""Decides from a sample of records where a table begins and which columns hold phones: the same for all formats."""
+"""Decides from a sample of records where a table begins and which columns hold phones, for all formats alike."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,14 +10,15 @@ from services.ingest.reading.columns import Evidence, evidence_of, phone_columns
 from services.ingest.reading.headers import top_of
 from services.ingest.reading.model import (
     SINGLE_COLUMN,
-    ColumnProfile,
+    ColumnSummary,
     Container,
-    Detected,
     Dialect,
+    FileLayout,
     Format,
+    Limits,
     ReadOptions,
 )
-from services.ingest.reading.refusals import Refused
+from services.ingest.reading.refusals import FileRefused
 
 SAMPLES_OF_COLUMN: Final = 3
 LONGEST_SAMPLE_CHARS: Final = 60
@@ -26,7 +27,7 @@ Cells = Sequence[str]
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
+class TableSample:
     """Records from the top of a table with their lines, and rows from further down."""
 
     top: Sequence[tuple[int, Cells]]
@@ -34,23 +35,24 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class ParserSettings:
     """How the file around a table is to be read."""
 
     format: Format
     encoding: str
     container: Container
-    dialect: Dialect = SINGLE_COLUMN
+    dialect: Dialect | None = None
+    """None: the format knows no delimiter."""
     keyed: bool = False
     sheet: str | None = None
     sheets: tuple[str, ...] = ()
     lines_above: int = 0
-    """A `sep=` line, which stands above everything else."""
+    """Number of lines above the table that are not part of it: a `sep=` line."""
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """What was found out about a table; columns are 0-based positions."""
+    """The properties of a table. Columns are 0-based positions."""
 
     header: bool
     skipped_lines: int
@@ -59,16 +61,16 @@ class Table:
     other_phone_columns: tuple[int, ...]
     area_column: int | None
     area_column_candidates: tuple[int, ...]
-    profiles: tuple[ColumnProfile, ...]
+    profiles: tuple[ColumnSummary, ...]
     score: float
-    """How sure the best phone column is; 0 if there is none."""
+    """The score of the best phone column; 0 if there is none."""
 
-    def within(self, file: Layout, region: str) -> Detected:
-        """The whole of what was detected: the table in its file."""
-        return Detected(
+    def within(self, file: ParserSettings, region: str) -> FileLayout:
+        """The layout of the file that holds this table."""
+        return FileLayout(
             format=file.format,
             encoding=file.encoding,
-            delimiter=file.dialect.delimiter if file.format == "csv" else None,
+            delimiter=None if file.dialect is None else file.dialect.delimiter,
             sheet=file.sheet,
             sheets=file.sheets,
             header=self.header,
@@ -80,16 +82,16 @@ class Table:
             area_column_candidates=self.area_column_candidates,
             region=region,
             container=file.container,
-            dialect=file.dialect,
+            dialect=file.dialect or SINGLE_COLUMN,
             keyed=file.keyed,
             profiles=self.profiles,
         )
 
 
-def table_of(sample: Sample, options: ReadOptions, *, keys: tuple[str, ...] | None = None) -> Table:
-    """What the sample shows. `keys` are the header when the format itself names the columns.
+def table_of(sample: TableSample, options: ReadOptions, *, keys: tuple[str, ...] | None = None) -> Table:
+    """Find the header and the phone columns of a sample. `keys`: the header, if the format itself names the columns.
 
-    Raises Refused: `unknown-column`, `ambiguous-column`. A table without phones has no `phone_columns`.
+    Raises FileRefused: `unknown-column`, `ambiguous-column`. A table without phones has no `phone_columns`.
     """
     cells = [record for _, record in sample.top]
     if keys is None:
@@ -120,13 +122,18 @@ def table_of(sample: Sample, options: ReadOptions, *, keys: tuple[str, ...] | No
     )
 
 
+def filled_width(columns: Sequence[str], limits: Limits) -> int:
+    """How many cells each row has at least. 0 for a very wide header: a million short rows would each be as wide."""
+    return len(columns) if len(columns) <= limits.max_filled_columns else 0
+
+
 def position_of(name: str | int, columns: Sequence[str], width: int) -> int:
     """The 0-based position of a column given by header text (exact, else ignoring case and blanks) or position."""
     if isinstance(name, str):
         for wanted, headers in ((name, columns), (_folded(name), [_folded(header) for header in columns])):
             positions = [at for at, header in enumerate(headers) if header == wanted]
             if len(positions) > 1:
-                raise Refused(
+                raise FileRefused(
                     "ambiguous-column",
                     f"{len(positions)} columns are called {name!r}. Give the position instead: {_listed(positions)}.",
                 )
@@ -135,10 +142,10 @@ def position_of(name: str | int, columns: Sequence[str], width: int) -> int:
     if isinstance(name, int) or (name.isascii() and name.isdecimal() and len(name) < 7):
         if 0 <= int(name) < width:
             return int(name)
-        raise Refused("unknown-column", f"There is no column {name}: the columns are 0 to {width - 1}.")
+        raise FileRefused("unknown-column", f"There is no column {name}: the columns are 0 to {width - 1}.")
     known = _listed([header for header in columns if header.strip()][:30])
     hint = f"The columns are {known}." if known else "The file has no header: give a position, counted from 0."
-    raise Refused("unknown-column", f"There is no column {name!r}. {hint}")
+    raise FileRefused("unknown-column", f"There is no column {name!r}. {hint}")
 
 
 def _folded(header: str) -> str:
@@ -153,8 +160,8 @@ def _lines_above(top: Sequence[tuple[int, Cells]], titles: int) -> int:
     return top[titles][0] - 1 if titles < len(top) else 0
 
 
-def _profile(evidence: Evidence, rows: Sequence[Cells], columns: Sequence[str]) -> ColumnProfile:
+def _profile(evidence: Evidence, rows: Sequence[Cells], columns: Sequence[str]) -> ColumnSummary:
     at = evidence.column
     filled = dict.fromkeys(row[at] for row in rows[:200] if at < len(row) and not is_placeholder(row[at]))
     samples = tuple(cell[:LONGEST_SAMPLE_CHARS] for cell in list(filled)[:SAMPLES_OF_COLUMN])
-    return ColumnProfile(at, columns[at] if at < len(columns) else None, samples, round(evidence.valid_share, 3))
+    return ColumnSummary(at, columns[at] if at < len(columns) else None, samples, round(evidence.valid_share, 3))

@@ -1,4 +1,4 @@
-"""Owns the way from bytes to lines of text: every byte becomes some character, and no line grows without bound."""
+"""Converts bytes to lines of text: every byte becomes a character, and the length of a line is bounded."""
 
 import codecs
 import io
@@ -40,7 +40,7 @@ def text_chunks(stream: ByteStream, encoding: str, limits: Limits) -> Iterator[s
 
 
 class LineTooLong(Exception):
-    """A line or an open record passed `max_line_chars`; `text` is some of it."""
+    """A line or an open record exceeds `max_line_chars`. `text` is a part of it."""
 
     def __init__(self, text: str) -> None:
         super().__init__("line too long")
@@ -50,8 +50,8 @@ class LineTooLong(Exception):
 class Lines:
     """The lines of a text with their ends (LF, CRLF or CR, mixed), in batches that are split in C.
 
-    Whoever joins lines to records sets `records` to the number of those that ended. Raises LineTooLong when a line, or
-    the lines since the last end of a record, pass `max_line_chars`: no more than that and two chunks is ever held.
+    The caller that joins lines to records sets `records` to the number of complete records. Raises LineTooLong when a
+    line, or the lines of an open record, exceed `max_line_chars`. At most that and two chunks are in memory.
     """
 
     def __init__(self, chunks: Iterator[str], limits: Limits) -> None:

@@ -1,1 +1,1 @@
-"""Reads a stored file once, in a child process, into rows that are ready to be published."""
+"""Prepares the rows of a stored file for publishing, in a child process."""

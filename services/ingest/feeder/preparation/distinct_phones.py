@@ -1,4 +1,4 @@
-"""Collects the distinct phones of a file in a few bytes each, and hands them on in batches."""
+"""Collects the distinct phones of a file in a few bytes each, and yields them in batches."""
 
 from array import array
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ _PHONE_BYTES = 8
 
 
 class DistinctPhones:
-    """Eight bytes a row until they are counted; then one bucket at a time is made distinct.
+    """Takes eight bytes for each row. `write` makes one bucket at a time distinct.
 
     An E.164 phone has at most 15 digits and never begins with 0, so it is a 64-bit number.
     """
@@ -23,7 +23,7 @@ class DistinctPhones:
         self._buckets[number % _BUCKETS].append(number)
 
     def write(self, path: Path) -> int:
-        """Writes them, each once, in an order that depends on nothing but the set; returns how many."""
+        """Write each phone once, in an order that depends only on the set. Returns their number."""
         count = 0
         with path.open("wb") as file:
             for bucket in self._buckets:

@@ -1,4 +1,4 @@
-"""What the reading of a file came to, as its child process says it and the feeder believes it: checked by its shape."""
+"""Owns the outcome that the reader process leaves in the spool, validated before the feeder uses it."""
 
 from schemas.base import Message
 from schemas.uploads import Detected, FileCounts, Preview
@@ -13,8 +13,8 @@ class Refusal(Message):
     detail: Sentence
 
 
-class Prepared(Message):
-    """Either a refusal, or all the rest."""
+class ReaderOutcome(Message):
+    """Either a refusal, or all the other fields."""
 
     refusal: Refusal | None = None
     detected: Detected | None = None

@@ -1,8 +1,8 @@
-"""Reads a stored file from end to end, once: detects, counts, previews, and leaves its rows ready to be published.
+"""Reads a stored file once from end to end: detects its layout, counts and previews its rows, and prepares them.
 
 It runs in a child process, so that a hostile or huge file can neither stop the feeder's heartbeats nor fill its memory.
-Nothing here needs pydantic: that is 10 MB in each child and again in the process that they are forked from. What is
-left behind has the shape of `outcome.Prepared`, and whoever reads it checks that.
+Nothing here imports pydantic, which takes 10 MB in each child and in the process that they are forked from. The outcome
+has the shape of `outcome.ReaderOutcome`, and the feeder validates it.
 """
 
 import errno
@@ -19,6 +19,7 @@ import orjson
 from services.ingest import reading
 from services.ingest.feeder.preparation.distinct_phones import DistinctPhones
 from services.ingest.feeder.preparation.row_file import PreparedWriter, RowTooLong
+from services.ingest.reading.formats import detect, read_rows
 
 PREVIEW_ROWS = 20
 _PREVIEW_COLUMNS = 100
@@ -26,13 +27,13 @@ _PREVIEW_CELL_CHARACTERS = 200
 _PREVIEW_BYTES = 200_000
 _DETAIL_CHARACTERS = 2_000
 """As many as `schemas.values.Sentence` takes."""
-EXIT_NO_ROOM = 75
+EXIT_DISK_FULL = 75
 """`os.EX_TEMPFAIL`: the spool's disk is full; the file is not to blame."""
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
-    """What is to be read: `path`; where to leave it: `folder`; `detected` if it was read before and must not change."""
+class ReadTask:
+    """`path` is the file to read. Its rows and outcome go to `folder`. `detected`: the layout of an earlier reading."""
 
     path: str
     folder: str
@@ -45,7 +46,7 @@ class Task:
         return orjson.dumps(asdict(self))
 
     @classmethod
-    def from_json(cls, written: bytes) -> "Task":
+    def from_json(cls, written: bytes) -> "ReadTask":
         values = orjson.loads(written)
         options = values.pop("options")
         options["phone_columns"] = tuple(options["phone_columns"])
@@ -61,49 +62,49 @@ def phones_path(folder: Path) -> Path:
 
 
 def run(task_json: bytes) -> None:
-    """The child's whole work. Nothing escapes: an unforeseen error becomes a refusal that names its place in code."""
-    task = Task.from_json(task_json)
+    """Do all the work of the child process. An unforeseen error becomes a refusal that names its place in the code."""
+    task = ReadTask.from_json(task_json)
     folder = Path(task.folder)
     try:
         _leave(_outcome(task), folder)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            sys.exit(EXIT_NO_ROOM)
+            sys.exit(EXIT_DISK_FULL)
         _leave(_unforeseen(error), folder)
     except Exception as error:
         _leave(_unforeseen(error), folder)
 
 
-def _outcome(task: Task) -> dict[str, Any]:
+def _outcome(task: ReadTask) -> dict[str, Any]:
     try:
         return prepare(task)
-    except reading.Refused as refused:
+    except reading.FileRefused as refused:
         return _refusal(refused.code, refused.title, refused.detail)
     except RowTooLong:
         detail = "One row of the file is longer than a record may be. Upload only the columns that you need."
         return _refusal("line-too-long", "A line is too long", detail)
 
 
-def _leave(prepared: dict[str, Any], folder: Path) -> None:
+def _leave(outcome: dict[str, Any], folder: Path) -> None:
     temporary = folder / "outcome.part"
-    temporary.write_bytes(orjson.dumps(prepared))
+    temporary.write_bytes(orjson.dumps(outcome))
     temporary.rename(outcome_path(folder))
 
 
-def prepare(task: Task) -> dict[str, Any]:
-    """Detects (unless told what the file is) and reads every row.
+def prepare(task: ReadTask) -> dict[str, Any]:
+    """Detect the layout, unless it is given, and read every row.
 
     Raises:
-        reading.Refused: the file cannot be processed.
+        reading.FileRefused: the file cannot be processed.
         RowTooLong: a row does not fit into a record.
     """
     path, folder = Path(task.path), Path(task.folder)
     limits = reading.Limits(max_rows=task.max_rows, max_text_bytes=task.max_text_bytes)
     if task.detected is None:
-        detected = reading.detect(path, task.options, limits)
+        detected = detect(path, task.options, limits)
     else:
-        detected = reading.Detected.from_dict(task.detected)
-    rows = reading.read_rows(path, detected, limits)
+        detected = reading.FileLayout.from_dict(task.detected)
+    rows = read_rows(path, detected, limits)
     with PreparedWriter(folder) as writer, closing(rows):
         pass_ = _Pass(detected, writer, limits)
         for source_row in rows:
@@ -124,9 +125,9 @@ def prepare(task: Task) -> dict[str, Any]:
 
 @dataclass(slots=True)
 class _Pass:
-    """What one reading of the rows adds up."""
+    """The sums and the preview of one pass over the rows."""
 
-    detected: reading.Detected
+    detected: reading.FileLayout
     writer: PreparedWriter
     limits: reading.Limits
     phones: DistinctPhones = field(default_factory=DistinctPhones)
@@ -140,7 +141,7 @@ class _Pass:
         row, line, cells = source
         self.width = max(self.width, len(cells))
         found = reading.find_phone(cells, self.detected)
-        if isinstance(found, reading.Found):
+        if isinstance(found, reading.FoundPhone):
             phone, problem = found.phone, None
             self.writer.usable(row=row, line=line, cells=cells, phone=phone)
             self.phones.add(phone)
@@ -157,8 +158,8 @@ class _Pass:
             self.first_rows.append(shown)
 
 
-def _too_much_text(source: reading.SourceRow, limits: reading.Limits) -> reading.Refused:
-    return reading.Refused(
+def _too_much_text(source: reading.SourceRow, limits: reading.Limits) -> reading.FileRefused:
+    return reading.FileRefused(
         "too-much-text",
         f"Up to line {source.line:,} the cells hold more than {limits.max_text_bytes:,} bytes of text, far more than "
         "the file has: the same texts stand in many cells, or many cells are blank. Upload only the columns that you "
@@ -166,7 +167,7 @@ def _too_much_text(source: reading.SourceRow, limits: reading.Limits) -> reading
     )
 
 
-def _error(unusable: reading.Unusable, detected: reading.Detected) -> dict[str, str | None]:
+def _error(unusable: reading.Unusable, detected: reading.FileLayout) -> dict[str, str | None]:
     return {
         "code": unusable.code,
         "column": detected.column_name(unusable.column),
@@ -175,7 +176,7 @@ def _error(unusable: reading.Unusable, detected: reading.Detected) -> dict[str, 
     }
 
 
-def _profiles(detected: reading.Detected) -> list[dict[str, Any]]:
+def _profiles(detected: reading.FileLayout) -> list[dict[str, Any]]:
     return [
         {
             "index": profile.index,
@@ -208,7 +209,7 @@ def _refusal(code: str, title: str, detail: str) -> dict[str, Any]:
 
 
 def _unforeseen(error: Exception) -> dict[str, Any]:
-    # Only the place and the kind: an exception's text may hold cells.
+    # Only the place and the type: an exception's text may hold cells.
     frame = traceback.extract_tb(error.__traceback__)[-1]
     place = f"{type(error).__name__} in {Path(frame.filename).name}, line {frame.lineno}"
     detail = f"Reading the file failed in a way that was not foreseen ({place}). Please report it with the file."

@@ -1,4 +1,4 @@
-"""What a child process runs: one piece of work, at its niceness, and not a moment longer than its parent lives."""
+"""Runs one piece of work in a child process, and ends the process when its parent ends."""
 
 import contextlib
 import multiprocessing
@@ -9,7 +9,7 @@ from multiprocessing.connection import wait
 
 
 def child_main(work: Callable[[bytes], None], argument: bytes, niceness: int) -> None:
-    """Runs `work(argument)`; ends with code 1 at once when the parent is gone. What `work` raises ends the process."""
+    """Run `work(argument)`. The process exits with code 1 as soon as the parent is gone."""
     threading.Thread(target=_exit_with_parent, daemon=True).start()
     with contextlib.suppress(OSError):
         os.nice(niceness)

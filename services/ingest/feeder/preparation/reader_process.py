@@ -1,4 +1,4 @@
-"""Runs one piece of work in a child process of its own: killed when nobody waits for it any more, gone when we are."""
+"""Runs one piece of work in a child process of its own. The child is killed when its awaiting task is cancelled."""
 
 import asyncio
 import multiprocessing
@@ -12,15 +12,15 @@ _context = multiprocessing.get_context("forkserver")
 
 
 def warm_up(modules: list[str]) -> None:
-    """Starts the process that children are forked from; it imports once what all of them need."""
+    """Start the process that children are forked from. It imports `modules` once for all of them."""
     _context.set_forkserver_preload(modules)
     forkserver.ensure_running()
 
 
 async def run_in_child(work: Callable[[bytes], None], argument: bytes, *, niceness: int = 0) -> int:
-    """Runs `work(argument)` in a child and returns its exit code; negative: the number of the signal that ended it.
+    """Run `work(argument)` in a child and return its exit code. A negative code is the number of a signal.
 
-    A nice child gives way to everything else on the machine. Cancelling kills the child.
+    A child with a high niceness yields to all other processes. Cancelling kills the child.
     """
     process = _context.Process(target=child_main, args=(work, argument, niceness))
     process.start()
@@ -39,11 +39,11 @@ async def _ended(process: BaseProcess) -> None:
     loop = asyncio.get_running_loop()
     ended: asyncio.Future[None] = loop.create_future()
 
-    def tell() -> None:
+    def on_exit() -> None:
         if not ended.done():
             ended.set_result(None)
 
-    loop.add_reader(process.sentinel, tell)
+    loop.add_reader(process.sentinel, on_exit)
     try:
         await ended
     finally:

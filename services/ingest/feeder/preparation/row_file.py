@@ -1,8 +1,8 @@
-"""Owns the spool format of a parsed file: its rows as ready-made record values, so that feeding parses nothing again.
+"""Owns the spool format of a parsed file: its rows as prepared record values, so that feeding parses nothing again.
 
 `rows` holds one entry after another: body length, partition hash, phone length (0 for a rejected row), the phone, the
-body. A body is the tail of a JSON object, from `"row":` to the closing brace; what all rows of an upload have in
-common is put before it when the row is published. `marks` holds the position of every 1,024th entry.
+body. A body is the tail of a JSON object, from `"row":` to the closing brace. The fields that all rows of an upload
+share are put before it when the row is published. `marks` holds the position of every 1,024th entry.
 """
 
 import struct
@@ -20,14 +20,14 @@ _HEAD = struct.Struct("<IIB")
 _ROWS_PER_MARK = 1024
 _BLOCK_BYTES = 512 * 1024
 TAKEN_BYTES = 8 * 1024 * 1024
-"""Of one turn: rows of a megabyte each would otherwise be in memory by the thousand."""
+"""Most bytes of one turn. Otherwise thousands of rows of a megabyte each could be in memory."""
 MOST_BODY_BYTES = 960_000
-"""What stands before a body takes less than 2,000 bytes, so a row is below `MAX_VALUE_BYTES` however often it is
-published again."""
+"""The fields before a body take less than 2,000 bytes, so a row is always below `MAX_VALUE_BYTES`, also when it
+is published again."""
 
 
 class PreparedRow(NamedTuple):
-    """A row ready to go. `phone` is empty for a rejected row; `hash` chooses the partition of a usable one."""
+    """A row ready for publishing. `phone` is empty for a rejected row. `hash` chooses the partition of a usable row."""
 
     phone: bytes
     hash: int
@@ -39,7 +39,7 @@ class RowTooLong(Exception):
 
 
 class PreparedWriter:
-    """Writes the rows of one file, in order. Use as `with`: rows that were not all written are of no use."""
+    """Writes the rows of one file in order. Use as `with`. After an error the files are incomplete."""
 
     def __init__(self, folder: Path) -> None:
         self._file = (folder / "rows").open("wb", buffering=_BLOCK_BYTES)
@@ -48,7 +48,7 @@ class PreparedWriter:
         self._position = 0
         self.rows = 0
         self.text_bytes = 0
-        """Of all cells so far, as JSON: what they take in every record and in every table."""
+        """Bytes of all cells so far, as JSON: their size in each record and in each table."""
 
     def usable(self, *, row: int, line: int, cells: tuple[str, ...], phone: str) -> None:
         """Adds a row with a phone. Raises RowTooLong."""
@@ -66,7 +66,7 @@ class PreparedWriter:
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is not None:
-            with suppress(OSError):  # of the rest that is still to be written
+            with suppress(OSError):  # the close writes the rest of the buffer
                 self._file.close()
             return
         self._file.close()
@@ -89,7 +89,7 @@ class PreparedWriter:
 
 @dataclass(slots=True)
 class PreparedReader:
-    """Reads rows in order from any row on. Between two turns it holds neither a file nor memory: thousands may wait."""
+    """Reads rows in order from any row on. It holds no open file between two turns, so thousands may wait."""
 
     folder: Path
     next_row: int = 1
@@ -100,7 +100,7 @@ class PreparedReader:
         self._seek(wanted)
 
     def take(self, count: int) -> list[PreparedRow]:
-        """The next rows, at most `count` and about `TAKEN_BYTES`; none only at the end."""
+        """The next rows: at most `count`, and about `TAKEN_BYTES` together. Empty only at the end."""
         rows: list[PreparedRow] = []
         with (self.folder / "rows").open("rb", buffering=_BLOCK_BYTES) as file:
             begin = file.seek(self._position)

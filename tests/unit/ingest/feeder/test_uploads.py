@@ -7,8 +7,8 @@ import pytest
 from schemas.codec import UndecodableRecord, encode
 from schemas.upload_events import UploadFed
 from schemas.uploads import FeedCheckpoint
-from services.ingest.feeder.upload_state import Settled
-from services.ingest.feeder.uploads import Ledger
+from services.ingest.feeder.upload_state import JoinCounts
+from services.ingest.feeder.uploads import UploadTable
 from tests.fixtures.ids import upload_id
 from tests.unit.ingest.builders import START, Record, U, checked, opened, progress
 
@@ -33,32 +33,32 @@ CHECKPOINT = Record(encode(checkpoint()), topic="feed-checkpoints")
 
 
 def test_the_order_of_the_topics_does_not_matter() -> None:
-    ledger = Ledger()
-    ledger.progress_record(PROGRESS)
-    ledger.checkpoint_record(CHECKPOINT)
-    ledger.event_record(Record(encode(opened())))
-    assert ledger.cases[U].opened == opened()
-    assert ledger.checkpoints[U] == checkpoint()
-    assert ledger.settled_of(U) == Settled(rows=3, stored=3)
+    uploads = UploadTable()
+    uploads.progress_record(PROGRESS)
+    uploads.checkpoint_record(CHECKPOINT)
+    uploads.event_record(Record(encode(opened())))
+    assert uploads.active[U].opened == opened()
+    assert uploads.checkpoints[U] == checkpoint()
+    assert uploads.join_counts_of(U) == JoinCounts(rows=3, stored=3)
 
 
 def test_of_an_upload_that_is_over_only_its_leftover_checkpoint_is_known() -> None:
-    ledger = Ledger()
-    ledger.event(opened(), offset=0)
-    ledger.checkpoint_record(CHECKPOINT)
-    ledger.event(UploadFed(upload_id=U, at=START, rows=1, rejected=0), offset=1)
-    ledger.event(opened(), offset=2)
-    ledger.progress_record(PROGRESS)
-    assert ledger.cases == {}
-    assert ledger.settled == {}
-    assert list(ledger.left_over_checkpoints()) == [U]
+    uploads = UploadTable()
+    uploads.event(opened(), offset=0)
+    uploads.checkpoint_record(CHECKPOINT)
+    uploads.event(UploadFed(upload_id=U, at=START, rows=1, rejected=0), offset=1)
+    uploads.event(opened(), offset=2)
+    uploads.progress_record(PROGRESS)
+    assert uploads.active == {}
+    assert uploads.join_counts == {}
+    assert list(uploads.stale_checkpoints()) == [U]
 
 
 def test_a_tombstone_erases_a_checkpoint() -> None:
-    ledger = Ledger()
-    ledger.checkpoint_record(CHECKPOINT)
-    ledger.checkpoint_record(Record(None))
-    assert ledger.checkpoints == {}
+    uploads = UploadTable()
+    uploads.checkpoint_record(CHECKPOINT)
+    uploads.checkpoint_record(Record(None))
+    assert uploads.checkpoints == {}
 
 
 @pytest.mark.parametrize(
@@ -76,22 +76,22 @@ def test_a_tombstone_erases_a_checkpoint() -> None:
     ],
 )
 def test_an_event_that_cannot_be_read_changes_nothing(value: bytes | None) -> None:
-    ledger = Ledger()
+    uploads = UploadTable()
     with pytest.raises(UndecodableRecord):
-        ledger.event_record(Record(value))
-    ledger.event(opened(), offset=1)
-    assert list(ledger.cases) == [U]
+        uploads.event_record(Record(value))
+    uploads.event(opened(), offset=1)
+    assert list(uploads.active) == [U]
 
 
 @pytest.mark.parametrize("hostile", [b"{}", CHECKPOINT.value, PROGRESS.value])
 def test_a_record_says_something_of_the_upload_of_its_key_only(hostile: bytes) -> None:
-    ledger = Ledger()
-    ledger.checkpoint_record(CHECKPOINT)
-    ledger.progress_record(PROGRESS)
+    uploads = UploadTable()
+    uploads.checkpoint_record(CHECKPOINT)
+    uploads.progress_record(PROGRESS)
     other = upload_id("other").encode()
     with pytest.raises(UndecodableRecord):
-        ledger.checkpoint_record(Record(hostile, key=other))
+        uploads.checkpoint_record(Record(hostile, key=other))
     with pytest.raises(UndecodableRecord):
-        ledger.progress_record(Record(hostile, key=other))
-    assert list(ledger.checkpoints) == [U]
-    assert list(ledger.settled) == [U]
+        uploads.progress_record(Record(hostile, key=other))
+    assert list(uploads.checkpoints) == [U]
+    assert list(uploads.join_counts) == [U]

@@ -74,15 +74,15 @@ def test_without_lag_a_full_turn_goes_out_at_any_time() -> None:
     allowance=st.integers(1, TURN_ROWS),
 )
 def test_every_upload_with_room_is_served_within_one_round(rooms: list[int], allowance: int) -> None:
-    room_rows = {f"u{i}": rows for i, rows in enumerate(rooms)}
-    ready = {key for key, rows in room_rows.items() if rows > 0}
+    allowed_rows = {f"u{i}": rows for i, rows in enumerate(rooms)}
+    ready = {key for key, rows in allowed_rows.items() if rows > 0}
     rotation = Rotation()
-    served = [rotation.next_turn(room_rows, owners=OWNER, allowance=allowance) for _ in range(len(ready))]
+    served = [rotation.next_turn(allowed_rows, owners=OWNER, allowance=allowance) for _ in range(len(ready))]
     assert {turn[0] for turn in served if turn is not None} == ready
     for turn in served:
         assert turn is not None
         key, rows = turn
-        assert 1 <= rows <= min(room_rows[key], allowance)
+        assert 1 <= rows <= min(allowed_rows[key], allowance)
 
 
 @given(st.lists(st.sets(st.sampled_from("abcdef"), min_size=1), min_size=1, max_size=30))
@@ -105,15 +105,15 @@ def test_nothing_is_served_without_room_or_allowance() -> None:
 
 def test_a_slow_allowance_is_shared() -> None:
     rotation = Rotation()
-    room_rows = {"large": 50_000, "small": 3}
-    assert rotation.next_turn(room_rows, owners=OWNER, allowance=100) == ("large", 50)
-    assert rotation.next_turn(room_rows, owners=OWNER, allowance=50) == ("small", 3)
+    allowed_rows = {"large": 50_000, "small": 3}
+    assert rotation.next_turn(allowed_rows, owners=OWNER, allowance=100) == ("large", 50)
+    assert rotation.next_turn(allowed_rows, owners=OWNER, allowance=50) == ("small", 3)
 
 
 def test_thousands_of_uploads_of_one_owner_delay_no_other_owner() -> None:
     rotation = Rotation()
     owners = {f"many{number}": "hostile" for number in range(3_000)} | {"mine": "me"}
-    room_rows = dict.fromkeys(owners, 10)
-    served = [rotation.next_turn(room_rows, owners=owners, allowance=TURN_ROWS) for _ in range(4)]
+    allowed_rows = dict.fromkeys(owners, 10)
+    served = [rotation.next_turn(allowed_rows, owners=owners, allowance=TURN_ROWS) for _ in range(4)]
     assert [turn and owners[turn[0]] for turn in served] == ["hostile", "me", "hostile", "me"]
     assert shares(owners) == {"hostile": 6_000, "me": 2}

@@ -118,8 +118,8 @@ def test_each_bound_holds() -> None:
     ]
     with pytest.raises(WrongOptions) as refusal:
         read_options(pairs)
-    told = [(item.column, item.value) for item in refusal.value.items]
-    assert told == [(name, value[:100]) for name, value in pairs if value != "ok"]
+    reported = [(item.column, item.value) for item in refusal.value.items]
+    assert reported == [(name, value[:100]) for name, value in pairs if value != "ok"]
 
 
 def test_only_so_many_mistakes_are_told_and_each_is_short() -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from schemas.ids import idempotent_upload_id, new_upload_id
 from schemas.upload_events import DeleteUpload, UploadEvent
 from schemas.uploads import UploadProgress, UploadState
-from services.ingest.http.recent_uploads import LatelyOpened
+from services.ingest.http.recent_uploads import RecentUploads
 from tests.fixtures.ids import upload_id
 from tests.unit.ingest.builders import START, at, opened, progress
 
@@ -16,12 +16,12 @@ A, B, C = map(upload_id, "abc")
 KEYED = idempotent_upload_id("o", "key")
 
 
-def told(upload_id: str, state: UploadState) -> UploadProgress:
+def reported(upload_id: str, state: UploadState) -> UploadProgress:
     return progress(upload_id).model_copy(update={"state": state})
 
 
-def fold(*messages: UploadEvent | UploadProgress) -> LatelyOpened:
-    lately = LatelyOpened()
+def fold(*messages: UploadEvent | UploadProgress) -> RecentUploads:
+    lately = RecentUploads()
     for message in messages:
         if isinstance(message, UploadProgress):
             lately.progress(message)
@@ -41,12 +41,12 @@ def test_an_upload_counts_until_it_is_finished_or_deleted() -> None:
     events = [opened(A), opened(B), opened(C)]
     assert fold(*events).unfinished("o") == 3
     ends: list[UploadEvent | UploadProgress] = [
-        told(A, "completed"),
-        told(A, "completed"),
+        reported(A, "completed"),
+        reported(A, "completed"),
         DeleteUpload(upload_id=B, at=START),
     ]
     assert fold(*events, *ends).unfinished("o") == 1
-    assert fold(*events, *ends, told(A, "in_progress")).unfinished("o") == 2
+    assert fold(*events, *ends, reported(A, "in_progress")).unfinished("o") == 2
     assert fold(*events).unfinished("somebody else") == 0
 
 
@@ -56,8 +56,8 @@ def test_an_upload_counts_until_it_is_finished_or_deleted() -> None:
             opened(A),
             opened(B),
             opened(A),
-            told(A, "completed"),
-            told(B, "in_progress"),
+            reported(A, "completed"),
+            reported(B, "in_progress"),
         ]
     )
 )
@@ -66,7 +66,7 @@ def test_the_order_of_the_two_topics_does_not_matter(messages: list[UploadEvent 
 
 
 def test_what_is_old_is_forgotten() -> None:
-    lately = fold(opened(KEYED), opened(upload_id("late"), seconds=100), told(upload_id("gone"), "completed"))
+    lately = fold(opened(KEYED), opened(upload_id("late"), seconds=100), reported(upload_id("gone"), "completed"))
     lately.forget(at(50))
     assert lately.first(KEYED) is None
     assert lately.unfinished("o") == 1

@@ -5,7 +5,8 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
-from services.ingest.reading import Detected, Found, Limits, ReadOptions, detect, find_phone, read_rows
+from services.ingest.reading import FileLayout, FoundPhone, Limits, ReadOptions, find_phone
+from services.ingest.reading.formats import detect, read_rows
 
 LIMITS = Limits()
 
@@ -34,14 +35,14 @@ def stored(folder: Path, content: bytes) -> Path:
     return path
 
 
-def detected_in(folder: Path, content: bytes, options: ReadOptions | None = None) -> Detected:
+def detected_in(folder: Path, content: bytes, options: ReadOptions | None = None) -> FileLayout:
     return detect(stored(folder, content), options or ReadOptions(), LIMITS)
 
 
-def cells_in(folder: Path, detected: Detected) -> list[tuple[str, ...]]:
+def cells_in(folder: Path, detected: FileLayout) -> list[tuple[str, ...]]:
     return [row.cells for row in read_rows(folder / "upload", detected, LIMITS)]
 
 
-def phones_in(folder: Path, detected: Detected) -> list[str | None]:
+def phones_in(folder: Path, detected: FileLayout) -> list[str | None]:
     found = (find_phone(cells, detected) for cells in cells_in(folder, detected))
-    return [one.phone if isinstance(one, Found) else None for one in found]
+    return [one.phone if isinstance(one, FoundPhone) else None for one in found]

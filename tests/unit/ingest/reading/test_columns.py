@@ -6,7 +6,7 @@ from random import Random
 
 import pytest
 
-from services.ingest.reading import Found, ReadOptions, Refused, Unusable, find_phone
+from services.ingest.reading import FileRefused, FoundPhone, ReadOptions, Unusable, find_phone
 from services.ingest.reading.header_words import hint_of
 from tests.unit.ingest.reading.files import cells_in, detected_in, people, phone, phones_in, written
 
@@ -49,7 +49,7 @@ DECOYS = {name: name for name in MAKERS if name != "zip4"}
 
 @pytest.mark.parametrize("region", ["US", "GB", "DE", "AU", "JP", "BR", "FR"])
 def test_files_without_phones_are_refused(tmp_path: Path, region: str) -> None:
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(FileRefused) as refused:
         detected_in(tmp_path, written(table(DECOYS)).encode(), ReadOptions(region=region))
     assert refused.value.code == "no-phone-column"
     assert "facebook_id" in refused.value.detail
@@ -84,7 +84,7 @@ def test_local_numbers_are_a_phone_column_if_the_header_says_so(tmp_path: Path) 
     detected = detected_in(tmp_path, written(rows, ";").encode(), ReadOptions(region="AR"))
     assert detected.phone_columns == (1,)
     rows[0] = ["NOMBRE", "X"]
-    with pytest.raises(Refused):
+    with pytest.raises(FileRefused):
         detected_in(tmp_path, written(rows, ";").encode(), ReadOptions(region="AR"))
 
 
@@ -106,7 +106,7 @@ WRONG_CHOICES = [("tel", "unknown-column"), (9, "unknown-column"), ("x", "ambigu
 @pytest.mark.parametrize(("name", "code"), WRONG_CHOICES)
 def test_a_wrong_choice_is_refused_with_what_there_is(tmp_path: Path, name: str | int, code: str) -> None:
     rows = [["phone", "x", "x"], *([phone(n), "", ""] for n in range(9))]
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(FileRefused) as refused:
         detected_in(tmp_path, written(rows).encode(), ReadOptions(phone_columns=(name,)))
     assert refused.value.code == code
     assert "phone" in refused.value.detail or "0 to 2" in refused.value.detail or "1, 2" in refused.value.detail
@@ -117,13 +117,13 @@ def test_several_columns_are_tried_in_order(tmp_path: Path) -> None:
     options = ReadOptions(phone_columns=("a", "b"))
     detected = detected_in(tmp_path, written(rows).encode(), options)
     found = [find_phone(cells, detected) for cells in cells_in(tmp_path, detected)]
-    assert found[0] == Found("+14155550101", 0, False)
-    assert found[1] == Found("+14155550103", 1, False)
+    assert found[0] == FoundPhone("+14155550101", 0, False)
+    assert found[1] == FoundPhone("+14155550103", 1, False)
     assert isinstance(found[2], Unusable)
     assert (found[2].code, found[2].column, found[2].value) == ("not_a_phone", 0, "n/a")
     assert isinstance(found[3], Unusable)
     assert (found[3].code, found[3].column) == ("no_phone", 0)
-    assert found[4] == Found("+14155550104", 1, True)
+    assert found[4] == FoundPhone("+14155550104", 1, True)
 
 
 def test_lost_digits_are_said_to_be_lost(tmp_path: Path) -> None:
@@ -132,7 +132,7 @@ def test_lost_digits_are_said_to_be_lost(tmp_path: Path) -> None:
     assert isinstance(lost, Unusable)
     assert (lost.code, lost.value) == ("lost_digits", "4.15555E+9")
     assert "4.15" not in lost.detail
-    assert isinstance(found, Found)
+    assert isinstance(found, FoundPhone)
 
 
 AREA = [["name", "area code", "phone"], *(["x", "415", f"555-01{n:02d}"] for n in range(30))]
@@ -145,9 +145,9 @@ def test_a_separate_area_code_is_offered_and_used_when_chosen(tmp_path: Path) ->
 
     chosen = detected_in(tmp_path, written(AREA).encode(), ReadOptions(area_column="area code"))
     assert phones_in(tmp_path, chosen) == [f"+141555501{n:02d}" for n in range(30)]
-    assert find_phone(("x", "415.0", "5550100.0"), chosen) == Found("+14155550100", 2, False)
-    assert find_phone(("x", "", phone(5)), chosen) == Found("+14155550105", 2, False)
-    assert find_phone(("x", "415", phone(5)), chosen) == Found("+14155550105", 2, False)
+    assert find_phone(("x", "415.0", "5550100.0"), chosen) == FoundPhone("+14155550100", 2, False)
+    assert find_phone(("x", "", phone(5)), chosen) == FoundPhone("+14155550105", 2, False)
+    assert find_phone(("x", "415", phone(5)), chosen) == FoundPhone("+14155550105", 2, False)
     assert isinstance(find_phone(("x", "415", ""), chosen), Unusable)
 
 
@@ -157,7 +157,7 @@ def test_an_unnamed_area_code_is_offered_by_content(tmp_path: Path) -> None:
 
 
 def test_an_unknown_region_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(FileRefused) as refused:
         detected_in(tmp_path, written(people(3)).encode(), ReadOptions(region="XX"))
     assert refused.value.code == "unknown-region"
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from schemas.uploads import Detected as DetectedMessage
-from services.ingest.reading import Detected, Limits, ReadOptions, Refused, detect, read_rows
+from services.ingest.reading import FileLayout, FileRefused, Limits, ReadOptions
+from services.ingest.reading.formats import detect, read_rows
 from tests.unit.ingest.reading.files import LIMITS, cells_in, detected_in, people, phone, stored, written
 
 TABLE = written(people(50)).encode()
@@ -73,7 +74,7 @@ def test_packed_tables_are_read(tmp_path: Path, content: bytes, container: str) 
     ],
 )
 def test_what_is_no_table_is_refused(tmp_path: Path, content: bytes, code: str) -> None:
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(FileRefused) as refused:
         detected_in(tmp_path, content)
     assert refused.value.code == code
     assert refused.value.title
@@ -86,7 +87,7 @@ def test_bombs_are_refused_when_they_have_shown_themselves(tmp_path: Path, pack:
     bomb = stored(tmp_path, pack(b"name,phone\n" + b"a,4155550100\n" * 4_000_000))
     limits = Limits(ratio_free_bytes=4 * MIB)
     tracemalloc.start()
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(FileRefused) as refused:
         detect(bomb, ReadOptions(), limits)
     peak_bytes = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
@@ -117,7 +118,7 @@ def test_endless_cells_and_lines_are_never_held(tmp_path: Path, begin: bytes, pi
         for _ in range(32):
             file.write(piece * (MIB // len(piece)))
     tracemalloc.start()
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(FileRefused) as refused:
         for _ in read_rows(path, detect(path, ReadOptions(), LIMITS), LIMITS):
             pass
     peak_bytes = tracemalloc.get_traced_memory()[1]
@@ -142,4 +143,4 @@ def test_what_was_detected_fits_the_message_and_comes_back(tmp_path: Path) -> No
     message = DetectedMessage.model_validate(detected.to_dict())
     assert message.phone_columns == (0,)
     assert message.other_phone_columns == (1,)
-    assert Detected.from_dict(DetectedMessage.model_validate_json(message.model_dump_json()).model_dump()) == detected
+    assert FileLayout.from_dict(DetectedMessage.model_validate_json(message.model_dump_json()).model_dump()) == detected

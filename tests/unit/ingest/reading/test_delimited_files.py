@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from services.ingest.reading import ReadOptions, Refused, read_rows
+from services.ingest.reading import FileRefused, ReadOptions
+from services.ingest.reading.formats import read_rows
 from tests.unit.ingest.reading.files import LIMITS, cells_in, detected_in, people, phone, phones_in, written
 
 PEOPLE = people(30)
@@ -132,6 +133,6 @@ def test_a_person_may_fix_the_delimiter(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("delimiter", ["", ",,", "\n", '"'])
 def test_what_cannot_be_a_delimiter_is_refused(tmp_path: Path, delimiter: str) -> None:
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(FileRefused) as refused:
         detected_in(tmp_path, written(PEOPLE).encode(), ReadOptions(delimiter=delimiter))
     assert refused.value.code == "bad-delimiter"

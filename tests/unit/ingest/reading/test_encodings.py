@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from services.ingest.reading import ReadOptions, Refused
+from services.ingest.reading import FileRefused, ReadOptions
 from tests.unit.ingest.reading.files import cells_in, detected_in, people, phone, written
 
 JAPANESE = "今治市立第二保育所 テスト"
@@ -80,6 +80,6 @@ def test_a_person_may_fix_the_encoding(tmp_path: Path) -> None:
     assert detected_in(tmp_path, content, ReadOptions(encoding="Latin-1")).encoding == "cp1252"
     assert detected_in(tmp_path, content, ReadOptions(encoding="shift_jis")).encoding == "cp932"
     for wrong in ("klingon", "rot13", "base64"):
-        with pytest.raises(Refused) as refused:
+        with pytest.raises(FileRefused) as refused:
             detected_in(tmp_path, content, ReadOptions(encoding=wrong))
         assert refused.value.code == "unknown-encoding"

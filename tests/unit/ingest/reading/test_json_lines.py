@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from services.ingest.reading import Limits, ReadOptions, Refused, Unusable, detect, find_phone, read_rows
+from services.ingest.reading import FileRefused, Limits, ReadOptions, Unusable, find_phone
+from services.ingest.reading.formats import detect, read_rows
 from tests.unit.ingest.reading.files import LIMITS, cells_in, detected_in, phone, phones_in, stored
 
 
@@ -48,7 +49,7 @@ DOCUMENTS = ['[{"phone": "4155550100"},\n {"phone": "4155550101"}]', '{\n  "phon
 
 @pytest.mark.parametrize("text", DOCUMENTS)
 def test_a_json_document_is_not_json_lines(tmp_path: Path, text: str) -> None:
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(FileRefused) as refused:
         detected_in(tmp_path, text.encode())
     assert refused.value.code == "not-json-lines"
 
@@ -65,7 +66,7 @@ def test_a_long_first_line_is_read_as_any_other(tmp_path: Path, chars: int) -> N
 @pytest.mark.parametrize("beginning", ['{"phone": "', '["'])
 def test_a_first_line_beyond_the_limit_is_refused_for_its_length(tmp_path: Path, beginning: str, chars: int) -> None:
     end = '"}' if beginning.startswith("{") else '"]'
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(FileRefused) as refused:
         detected_in(tmp_path, f"{beginning}{'x' * chars}{end}\n".encode())
     assert refused.value.code == "line-too-long"
 
@@ -84,7 +85,7 @@ def test_hostile_lines(tmp_path: Path) -> None:
 )
 def test_limits(tmp_path: Path, limits: Limits, code: str) -> None:
     text = f'{{"phone": "{phone(1)}"}}\n{{"phone": "", "b": 1, "c": "{"x" * 90}"}}\n'
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(FileRefused) as refused:
         detect(stored(tmp_path, text.encode()), ReadOptions(), limits)
     assert refused.value.code == code
 
@@ -107,7 +108,7 @@ def test_half_a_surrogate_pair_in_a_key_names_a_column(tmp_path: Path) -> None:
 @pytest.mark.parametrize("key", ["k" * 1_001, "k" * 900])
 def test_keys_that_no_event_could_carry_are_refused_as_they_are_read(tmp_path: Path, key: str) -> None:
     text = "".join(f'{{"phone": "{phone(n)}", "{key}{n:03}": 1}}\n' for n in range(400))
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(FileRefused) as refused:
         detected_in(tmp_path, text.encode())
     assert refused.value.code == "header-too-long"
     assert len(refused.value.detail) < 300
@@ -115,6 +116,6 @@ def test_keys_that_no_event_could_carry_are_refused_as_they_are_read(tmp_path: P
 
 def test_a_list_has_no_more_items_than_a_row_may_have_columns(tmp_path: Path) -> None:
     text = f'["{phone(1)}"]\n["{phone(2)}"]\n[' + ",".join("1" * 16_385) + "]\n"
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(FileRefused) as refused:
         detected_in(tmp_path, text.encode())
     assert refused.value.code == "too-many-columns"

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from services.ingest.reading import Detected, Dialect, Limits, Refused, read_rows
-from services.ingest.reading.delimited import records
+from services.ingest.reading import Dialect, FileLayout, FileRefused, Limits
+from services.ingest.reading.formats import read_rows
+from services.ingest.reading.formats.delimited import records
 from services.ingest.reading.text import KEEP_BYTES, decoded, text_chunks
 from tests.unit.ingest.reading.files import LIMITS, cells_in, detected_in, people, stored, written
 
@@ -27,9 +28,9 @@ DELIMITERS = st.sampled_from(",;\t|^~:")
 ENDS = st.sampled_from(["\n", "\r\n", "\r"])
 
 
-def described(delimiter: str, encoding: str = "utf-8") -> Detected:
+def described(delimiter: str, encoding: str = "utf-8") -> FileLayout:
     """A file of which all is known but its rows."""
-    return Detected(
+    return FileLayout(
         format="csv", encoding=encoding, delimiter=delimiter, sheet=None, sheets=(), header=False, skipped_lines=0,
         columns=(), phone_columns=(0,), other_phone_columns=(), area_column=None, area_column_candidates=(),
         region="US", dialect=Dialect(delimiter),
@@ -80,7 +81,7 @@ def test_reading_goes_on_where_it_stopped(start: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = stored(Path(folder), written(people(50), quote_all=True).encode())
         detected = detected_in(Path(folder), path.read_bytes())
-        stored_detected = Detected.from_dict(detected.to_dict())
+        stored_detected = FileLayout.from_dict(detected.to_dict())
         assert stored_detected == detected
         everything = list(read_rows(path, detected, LIMITS))
         assert list(read_rows(path, stored_detected, LIMITS, start_row=start)) == everything[start - 1 :]
@@ -129,7 +130,7 @@ SMALL = Limits(max_rows=5, max_columns=4, max_cell_chars=20, max_line_chars=40)
 )
 def test_what_is_over_the_limits_is_refused_with_the_place(tmp_path: Path, content: str, code: str) -> None:
     path = stored(tmp_path, ("a,b\n" + content).encode())
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(FileRefused) as refused:
         list(read_rows(path, described(","), SMALL))
     assert refused.value.code == code
     assert "ine " in refused.value.detail
@@ -142,7 +143,7 @@ def test_the_limits_hold_and_refuse_nothing_below_them(lines: list[str]) -> None
         path = stored(Path(folder), content)
         try:
             found = list(islice(read_rows(path, described(","), SMALL), 100))
-        except Refused:
+        except FileRefused:
             plain = [record for record in csv.reader(io.StringIO(content.decode(), newline="")) if record]
             assert len(plain) > SMALL.max_rows or any(
                 len(record) > SMALL.max_columns or sum(map(len, record)) + len(record) > SMALL.max_cell_chars

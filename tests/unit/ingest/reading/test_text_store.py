@@ -9,8 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from services.ingest.reading.workbook import text_store
-from services.ingest.reading.workbook.text_store import TextStore
+from services.ingest.reading.formats.workbook import text_store
+from services.ingest.reading.formats.workbook.text_store import TextStore
 
 
 def filled(folder: Path, texts: Sequence[str]) -> TextStore:

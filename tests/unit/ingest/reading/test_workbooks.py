@@ -13,8 +13,9 @@ import xlsxwriter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.ingest.reading import Limits, ReadOptions, Refused, detect, read_rows
-from services.ingest.reading.workbook.number_formats import Shown, as_shown, shown_by
+from services.ingest.reading import FileRefused, Limits, ReadOptions
+from services.ingest.reading.formats import detect, read_rows
+from services.ingest.reading.formats.workbook.number_formats import Shown, as_shown, shown_by
 from tests.unit.ingest.reading.files import LIMITS, cells_in, people, phone, phones_in
 
 
@@ -91,7 +92,7 @@ def test_the_sheet_with_phones_is_read(tmp_path: Path) -> None:
         (ReadOptions(sheet="Less"), "unknown-sheet"),
         (ReadOptions(sheet="Notes"), "no-phone-column"),
     ):
-        with pytest.raises(Refused) as refused:
+        with pytest.raises(FileRefused) as refused:
             detect(path, options, LIMITS)
         assert refused.value.code == code
 
@@ -131,7 +132,7 @@ def test_a_million_styled_blank_rows_do_no_harm(tmp_path: Path) -> None:
 
 
 def refused_code(path: Path, limits: Limits = LIMITS) -> str:
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(FileRefused) as refused:
         for _ in read_rows(path, detect(path, ReadOptions(), limits), limits):
             pass
     return refused.value.code
@@ -165,7 +166,7 @@ def test_too_many_different_texts_are_refused(tmp_path: Path) -> None:
 
 def test_a_reader_that_needs_too_much_memory_is_ended(tmp_path: Path) -> None:
     path = workbook(tmp_path / "upload", {"A": people(5_000)})
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(FileRefused) as refused:
         detect(path, ReadOptions(), Limits(child_memory_bytes=16 * 1024 * 1024))
     assert refused.value.code == "bad-workbook"
     assert "memory" in refused.value.detail

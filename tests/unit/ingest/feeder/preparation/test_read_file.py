@@ -12,18 +12,18 @@ from benchmarks.hostile_files import workbook
 from schemas.codec import decode
 from schemas.settings import Settings
 from services.ingest.feeder.check import most_text_bytes
-from services.ingest.feeder.preparation.outcome import Prepared
-from services.ingest.feeder.preparation.read_file import EXIT_NO_ROOM, Task, outcome_path, run
+from services.ingest.feeder.preparation.outcome import ReaderOutcome
+from services.ingest.feeder.preparation.read_file import EXIT_DISK_FULL, ReadTask, outcome_path, run
 from services.ingest.feeder.preparation.row_file import PreparedReader
 from services.ingest.reading import ReadOptions
 
 FULL_DISK = Path("/dev/full")
 
 
-def task(folder: Path, content: bytes, *, max_text_bytes: int = 10**9, **options: Any) -> Task:
+def task(folder: Path, content: bytes, *, max_text_bytes: int = 10**9, **options: Any) -> ReadTask:
     (folder / "spool").mkdir(exist_ok=True)
     (folder / "file").write_bytes(content)
-    return Task(
+    return ReadTask(
         path=str(folder / "file"),
         folder=str(folder / "spool"),
         options=ReadOptions(**options),
@@ -32,12 +32,12 @@ def task(folder: Path, content: bytes, *, max_text_bytes: int = 10**9, **options
     )
 
 
-def prepared(one: Task) -> Prepared:
+def prepared(one: ReadTask) -> ReaderOutcome:
     run(one.as_json())
-    return decode(Prepared, outcome_path(Path(one.folder)).read_bytes())
+    return decode(ReaderOutcome, outcome_path(Path(one.folder)).read_bytes())
 
 
-def code_of(one: Task) -> str | None:
+def code_of(one: ReadTask) -> str | None:
     refusal = prepared(one).refusal
     return None if refusal is None else refusal.code
 
@@ -133,7 +133,7 @@ def test_a_full_disk_is_not_the_files_fault(tmp_path: Path, name: str) -> None:
     (Path(one.folder) / name).symlink_to(FULL_DISK)
     with pytest.raises(SystemExit) as end:
         run(one.as_json())
-    assert end.value.code == EXIT_NO_ROOM
+    assert end.value.code == EXIT_DISK_FULL
 
 
 @pytest.mark.parametrize(

@@ -16,13 +16,13 @@ from services.ingest.feeder.preparation.row_file import (
     PreparedWriter,
     RowTooLong,
 )
-from services.ingest.feeder.upload_state import Case, open_case
+from services.ingest.feeder.upload_state import FeederUpload, opened_upload
 from services.ingest.publishing import left_out_head, rejected_head, rejected_value, row_head, usable_value
 from services.runtime.partitions import partition_hash
 from tests.unit.ingest.builders import U, opened
 
 ERROR: dict[str, str | None] = {"code": "not_a_phone", "column": "Phone", "value": "n/a", "detail": "Not a phone."}
-CASE: Case = open_case(opened(priority=2), offset=0)
+CASE: FeederUpload = opened_upload(opened(priority=2), offset=0)
 
 
 def write(folder: Path, rows: int) -> None:
@@ -121,13 +121,13 @@ def test_each_distinct_phone_comes_once_in_a_fixed_order(
 
 def test_the_longest_row_fits_a_record_also_when_it_is_published_again(tmp_path: Path) -> None:
     owner = "\x01" * 200
-    case = open_case(opened(priority=5).model_copy(update={"owner": owner}), offset=2**62)
+    upload = opened_upload(opened(priority=5).model_copy(update={"owner": owner}), offset=2**62)
     spare = MOST_BODY_BYTES - len(b'"row":2147483647,"line":2147483647,"cells":[""]}')
     with PreparedWriter(tmp_path) as writer:
         writer.usable(row=2**31 - 1, line=2**31 - 1, cells=("x" * spare,), phone="+123456789012345")
     (row,) = PreparedReader(tmp_path).take(1)
     assert len(row.body) == MOST_BODY_BYTES
-    value = usable_value(row, row_head(case, default_max_age_seconds=60))
+    value = usable_value(row, row_head(upload, default_max_age_seconds=60))
     message = decode(UploadRow, value)
     again = message.model_copy(update={"again": True, "round": 2**31 - 1})
     assert len(value) <= len(encode(again)) <= MAX_VALUE_BYTES

@@ -1,15 +1,15 @@
-"""Counts what a file holds once it was detected: the figures by which readers are compared."""
+"""Counts the rows and phones of a detected file: the totals by which readers are compared."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 from services.ingest.reading.finding import find_phone
-from services.ingest.reading.model import Detected, Found, Limits
-from services.ingest.reading.rows import read_rows
+from services.ingest.reading.formats.rows import read_rows
+from services.ingest.reading.model import FileLayout, FoundPhone, Limits
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
+class FileTotals:
     """`filled`: rows whose first phone column is not blank; `whole`: usable rows that were not split."""
 
     rows: int
@@ -23,8 +23,8 @@ class Figures:
         return self.usable - self.split
 
 
-def figures_of(path: Path, detected: Detected, limits: Limits) -> Figures:
-    """Read the whole file. Raises Refused."""
+def totals_of(path: Path, detected: FileLayout, limits: Limits) -> FileTotals:
+    """Read the whole file. Raises FileRefused."""
     rows = filled = usable = split = 0
     distinct: set[str] = set()
     first = detected.phone_columns[0]
@@ -32,9 +32,9 @@ def figures_of(path: Path, detected: Detected, limits: Limits) -> Figures:
         rows += 1
         filled += first < len(row.cells) and bool(row.cells[first].strip())
         found = find_phone(row.cells, detected)
-        if isinstance(found, Found):
+        if isinstance(found, FoundPhone):
             usable += 1
             split += found.split
             if not found.split:
                 distinct.add(found.phone)
-    return Figures(rows, filled, usable, split, len(distinct))
+    return FileTotals(rows, filled, usable, split, len(distinct))

@@ -1,6 +1,6 @@
-"""Holds the many texts that the cells of a workbook share: most of them in a file, a few blocks of it in memory.
+"""Owns the texts that the cells of a workbook share: most of them in a file, a few blocks of it in memory.
 
-A million rows share some 70 MB of texts. In the order in which cells ask for them, most lie in a block that is at hand.
+A million rows share about 70 MB of texts. Cells read them in an order in which most lie in a block in memory.
 """
 
 import os
@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import IO, Final
 
 HELD_BYTES: Final = 4 * 1024 * 1024
-"""The last texts are in memory, up to so many bytes; hardly any workbook has more, and needs a file."""
+"""Most bytes of the last texts in memory. Hardly any workbook has more and needs a file."""
 _BLOCK_BYTES: Final = 32 * 1024
 _BLOCKS: Final = 64
 
 
 class TextStore:
-    """Texts are added piece by piece; each is got by its number. The file has no name and goes with the process."""
+    """Texts are added piece by piece and read by number. The file has no name and is freed when the process ends."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -36,7 +36,7 @@ class TextStore:
         return self._file_bytes + len(self._held)
 
     def add(self, piece: str) -> None:
-        """What belongs to the present text."""
+        """Append a piece to the present text."""
         self._held += piece.encode()
 
     def end_text(self) -> None:
@@ -46,7 +46,7 @@ class TextStore:
             self._write_out()
 
     def get(self, number: int) -> str:
-        """The text of a number; an unknown one is blank."""
+        """The text of a number. An unknown number has a blank text."""
         if number + 1 >= len(self._ends):
             return ""
         start, end = self._ends[number], self._ends[number + 1]
@@ -58,7 +58,7 @@ class TextStore:
         return self._read(start, end - start).decode()
 
     def close(self) -> None:
-        """Frees the file; the end of the process does as well."""
+        """Free the file. The end of the process frees it too."""
         if self._file is not None:
             self._file.close()
 

@@ -8,17 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.codec import UndecodableRecord
-from services.ingest.feeder.preparation.outcome import Refusal
-from services.ingest.feeder.spool import NoRoom
-from services.ingest.feeder.trouble import (
+from services.ingest.feeder.failures import (
+    DISK_FULL_PAUSE_SECONDS,
     LONGEST_PAUSE_SECONDS,
     MOST_TRIES_TO_FETCH,
-    MOST_TRIES_WITHOUT_ROOM,
-    NO_ROOM_SECONDS,
+    MOST_TRIES_WITH_FULL_DISK,
     Sizes,
     TryLater,
-    after,
+    decide,
 )
+from services.ingest.feeder.preparation.outcome import Refusal
+from services.ingest.feeder.spool import DiskFull
 from services.ingest.sending import RecordTooLarge
 
 NO_SIZES = Sizes(0, 0)
@@ -27,23 +27,23 @@ sizes = st.builds(Sizes, st.integers(0, 2**50), st.integers(0, 2**50))
 
 @given(st.integers(1, 10**9), sizes)
 def test_an_outage_of_kafka_ends_no_upload(times: int, sizes: Sizes) -> None:
-    decision = after(KafkaConnectionError("x"), times=times, sizes=sizes)
+    decision = decide(KafkaConnectionError("x"), times=times, sizes=sizes)
     assert isinstance(decision, TryLater)
     assert 0 < decision.seconds <= LONGEST_PAUSE_SECONDS
 
 
 @given(st.integers(1, 100), sizes)
 def test_a_full_disk_ends_only_the_upload_that_fills_it(times: int, sizes: Sizes) -> None:
-    decision = after(NoRoom(), times=times, sizes=sizes)
-    if times >= MOST_TRIES_WITHOUT_ROOM and sizes.own > sizes.others:
+    decision = decide(DiskFull(), times=times, sizes=sizes)
+    if times >= MOST_TRIES_WITH_FULL_DISK and sizes.own > sizes.others:
         assert isinstance(decision, Refusal)
         assert decision.code == "no-room"
     else:
-        assert decision == TryLater(NO_ROOM_SECONDS, "the disk of SCRUB_DATA is full")
+        assert decision == TryLater(DISK_FULL_PAUSE_SECONDS, "the disk of SCRUB_DATA is full")
 
 
 def test_a_file_that_is_not_given_out_is_asked_for_some_times() -> None:
-    decisions = [after(TimeoutError(), times=times, sizes=NO_SIZES) for times in range(1, MOST_TRIES_TO_FETCH + 1)]
+    decisions = [decide(TimeoutError(), times=times, sizes=NO_SIZES) for times in range(1, MOST_TRIES_TO_FETCH + 1)]
     assert all(isinstance(decision, TryLater) for decision in decisions[:-1])
     assert isinstance(decisions[-1], Refusal)
 
@@ -60,7 +60,7 @@ def test_a_file_that_is_not_given_out_is_asked_for_some_times() -> None:
     ],
 )
 def test_anything_else_ends_the_upload_and_repeats_nothing_of_the_file(error: Exception, code: str) -> None:
-    decision = after(error, times=1, sizes=NO_SIZES)
+    decision = decide(error, times=1, sizes=NO_SIZES)
     assert isinstance(decision, Refusal)
     assert not isinstance(error, KafkaError)
     assert decision.code == code

@@ -1,4 +1,4 @@
-"""Decides whose file is read next: owners take turns, so that thousands of files of one keep no other waiting."""
+"""Decides whose file is read next. Owners take turns, so thousands of files of one owner delay nobody else."""
 
 import asyncio
 from collections import OrderedDict, deque
@@ -6,16 +6,16 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 
-class Turns:
-    """At most `at_once` turns at a time. Of those who wait, an owner has a turn after all other owners had one."""
+class FairSemaphore:
+    """A semaphore with `at_once` slots. Waiting owners take turns, each with its tasks in order."""
 
     def __init__(self, at_once: int) -> None:
         self._free = at_once
         self._waiting: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
 
     @asynccontextmanager
-    async def turn(self, owner: str) -> AsyncIterator[None]:
-        """A turn of this owner, as long as the block lasts."""
+    async def slot(self, owner: str) -> AsyncIterator[None]:
+        """Hold a slot for this owner while the block lasts."""
         await self._wait(owner)
         try:
             yield
@@ -48,7 +48,7 @@ class Turns:
 
 
 def _next_of(queue: "deque[asyncio.Future[None]]") -> "asyncio.Future[None] | None":
-    """The first that still waits: those that were cancelled are passed over."""
+    """The first waiter that was not cancelled."""
     while queue:
         first = queue.popleft()
         if not first.done():

@@ -2,15 +2,15 @@
 
 import asyncio
 
-from services.ingest.feeder.turns import Turns
+from services.ingest.feeder.fair_semaphore import FairSemaphore
 
 
 async def test_many_files_of_one_owner_keep_no_other_waiting() -> None:
-    turns, order = Turns(1), list[str]()
+    turns, order = FairSemaphore(1), list[str]()
     release = asyncio.Event()
 
     async def read(owner: str) -> None:
-        async with turns.turn(owner):
+        async with turns.slot(owner):
             order.append(owner)
             await release.wait()
 
@@ -23,12 +23,12 @@ async def test_many_files_of_one_owner_keep_no_other_waiting() -> None:
 
 
 async def test_never_more_at_once_than_allowed_also_when_some_give_up() -> None:
-    turns = Turns(2)
+    turns = FairSemaphore(2)
     now = most = done = 0
 
     async def read() -> None:
         nonlocal now, most, done
-        async with turns.turn("o"):
+        async with turns.slot("o"):
             now += 1
             most = max(most, now)
             try:
@@ -49,14 +49,14 @@ async def test_never_more_at_once_than_allowed_also_when_some_give_up() -> None:
 
 
 async def test_a_turn_that_was_given_to_somebody_who_gives_up_is_passed_on() -> None:
-    turns, got = Turns(1), asyncio.Event()
+    turns, got = FairSemaphore(1), asyncio.Event()
 
     async def hold(until: asyncio.Event) -> None:
-        async with turns.turn("o"):
+        async with turns.slot("o"):
             await until.wait()
 
     async def take() -> None:
-        async with turns.turn("o"):
+        async with turns.slot("o"):
             got.set()
 
     release = asyncio.Event()

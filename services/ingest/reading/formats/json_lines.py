@@ -1,14 +1,14 @@
-"""Reads JSON Lines: objects become rows by their keys, arrays by position; a broken line becomes a row of itself."""
+"""Parses JSON Lines: objects become rows by key, arrays by position. A broken line becomes a row with one cell."""
 
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from services.ingest.reading.delimited import too_many_columns
+from services.ingest.reading.formats.delimited import too_many_columns
 from services.ingest.reading.headers import HeaderSize
 from services.ingest.reading.model import Limits
-from services.ingest.reading.refusals import Refused
+from services.ingest.reading.refusals import FileRefused
 from services.ingest.reading.text import Lines, LineTooLong
 
 _LITERALS: Final = {None: "", True: "true", False: "false"}
@@ -16,7 +16,7 @@ _LONGEST_INTEGER_CHARS: Final = 4000
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 JsonRecord = tuple[int, Any]
-"""The line from 1, and the value; the bare line (str) where it is no JSON."""
+"""The number of the line from 1, and its value: `Broken` if the line is not JSON."""
 
 
 class Broken(str):
@@ -40,9 +40,9 @@ _DECODER: Final = json.JSONDecoder(parse_int=_integer, parse_float=_Float, parse
 
 
 def looks_like_json_lines(text: str, limits: Limits) -> bool:
-    """Whether the first lines are JSON objects or arrays. Raises Refused for a JSON document over several lines.
+    """Whether the first lines are JSON objects or arrays. Raises FileRefused for a JSON document over several lines.
 
-    A first line that is too long cannot be judged by parsing it, for it may be cut: `values` refuses it as too long.
+    A first line that is too long may be cut, so it cannot be judged by parsing it: `values` refuses it for its length.
     """
     start = text.lstrip()
     if not start.startswith(("{", "[")):
@@ -56,7 +56,7 @@ def looks_like_json_lines(text: str, limits: Limits) -> bool:
     if good >= max(1, 0.5 * len(lines)) and not _is_one_document(lines):
         return True
     if start.startswith(("[{", "[\n", "[ ", "{\n", "{ ", '{"', "[\r", "{\r")) and '"' in start:
-        raise Refused(
+        raise FileRefused(
             "not-json-lines", "This is one JSON document. Write one object per line, with no list around them."
         )
     return False
@@ -69,9 +69,9 @@ def _is_one_document(lines: Sequence[str]) -> bool:
 
 
 def values(chunks: Iterator[str], limits: Limits) -> Iterator[JsonRecord]:
-    """Each line that is not blank, as a value with all numbers as text.
+    """Yield the value of each line that is not blank. Numbers keep their text.
 
-    Raises Refused: `line-too-long`, `too-many-columns` for a list.
+    Raises FileRefused: `line-too-long`, `too-many-columns` for a list.
     """
     number = 0
     try:
@@ -84,13 +84,13 @@ def values(chunks: Iterator[str], limits: Limits) -> Iterator[JsonRecord]:
                 yield number, Broken(line.rstrip("\r\n")) if value is None and text != "null" else value
     except LineTooLong as problem:
         detail = f"Line {number + 1} is longer than {limits.max_line_chars:,} characters. Put less into an object."
-        raise Refused("line-too-long", detail) from problem
+        raise FileRefused("line-too-long", detail) from problem
 
 
 def keys_of(records: Iterator[JsonRecord], limits: Limits) -> tuple[str, ...]:
     """The keys of all objects in the order of their first appearance.
 
-    Raises Refused: `too-many-columns`, `header-too-long`, as soon as it is so.
+    Raises FileRefused: `too-many-columns`, `header-too-long`, as soon as it is so.
     """
     keys: dict[str, None] = {}
     size = HeaderSize(limits)
@@ -102,7 +102,7 @@ def keys_of(records: Iterator[JsonRecord], limits: Limits) -> tuple[str, ...]:
                     size.add(key, f"An object in line {line}")
             if len(keys) > limits.max_columns:
                 detail = f"Up to line {line} the objects have more than {limits.max_columns:,} keys."
-                raise Refused("too-many-columns", detail)
+                raise FileRefused("too-many-columns", detail)
     return tuple(keys)
 
 
@@ -135,7 +135,7 @@ def _object_cells(value: dict[str, Any], places: Mapping[str, int], width: int) 
 
 
 def as_cell(value: Any) -> str:
-    """Texts as they are, numbers as written, nothing for null, compact JSON for what is nested."""
+    """Convert a value to a cell: texts unchanged, numbers as written, null as blank, nested values as compact JSON."""
     if isinstance(value, str):
         return _storable(value)
     if value is None or isinstance(value, bool):
@@ -146,7 +146,7 @@ def as_cell(value: Any) -> str:
 
 
 def _storable(text: str) -> str:
-    """Half of a surrogate pair, which JSON can escape but UTF-8 cannot store, stays the escape that it was."""
+    """Restore the escape of a lone surrogate: JSON can escape it, but UTF-8 cannot store it."""
     return _LONE_SURROGATE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 

@@ -1,4 +1,4 @@
-"""Reads records from delimited text with Python's csv, whatever is wrong with it, in bounded memory."""
+"""Parses records of delimited text with Python's csv module, also of malformed text, in bounded memory."""
 
 import csv
 from collections.abc import Iterator
@@ -6,7 +6,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from services.ingest.reading.model import Dialect, Limits
-from services.ingest.reading.refusals import Refused
+from services.ingest.reading.refusals import FileRefused
 from services.ingest.reading.text import Lines, LineTooLong
 
 if TYPE_CHECKING:
@@ -17,9 +17,9 @@ Record = tuple[int, list[str]]
 
 
 def records(chunks: Iterator[str], dialect: Dialect, limits: Limits, *, skipped_lines: int = 0) -> Iterator[Record]:
-    """Every record after the skipped lines; lines of length zero are none, lines of delimiters only are.
+    """Yield each record after the skipped lines. An empty line is no record; a line of delimiters is one.
 
-    Raises Refused: `line-too-long`, `cell-too-long`, `too-many-columns`.
+    Raises FileRefused: `line-too-long`, `cell-too-long`, `too-many-columns`.
     """
     lines = Lines(chunks, limits)
     reader = _reader_of(islice(lines, skipped_lines, None), dialect, limits)
@@ -60,27 +60,27 @@ def _check(cells: list[str], line: int, limits: Limits) -> None:
         raise line_too_long(line, limits)
 
 
-def _refusal(problem: LineTooLong | csv.Error, line: int, dialect: Dialect, limits: Limits) -> Refused:
+def _refusal(problem: LineTooLong | csv.Error, line: int, dialect: Dialect, limits: Limits) -> FileRefused:
     if isinstance(problem, LineTooLong):
         columns = problem.text.count(dialect.delimiter) + 1
         return too_many_columns(line, columns, limits) if columns > limits.max_columns else line_too_long(line, limits)
-    return Refused(
+    return FileRefused(
         "cell-too-long",
         f"In the record that begins in line {line} a cell is longer than {limits.max_cell_chars:,} characters. "
         "Perhaps a quotation mark is opened there and never closed: close it or remove it.",
     )
 
 
-def too_many_columns(line: int, columns: int, limits: Limits) -> Refused:
-    return Refused(
+def too_many_columns(line: int, columns: int, limits: Limits) -> FileRefused:
+    return FileRefused(
         "too-many-columns",
         f"Line {line} has {columns:,} columns or more; {limits.max_columns:,} are allowed. "
         "Upload only the columns that you need.",
     )
 
 
-def line_too_long(line: int, limits: Limits) -> Refused:
-    return Refused(
+def line_too_long(line: int, limits: Limits) -> FileRefused:
+    return FileRefused(
         "line-too-long",
         f"The record that begins in line {line} is longer than {limits.max_line_chars:,} characters. "
         "Perhaps a quotation mark is opened there and never closed, or line ends are missing.",

@@ -11,13 +11,13 @@ _BLANK_ROW: Final = re.compile(rb'<row r="[0-9]{1,7}"[^<>]*(?:/>|></row>)')
 
 
 class BlankCells:
-    """Thins one part out, piece by piece; what may go on in the next piece is kept for it."""
+    """Removes blank cells from one part, piece by piece. An incomplete row is kept for the next piece."""
 
     def __init__(self) -> None:
         self._rest = b""
 
     def thinned(self, piece: bytes) -> bytes:
-        """The piece without blank cells and rows, up to its last complete row; `b""` gives what is left."""
+        """The piece without blank cells and rows, up to its last complete row. `b""` returns the rest."""
         data = self._rest + piece
         end = _last_start(data) if piece else len(data)
         whole, self._rest = data[:end], data[end:]

@@ -1,7 +1,7 @@
-"""Decides what becomes of one upload when reading or feeding it failed: another try later, or its end with a reason.
+"""Decides what follows when reading or feeding an upload failed: a retry later, or a refusal with a reason.
 
-Kafka's outages end no upload, however long they last. Everything else is the upload's own: tried again a bounded number
-of times where that can help.
+An outage of Kafka never ends an upload, however long it lasts. Any other failure belongs to the upload: it is retried a
+bounded number of times if a retry can help.
 """
 
 from dataclasses import dataclass
@@ -11,13 +11,13 @@ from aiokafka.errors import KafkaError
 
 from schemas.codec import MAX_VALUE_BYTES
 from services.ingest.feeder.preparation.outcome import Refusal
-from services.ingest.feeder.spool import NoRoom
+from services.ingest.feeder.spool import DiskFull
 from services.ingest.sending import RecordTooLarge
 
 LONGEST_PAUSE_SECONDS: Final = 60.0
-NO_ROOM_SECONDS: Final = 15.0
-MOST_TRIES_WITHOUT_ROOM: Final = 20
-"""Five minutes: others may be fed by then and make room."""
+DISK_FULL_PAUSE_SECONDS: Final = 15.0
+MOST_TRIES_WITH_FULL_DISK: Final = 20
+"""Five minutes: by then other uploads may have been fed and their files deleted."""
 MOST_TRIES_TO_FETCH: Final = 5
 DISK_FULL: Final = "the disk of SCRUB_DATA is full"
 
@@ -42,7 +42,7 @@ TOO_LARGE: Final = Refusal(
 
 @dataclass(frozen=True, slots=True)
 class TryLater:
-    """Try again after some seconds. `error` is for operators, without anything of the file."""
+    """Retry after some seconds. `error` is for operators and quotes nothing of the file."""
 
     seconds: float
     error: str
@@ -50,28 +50,28 @@ class TryLater:
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """Bytes that the upload had in the spool when it failed, and those of all other uploads together."""
+    """Bytes of the upload in the spool when it failed, and bytes of all other uploads together."""
 
     own: int
     others: int
 
 
-def after(error: Exception, *, times: int, sizes: Sizes) -> TryLater | Refusal:
-    """What follows from an error that came up `times` times, this one included."""
+def decide(error: Exception, *, times: int, sizes: Sizes) -> TryLater | Refusal:
+    """Decide what follows from an error that occurred `times` times, this time included."""
     if isinstance(error, KafkaError):
         return TryLater(_pause_seconds(times), f"Kafka does not answer as it should: {type(error).__name__}")
-    if isinstance(error, NoRoom):
-        fills_it = times >= MOST_TRIES_WITHOUT_ROOM and sizes.own > sizes.others
-        return _FILLS_THE_DISK if fills_it else TryLater(NO_ROOM_SECONDS, DISK_FULL)
+    if isinstance(error, DiskFull):
+        fills_it = times >= MOST_TRIES_WITH_FULL_DISK and sizes.own > sizes.others
+        return _FILLS_THE_DISK if fills_it else TryLater(DISK_FULL_PAUSE_SECONDS, DISK_FULL)
     if isinstance(error, TimeoutError):
         if times >= MOST_TRIES_TO_FETCH:
             return _NOT_FETCHED
         return TryLater(_pause_seconds(times), "Kafka gave nothing of a stored file for a minute")
-    return end_for(error)
+    return refusal_for(error)
 
 
-def end_for(error: Exception) -> Refusal:
-    """Why an upload ends with an error that no other try can mend. Only its kind is told: its text may hold cells."""
+def refusal_for(error: Exception) -> Refusal:
+    """The refusal for an error that no retry can fix. It names only the error's type: the text may hold cells."""
     if isinstance(error, RecordTooLarge):
         return TOO_LARGE
     return Refusal(

@@ -1,8 +1,8 @@
-"""Reads a workbook in a process of its own, within limits, and writes what it finds to stdout as lines of JSON.
+"""Reads a workbook in a process of its own, within limits, and writes its rows to stdout as lines of JSON.
 
-Argument: a Task as JSON. Lines: `["sheet", name, visible]` before each sheet's rows, `[number, [cells]]` per row,
-at last `["end"]`, `["refused", code, detail]` or `["failed", errno]`, when the disk is full for example. A missing last
-line means that a limit killed the process.
+Argument: a WorkbookTask as JSON. Lines: `["sheet", name, visible]` before the rows of each sheet, `[number, [cells]]`
+for each row, and at last `["end"]`, `["refused", code, detail]` or `["failed", errno]`, as when the disk is full. If
+the last line is missing, a limit has killed the process.
 """
 
 import resource
@@ -18,11 +18,11 @@ from typing import Any, Final, TypeVar
 import orjson
 
 from services.ingest.reading.containers import Bounded, opened_archive, opened_entry
+from services.ingest.reading.formats.workbook.parts import Relations, SharedTexts, Sheet, SheetList, Styles
+from services.ingest.reading.formats.workbook.sheet import SheetHandler, SheetRow, sheet_rows
+from services.ingest.reading.formats.workbook.xml_events import Handler, parse_all
 from services.ingest.reading.model import Limits
-from services.ingest.reading.refusals import Refused
-from services.ingest.reading.workbook.parts import Relations, SharedTexts, Sheet, SheetList, Styles
-from services.ingest.reading.workbook.sheet import SheetHandler, SheetRow, sheet_rows
-from services.ingest.reading.workbook.xml_events import Handler, parse_all
+from services.ingest.reading.refusals import FileRefused
 
 LEAST_SAMPLE_ROWS: Final = 20
 _BATCH_BYTES: Final = 32 * 1024
@@ -30,7 +30,7 @@ PartHandler = TypeVar("PartHandler", bound=Handler)
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
+class WorkbookTask:
     """What to read: `sheet` None means a sample of every sheet, `most_rows` in all; rows begin after `after_row`."""
 
     path: str
@@ -44,7 +44,7 @@ class Task:
 
 
 def main(argument: str) -> None:
-    task = Task(**orjson.loads(argument))
+    task = WorkbookTask(**orjson.loads(argument))
     limits = Limits(**task.limits)
     resource.setrlimit(resource.RLIMIT_AS, (limits.child_memory_bytes, limits.child_memory_bytes))
     cpu_seconds = limits.child_sample_cpu_seconds if task.sheet is None else limits.child_cpu_seconds
@@ -54,7 +54,7 @@ def main(argument: str) -> None:
     try:
         _read(task, limits, output)
         output.write(["end"])
-    except Refused as refused:
+    except FileRefused as refused:
         output.write(["refused", refused.code, refused.detail])
     except MemoryError:
         output.write(["refused", "bad-workbook", "Reading it takes too much memory. Save the table as CSV."])
@@ -84,7 +84,7 @@ class _Output:
         self._bytes = 0
 
 
-def _read(task: Task, limits: Limits, output: _Output) -> None:
+def _read(task: WorkbookTask, limits: Limits, output: _Output) -> None:
     path = Path(task.path)
     with opened_archive(path) as archive:
         workbook = _Workbook(archive, path.stat().st_size, limits, path.parent)
@@ -118,7 +118,7 @@ class _Workbook:
                 yield from sheet_rows(stream, part, handler, self._limits)
 
     def _parsed(self, part: str, handler: PartHandler) -> PartHandler:
-        """A part that is missing has nothing in it."""
+        """Parse a part with a handler. A missing part counts as an empty one."""
         with self._stream(part) as stream:
             if stream is not None:
                 parse_all(stream, handler, part)

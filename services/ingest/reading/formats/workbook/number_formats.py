@@ -80,7 +80,7 @@ def _date(value: float, from_1904: bool) -> str:
 
 
 def _first_day(days: int, from_1904: bool) -> datetime.date:
-    """Excel counts 29 February 1900, which never was; so days before it are one further on."""
+    """Excel counts 29 February 1900, which did not exist, so earlier days are shifted by one."""
     if from_1904:
         return datetime.date(1904, 1, 1)
     return datetime.date(1899, 12, 31) if days < 60 else datetime.date(1899, 12, 30)

@@ -1,4 +1,4 @@
-"""Runs the process that reads a workbook and takes its rows, never waiting for it longer than the limits allow."""
+"""Runs the process that reads a workbook and receives its rows. Never waits longer than the limits allow."""
 
 import os
 import selectors
@@ -12,20 +12,20 @@ from typing import IO, Any, Final
 
 import orjson
 
+from services.ingest.reading.formats.workbook.child import WorkbookTask
+from services.ingest.reading.formats.workbook.sheet import SheetRow
 from services.ingest.reading.model import Limits
-from services.ingest.reading.refusals import Refused
-from services.ingest.reading.workbook.child import Task
-from services.ingest.reading.workbook.sheet import SheetRow
+from services.ingest.reading.refusals import FileRefused
 
 SAMPLE_ROWS: Final = 3_000
-_ROOT: Final = Path(__file__).parents[4]
-_MODULE: Final = "services.ingest.reading.workbook.child"
+_ROOT: Final = Path(__file__).parents[5]
+_MODULE: Final = "services.ingest.reading.formats.workbook.child"
 _PIECE_BYTES: Final = 64 * 1024
 
 
 @dataclass(slots=True)
 class SheetSample:
-    """The first rows of a sheet that hold something."""
+    """The first filled rows of a sheet."""
 
     name: str
     visible: bool
@@ -33,9 +33,9 @@ class SheetSample:
 
 
 def sample_sheets(path: Path, limits: Limits) -> list[SheetSample]:
-    """A sample of every sheet in the order of the tabs. Raises Refused, see `child`."""
+    """A sample of every sheet in the order of the tabs. Raises FileRefused, see `child`."""
     samples: list[SheetSample] = []
-    for message in _messages(Task(str(path), None, SAMPLE_ROWS, 0, asdict(limits)), limits):
+    for message in _messages(WorkbookTask(str(path), None, SAMPLE_ROWS, 0, asdict(limits)), limits):
         if message[0] == "sheet":
             samples.append(SheetSample(message[1], message[2]))
         else:
@@ -44,29 +44,29 @@ def sample_sheets(path: Path, limits: Limits) -> list[SheetSample]:
 
 
 def workbook_rows(path: Path, sheet: str, limits: Limits, *, after_row: int = 0) -> Iterator[SheetRow]:
-    """The rows of a sheet that hold something, beyond `after_row`. Raises Refused, see `child`."""
-    for message in _messages(Task(str(path), sheet, None, after_row, asdict(limits)), limits):
+    """Yield the filled rows of a sheet beyond `after_row`. Raises FileRefused, see `child`."""
+    for message in _messages(WorkbookTask(str(path), sheet, None, after_row, asdict(limits)), limits):
         if message[0] != "sheet":
             yield message[0], message[1]
 
 
-def _messages(task: Task, limits: Limits) -> Iterator[list[Any]]:
-    """What the process says until it ends. Whoever stops reading ends it."""
+def _messages(task: WorkbookTask, limits: Limits) -> Iterator[list[Any]]:
+    """Yield the messages of the process until it ends. Closing the iterator ends the process."""
     with _running(task) as output:
         for line in _lines(output, limits.child_idle_seconds):
             message = orjson.loads(line)
             if message[0] == "end":
                 return
             if message[0] == "refused":
-                raise Refused(message[1], message[2])
+                raise FileRefused(message[1], message[2])
             if message[0] == "failed":
                 raise OSError(message[1], "the process that reads the workbook failed")
             yield message
-    raise Refused("bad-workbook", "Reading it took too much memory or time. Save the table as CSV.")
+    raise FileRefused("bad-workbook", "Reading it took too much memory or time. Save the table as CSV.")
 
 
 @contextmanager
-def _running(task: Task) -> Iterator[IO[bytes]]:
+def _running(task: WorkbookTask) -> Iterator[IO[bytes]]:
     search_path = os.pathsep.join(filter(None, (str(_ROOT), os.environ.get("PYTHONPATH"))))
     process = subprocess.Popen(
         [sys.executable, "-m", _MODULE, task.as_json().decode()],
@@ -85,19 +85,19 @@ def _running(task: Task) -> Iterator[IO[bytes]]:
 
 
 def _without_secrets() -> dict[str, str]:
-    """What parses a stranger's file gets none of our settings."""
+    """The environment without our settings: the process parses an untrusted file."""
     return {name: value for name, value in os.environ.items() if not name.startswith("SCRUB_")}
 
 
 def _lines(output: IO[bytes], idle_seconds: float) -> Iterator[bytes]:
-    """Complete lines as they come; none for longer than allowed is refused."""
+    """Yield complete lines as they arrive. Raises FileRefused if none arrives for too long."""
     tail = b""
     with selectors.DefaultSelector() as selector:
         selector.register(output, selectors.EVENT_READ)
         while True:
             if not selector.select(idle_seconds):
                 detail = f"No row could be read for {idle_seconds:.0f} seconds. Save the table as CSV."
-                raise Refused("bad-workbook", detail)
+                raise FileRefused("bad-workbook", detail)
             piece = os.read(output.fileno(), _PIECE_BYTES)
             if not piece:
                 return

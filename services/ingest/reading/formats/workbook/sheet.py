@@ -1,18 +1,18 @@
-"""Reads the rows of a sheet one after another, only those that hold something."""
+"""Reads the filled rows of a sheet one after another."""
 
 from collections.abc import Iterator
 from typing import Final
 
 from services.ingest.reading.containers import ByteStream
+from services.ingest.reading.formats.workbook.blank_cells import BlankCells
+from services.ingest.reading.formats.workbook.number_formats import as_shown
+from services.ingest.reading.formats.workbook.parts import SharedTexts, Styles, unescaped
+from services.ingest.reading.formats.workbook.xml_events import Handler, local_name, parse
 from services.ingest.reading.model import Limits
-from services.ingest.reading.refusals import Refused
-from services.ingest.reading.workbook.blank_cells import BlankCells
-from services.ingest.reading.workbook.number_formats import as_shown
-from services.ingest.reading.workbook.parts import SharedTexts, Styles, unescaped
-from services.ingest.reading.workbook.xml_events import Handler, local_name, parse
+from services.ingest.reading.refusals import FileRefused
 
 SheetRow = tuple[int, list[str]]
-"""The number of the row in the sheet, from 1, and its cells up to the last that holds something."""
+"""The number of the row in the sheet, from 1, and its cells up to the last filled one."""
 
 DEEPEST_NESTING: Final = 100
 MOST_ROWS: Final = 1_048_576
@@ -20,9 +20,9 @@ _TRUTH: Final = {"0": "FALSE", "1": "TRUE", "true": "TRUE", "false": "FALSE"}
 
 
 def sheet_rows(stream: ByteStream, part: str, handler: "SheetHandler", limits: Limits) -> Iterator[SheetRow]:
-    """The rows of a sheet that hold something.
+    """Yield the filled rows of a sheet.
 
-    Raises Refused: `bad-workbook`, `too-many-columns`, `cell-too-long`, `line-too-long`.
+    Raises FileRefused: `bad-workbook`, `too-many-columns`, `cell-too-long`, `line-too-long`.
     """
     last_filled_bytes = 0
     for read_bytes in parse(stream, handler, part, thinned=BlankCells().thinned):
@@ -31,7 +31,7 @@ def sheet_rows(stream: ByteStream, part: str, handler: "SheetHandler", limits: L
             yield from handler.rows
             handler.rows.clear()
         elif read_bytes - last_filled_bytes > limits.max_blank_sheet_bytes:
-            raise Refused(
+            raise FileRefused(
                 "bad-workbook",
                 f"After row {handler.row_number:,} the sheet holds only formatting, more than "
                 f"{limits.max_blank_sheet_bytes:,} bytes of it. Copy the table to a new workbook, or save it as CSV.",
@@ -39,7 +39,7 @@ def sheet_rows(stream: ByteStream, part: str, handler: "SheetHandler", limits: L
 
 
 class SheetHandler(Handler):
-    """Collects the rows that hold something in `rows`, which its user empties."""
+    """Collects the filled rows in `rows`. The caller empties it."""
 
     def __init__(self, texts: SharedTexts, styles: Styles, limits: Limits, *, from_1904: bool) -> None:
         self.rows: list[SheetRow] = []
@@ -91,12 +91,12 @@ class SheetHandler(Handler):
             if self._piece_chars > self._limits.max_cell_chars:
                 longest = self._limits.max_cell_chars
                 detail = f"A cell in row {self.row_number} is longer than {longest:,} characters. Shorten it."
-                raise Refused("cell-too-long", detail)
+                raise FileRefused("cell-too-long", detail)
 
     def _start_other(self, name: str) -> None:
         self._others_open += 1
         if self._others_open > DEEPEST_NESTING:
-            raise Refused(
+            raise FileRefused(
                 "bad-workbook", f"The sheet nests its elements more than {DEEPEST_NESTING} deep. Save it again."
             )
         if name == "rPh":
@@ -106,14 +106,14 @@ class SheetHandler(Handler):
         self._rows_seen += 1
         self.row_number = int(number) if number.isdecimal() and len(number) < 9 else self.row_number + 1
         if max(self.row_number, self._rows_seen) > MOST_ROWS:
-            raise Refused("bad-workbook", f"The sheet has rows beyond {MOST_ROWS:,}, which Excel cannot have.")
+            raise FileRefused("bad-workbook", f"The sheet has rows beyond {MOST_ROWS:,}, which Excel cannot have.")
         self._cells = []
         self._column = -1
 
     def _end_row(self) -> None:
         if any(cell.strip() for cell in self._cells):
             if sum(map(len, self._cells)) > self._limits.max_line_chars:
-                raise Refused(
+                raise FileRefused(
                     "line-too-long",
                     f"Row {self.row_number} of the sheet holds more than {self._limits.max_line_chars:,} characters.",
                 )
@@ -140,7 +140,7 @@ class SheetHandler(Handler):
         if not letters.isalpha() or not letters.isascii() or len(letters) > 3 or column > self._limits.max_columns:
             most = self._limits.max_columns
             detail = f"Row {self.row_number} has a cell at {reference[:12]!r}; {most:,} columns are allowed."
-            raise Refused("too-many-columns", detail)
+            raise FileRefused("too-many-columns", detail)
         self._columns[letters] = column - 1
         return column - 1
 

@@ -6,11 +6,11 @@ from pathlib import Path
 from posixpath import join, normpath
 from typing import Final
 
+from services.ingest.reading.formats.workbook.number_formats import PLAIN, Shown, shown_by
+from services.ingest.reading.formats.workbook.text_store import TextStore
+from services.ingest.reading.formats.workbook.xml_events import Handler, local_name
 from services.ingest.reading.model import Limits
-from services.ingest.reading.refusals import Refused
-from services.ingest.reading.workbook.number_formats import PLAIN, Shown, shown_by
-from services.ingest.reading.workbook.text_store import TextStore
-from services.ingest.reading.workbook.xml_events import Handler, local_name
+from services.ingest.reading.refusals import FileRefused
 
 MOST_SHARED_TEXTS: Final = 10_000_000
 MOST_STYLES: Final = 100_000
@@ -44,7 +44,7 @@ class SheetList(Handler):
             self.from_1904 |= attributes.get("date1904") in ("1", "true")
         elif name == "sheet":
             if len(self.sheets) == MOST_SHEETS:
-                raise Refused("bad-workbook", f"The workbook has more than {MOST_SHEETS:,} sheets. Keep one.")
+                raise FileRefused("bad-workbook", f"The workbook has more than {MOST_SHEETS:,} sheets. Keep one.")
             relation = next((value for key, value in attributes.items() if local_name(key) == "id" and key != "id"), "")
             visible = attributes.get("state", "visible") == "visible"
             self.sheets.append(Sheet(self._checked(attributes.get("name", "")), relation, visible))
@@ -52,12 +52,14 @@ class SheetList(Handler):
     def _checked(self, name: str) -> str:
         self._name_bytes += len(name.encode())
         if len(name) > LONGEST_SHEET_NAME or self._name_bytes > MOST_NAME_BYTES:
-            raise Refused("bad-workbook", "The names of the sheets are too long. Rename the sheet, or keep only one.")
+            raise FileRefused(
+                "bad-workbook", "The names of the sheets are too long. Rename the sheet, or keep only one."
+            )
         return name
 
 
 class Relations(Handler):
-    """`xl/_rels/workbook.xml.rels`: which part an id stands for."""
+    """`xl/_rels/workbook.xml.rels`: the part of each id."""
 
     def __init__(self) -> None:
         self.parts: dict[str, str] = {}
@@ -132,8 +134,10 @@ class SharedTexts(Handler):
             if self._texts.bytes_added > self._most_bytes:
                 raise self._too_many(f"{self._most_bytes:,} bytes of")
 
-    def _too_many(self, amount: str) -> Refused:
-        return Refused("unzipped-too-big", f"The workbook holds over {amount} different texts. Save the table as CSV.")
+    def _too_many(self, amount: str) -> FileRefused:
+        return FileRefused(
+            "unzipped-too-big", f"The workbook holds over {amount} different texts. Save the table as CSV."
+        )
 
     def get(self, written: str) -> str:
         """The text of a number as written in a cell; an unknown one is blank."""

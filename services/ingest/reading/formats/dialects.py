@@ -1,4 +1,4 @@
-"""Decides how the lines of a text fall into cells: delimiter and quoting, by which of them make an even table."""
+"""Decides the delimiter and the quoting of a text: those that make the most even table."""
 
 import csv
 import io
@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from services.ingest.reading.model import SINGLE_COLUMN, Dialect
-from services.ingest.reading.refusals import Refused
+from services.ingest.reading.refusals import FileRefused
 
 USUAL_DELIMITERS: Final = ",;\t|:^~"
 RARE_DELIMITERS: Final = "\x01\x1c\x1d\x1e\x1f§¦¬¶#!*%$&=，；、｜"
@@ -40,10 +40,12 @@ def separator_line(text: str) -> str | None:
 def dialect_of(text: str, *, wanted: str | None = None) -> Dialect:
     """The dialect of a text, judged by its first 64 k characters (without any `sep=` line).
 
-    `wanted` fixes the delimiter; raises Refused `bad-delimiter` if it cannot be one.
+    `wanted` fixes the delimiter; raises FileRefused `bad-delimiter` if it cannot be one.
     """
     if wanted is not None and (len(wanted) != 1 or wanted in '\r\n"'):
-        raise Refused("bad-delimiter", f"{wanted!r} cannot be a delimiter. Choose one character, for example , or ;")
+        raise FileRefused(
+            "bad-delimiter", f"{wanted!r} cannot be a delimiter. Choose one character, for example , or ;"
+        )
     sample = _whole_lines(text)
     delimiters = (
         [wanted] if wanted is not None else [d for d in USUAL_DELIMITERS + RARE_DELIMITERS if _may_delimit(d, sample)]
@@ -75,7 +77,7 @@ def _whole_lines(text: str) -> str:
 
 
 def _quotings(sample: str, delimiter: str) -> list[Dialect]:
-    """The ways of quoting that the text gives reason to try; the usual one first, so that it wins a draw."""
+    """The kinds of quoting that the text suggests. The usual one comes first, so that it wins a draw."""
     usual = Dialect(delimiter)
     if '"' not in sample:
         return [replace(usual, quote="'"), usual][:: 1 if _SINGLE_QUOTED.search(sample) else -1]

@@ -1,11 +1,11 @@
-"""Owns how the XML parts of a workbook are parsed: by expat, piece by piece, without any document type or entity."""
+"""Parses the XML parts of a workbook with expat, piece by piece. Refuses document types and entities."""
 
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 from xml.parsers import expat
 
 from services.ingest.reading.containers import ByteStream
-from services.ingest.reading.refusals import Refused
+from services.ingest.reading.refusals import FileRefused
 
 PIECE_BYTES: Final = 64 * 1024
 LONGEST_ELEMENT_BYTES: Final = 1024 * 1024
@@ -13,7 +13,7 @@ LONGEST_ELEMENT_BYTES: Final = 1024 * 1024
 
 
 class Handler:
-    """What to do with a part's elements; subclasses override what they need. See `local_name` for prefixes."""
+    """Handles the elements of a part. Subclasses override the methods that they need. See `local_name` for prefixes."""
 
     def start(self, name: str, attributes: dict[str, str]) -> None: ...
 
@@ -27,7 +27,7 @@ def parse(
 ) -> Iterator[int]:
     """Parse a part; yields the bytes read so far after each piece, which `thinned` may make shorter.
 
-    Raises Refused `bad-workbook`.
+    Raises FileRefused `bad-workbook`.
     """
     parser = _parser(handler, part)
     read_bytes = parsed_bytes = 0
@@ -39,13 +39,15 @@ def parse(
             parsed_bytes += len(thin)
             if parsed_bytes - parser.CurrentByteIndex > LONGEST_ELEMENT_BYTES:
                 detail = f"{part} holds a single element of more than {LONGEST_ELEMENT_BYTES:,} bytes. Save it again."
-                raise Refused("bad-workbook", detail)
+                raise FileRefused("bad-workbook", detail)
             yield read_bytes
         parser.Parse(thinned(b""), True)
     except expat.ExpatError as error:
         if error.code == expat.errors.codes[expat.errors.XML_ERROR_NO_MEMORY]:
             raise MemoryError from error
-        raise Refused("bad-workbook", f"{part} is damaged ({error}). Open the workbook and save it again.") from error
+        raise FileRefused(
+            "bad-workbook", f"{part} is damaged ({error}). Open the workbook and save it again."
+        ) from error
     yield read_bytes
 
 
@@ -73,6 +75,6 @@ def local_name(name: str) -> str:
 def _refuse_document_type(part: str) -> Callable[..., None]:
     def refuse(*_declaration: Any) -> None:
         detail = f"{part} declares a document type or entities, which no workbook needs. Save it again."
-        raise Refused("bad-workbook", detail)
+        raise FileRefused("bad-workbook", detail)
 
     return refuse
