@@ -22,7 +22,7 @@ from schemas.values import MAX_INT32, MOST_COLUMNS
 from services.assembler.domain.decoding import decode_partition
 from services.assembler.store.fences import Offsets
 from services.ingest.feeder.preparation.row_file import PreparedReader, PreparedWriter
-from services.ingest.publishing import usable_value
+from services.ingest.feeder.row_values import usable_value
 from services.lookup.gate.fold import Fold, LogRecord
 from services.lookup.worker.known import news_of
 from services.lookup.worker.sent_keys import SentKeys

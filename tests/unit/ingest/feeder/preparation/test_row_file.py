@@ -16,9 +16,9 @@ from services.ingest.feeder.preparation.row_file import (
     PreparedWriter,
     RowTooLong,
 )
+from services.ingest.feeder.row_values import left_out_head, rejected_head, rejected_value, row_head, usable_value
 from services.ingest.feeder.upload_state import Case, open_case
 from services.ingest.partitioning import partition_hash
-from services.ingest.publishing import left_out_head, rejected_head, rejected_value, row_head, usable_value
 from tests.unit.ingest.builders import U, opened
 
 ERROR: dict[str, str | None] = {"code": "not_a_phone", "column": "Phone", "value": "n/a", "detail": "Not a phone."}
