@@ -10,7 +10,7 @@ from faust.transport import conductor
 from schemas.settings import Settings
 from schemas.topics import Topic
 from services.lookup.worker.runs import RunScheduler, consume_by_runs
-from services.runtime.kafka import MAX_RECORD_BYTES, group_name, topic_name
+from services.runtime.kafka import faust_options, group_name, topic_name
 from services.runtime.process import RefusedToStart
 
 NAME = "lookup"
@@ -29,14 +29,12 @@ def build_app(settings: Settings, *, folder: Path) -> faust.App:
     """The app, without agents and tables. Its RocksDB data live in `folder`."""
     app = faust.App(
         group_name(NAME, settings),
-        broker=[f"kafka://{server.strip()}" for server in settings.kafka.split(",")],
+        **faust_options(settings),
         datadir=folder,
         store="rocksdb://",
         autodiscover=False,
         web_enabled=False,
         processing_guarantee="at_least_once",
-        broker_session_timeout=10,
-        broker_heartbeat_interval=2,
         broker_rebalance_timeout=30,
         broker_request_timeout=40,
         broker_commit_interval=1,
@@ -44,11 +42,8 @@ def build_app(settings: Settings, *, folder: Path) -> faust.App:
         broker_max_poll_records=1_000,
         stream_wait_empty=True,
         stream_publish_on_commit=False,
-        producer_acks=-1,
         producer_request_timeout=30,
         producer_linger=0.02,
-        producer_max_request_size=MAX_RECORD_BYTES,
-        consumer_auto_offset_reset="earliest",
         table_standby_replicas=1,
         topic_disable_leader=True,
         topic_allow_declare=False,
