@@ -14,6 +14,7 @@ from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
 from schemas.settings import Settings
 from schemas.topics import TOPICS, Topic
+from services.runtime.kafka import make_admin
 
 _ATTEMPT_SECONDS = 60.0
 _PAUSE_SECONDS = 0.05
@@ -52,7 +53,7 @@ async def create_topics(settings: Settings) -> tuple[str, ...]:
     Raises:
         TopicsError: a topic has another partition count, or the cluster refused or did not answer.
     """
-    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka)
+    admin = make_admin(settings)
     try:
         async with asyncio.timeout(_ATTEMPT_SECONDS):
             await admin.start()

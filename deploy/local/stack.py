@@ -79,7 +79,7 @@ class Stack:
         if port is not None:
             broker = await asyncio.to_thread(prepare_broker, settings.data / "kafka", port=port, say=self._say)
             await self._start(kafka_part(broker.command))
-        answering = wait_until_answering(settings.kafka)
+        answering = wait_until_answering(settings)
         await self._wait_for(answering, seconds=_KAFKA_SECONDS, problem=f"Kafka at {settings.kafka} did not answer")
         try:
             await create_topics(settings)

@@ -1,15 +1,14 @@
-"""Owns the producer that ingest writes with: replaced when Kafka has refused something, so that the next record passes.
+"""Decides what ingest does when Kafka refuses a batch: it replaces the producer, makes the batches narrow, tries again.
 
-aiokafka counts a refused batch in its sequence numbers, Kafka does not: whatever followed on that partition would be
-refused for ever. A batch is refused as a whole, so after a refusal for size the batches are narrow, and what is refused
-then is to blame itself.
+Kafka refuses a batch as a whole. So after a refusal for size the batches are narrow, and a record that Kafka refuses
+then is too large itself.
 """
 
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final, TypeVar
+from weakref import WeakSet
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import (
@@ -22,8 +21,9 @@ from aiokafka.structs import RecordMetadata
 
 from schemas.codec import MAX_VALUE_BYTES
 from schemas.settings import Settings
-from services.ingest.publishing import BatchSender, KeyAndValue
-from services.runtime.kafka import MAX_BATCH_BYTES, make_producer, start_producer, stop_producer
+from services.runtime.batch_sending import BatchSender, KeyAndValue
+from services.runtime.kafka import MAX_BATCH_BYTES, make_producer
+from services.runtime.producers import ReplaceableProducer
 
 NARROW_BATCH_BYTES: Final = 16 * 1024
 """A record that is larger travels alone."""
@@ -34,12 +34,6 @@ log = logging.getLogger(__name__)
 
 class RecordTooLarge(Exception):
     """Kafka does not take a record of this size. What it is about has to end; nothing else is affected."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Current:
-    producer: AIOKafkaProducer
-    batch_bytes: int
 
 
 class Sender:
@@ -54,22 +48,21 @@ class Sender:
 
     def __init__(self, settings: Settings, *, batch_bytes: int = MAX_BATCH_BYTES) -> None:
         self._settings = settings
-        self._current = self._made(batch_bytes)
-        self._replacing = asyncio.Lock()
-        self._retired: set[asyncio.Task[None]] = set()
+        self._batch_bytes = batch_bytes
+        self._narrow: WeakSet[AIOKafkaProducer] = WeakSet()
+        self._producer = ReplaceableProducer(self._make)
 
     async def __aenter__(self) -> "Sender":
-        await start_producer(self._current.producer)
+        await self._producer.start()
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await stop_producer(self._current.producer)
-        await asyncio.gather(*self._retired, return_exceptions=True)
+        await self._producer.stop()
 
     @property
     def producer(self) -> AIOKafkaProducer:
         """The producer as it is now: for metadata, and for those who do their own waiting and call `replace`."""
-        return self._current.producer
+        return self._producer.current
 
     async def send(self, topic: str, value: bytes | None, *, key: bytes) -> RecordMetadata:
         """Writes one record."""
@@ -96,35 +89,31 @@ class Sender:
 
         await self._sent(deliver)
 
-    async def replace(self, producer: AIOKafkaProducer, *, batch_bytes: int | None = None) -> None:
+    async def replace(self, producer: AIOKafkaProducer) -> None:
         """Makes a new producer, unless `producer` was replaced already. What waits in the old one is still sent."""
-        async with self._replacing:
-            old = self._current
-            if old.producer is not producer:
-                return
-            new = self._made(batch_bytes or old.batch_bytes)
-            await start_producer(new.producer)
-            self._current = new
-            retiring = asyncio.create_task(stop_producer(old.producer))
-            self._retired.add(retiring)
-            retiring.add_done_callback(self._retired.discard)
+        await self._producer.replace(producer)
 
     async def _sent(self, deliver: Callable[[AIOKafkaProducer], Awaitable[R]]) -> R:
         for _ in range(_MOST_PRODUCERS):
-            used = self._current
+            used = self._producer.current
             try:
-                return await deliver(used.producer)
+                async with self._producer.use():
+                    return await deliver(used)
             except MessageSizeTooLargeError:
-                await self.replace(used.producer, batch_bytes=NARROW_BATCH_BYTES)
-                if used.batch_bytes <= NARROW_BATCH_BYTES:
+                self._batch_bytes = min(self._batch_bytes, NARROW_BATCH_BYTES)
+                await self.replace(used)
+                if used in self._narrow:
                     raise RecordTooLarge from None
                 log.warning("Kafka refused a batch for its size; from now on batches are narrow")
             except (OutOfOrderSequenceNumber, ProducerClosed):
-                await self.replace(used.producer)
+                await self.replace(used)
             except KafkaError:
-                await self.replace(used.producer)
+                await self.replace(used)
                 raise
         raise OutOfOrderSequenceNumber
 
-    def _made(self, batch_bytes: int) -> _Current:
-        return _Current(make_producer(self._settings, max_batch_bytes=batch_bytes), batch_bytes)
+    def _make(self) -> AIOKafkaProducer:
+        producer = make_producer(self._settings, max_batch_bytes=self._batch_bytes)
+        if self._batch_bytes <= NARROW_BATCH_BYTES:
+            self._narrow.add(producer)
+        return producer

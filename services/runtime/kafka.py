@@ -1,12 +1,13 @@
-"""Builds Kafka clients with the settings that at-least-once delivery needs, and reads topics to their present end."""
+"""Makes every Kafka client of the product, with the settings that at-least-once delivery needs, and reads topics."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
-from typing import Final
+from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaError, ProducerClosed
 
 from schemas.settings import Settings
@@ -15,6 +16,8 @@ from schemas.topics import Topic
 MAX_RECORD_BYTES = 1024 * 1024
 MAX_BATCH_BYTES = 256 * 1024
 """Before compression. A larger record is a batch of its own."""
+SESSION_TIMEOUT_MS: Final = 10_000
+HEARTBEAT_MS: Final = 2_000
 START_SECONDS: Final = 2.0
 STOP_SECONDS: Final = 5.0
 """How long a producer may try to send what waits in it before its connections are closed all the same."""
@@ -30,12 +33,17 @@ def group_name(name: str, settings: Settings) -> str:
     return settings.topic_prefix + name
 
 
+def _connection(settings: Settings) -> Mapping[str, object]:
+    """How each client reaches the cluster: the one place for it."""
+    return {"bootstrap_servers": settings.kafka}
+
+
 def make_producer(
     settings: Settings, *, linger_ms: int = 5, idempotent: bool = True, max_batch_bytes: int = MAX_BATCH_BYTES
 ) -> AIOKafkaProducer:
     """A producer with `acks=all`; keys go to partitions by murmur2, as in Kafka's own clients."""
     return AIOKafkaProducer(
-        bootstrap_servers=settings.kafka,
+        **_connection(settings),
         enable_idempotence=idempotent,
         acks="all",
         linger_ms=linger_ms,
@@ -49,15 +57,37 @@ def make_producer(
 def make_consumer(settings: Settings, *, group: str | None = None, **overrides: object) -> AIOKafkaConsumer:
     """A consumer that commits nothing by itself and begins at the start of a log it has no offset for."""
     options: dict[str, object] = {
-        "bootstrap_servers": settings.kafka,
+        **_connection(settings),
         "group_id": None if group is None else group_name(group, settings),
         "enable_auto_commit": False,
         "auto_offset_reset": "earliest",
         "max_partition_fetch_bytes": 4 * MAX_RECORD_BYTES,
-        "session_timeout_ms": 10_000,
-        "heartbeat_interval_ms": 2_000,
+        "session_timeout_ms": SESSION_TIMEOUT_MS,
+        "heartbeat_interval_ms": HEARTBEAT_MS,
     }
     return AIOKafkaConsumer(**(options | overrides))
+
+
+def make_admin(settings: Settings) -> AIOKafkaAdminClient:
+    """A client of the cluster's administration."""
+    return AIOKafkaAdminClient(**_connection(settings))
+
+
+def make_probe(settings: Settings) -> AIOKafkaClient:
+    """A client that only asks whether the cluster is there."""
+    return AIOKafkaClient(**_connection(settings))
+
+
+def faust_options(settings: Settings) -> Mapping[str, Any]:
+    """What Faust, which makes clients of its own, has to know in order to make them like ours."""
+    return {
+        "broker": [f"kafka://{server.strip()}" for server in settings.kafka.split(",")],
+        "broker_session_timeout": SESSION_TIMEOUT_MS // 1000,
+        "broker_heartbeat_interval": HEARTBEAT_MS // 1000,
+        "producer_acks": -1,
+        "producer_max_request_size": MAX_RECORD_BYTES,
+        "consumer_auto_offset_reset": "earliest",
+    }
 
 
 async def start_client(client: AIOKafkaConsumer | AIOKafkaProducer | AIOKafkaAdminClient) -> None:
@@ -139,7 +169,7 @@ async def admin_client(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient]
     Raises:
         KafkaError: it could not start.
     """
-    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka)
+    admin = make_admin(settings)
     try:
         await start_client(admin)
         yield admin

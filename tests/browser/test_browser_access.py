@@ -15,7 +15,8 @@ from schemas import topics
 from schemas.settings import Settings
 from services.runtime.kafka import make_producer, started, topic_name
 from tests.browser.conftest import TOKEN, OpenPage, write_file
-from tests.fixtures.stack import RunningStack, wait_until
+from tests.fixtures.stack import RunningStack
+from tests.support.waiting import eventually_sync
 
 AXE = Path(axe_playwright_python.__file__).with_name("axe.min.js")
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
@@ -35,13 +36,13 @@ def paths(site: RunningStack, tmp_path_factory: pytest.TempPathFactory) -> dict[
         nothing.write_text("Name,City\r\nAda,Berlin\r\nGrace,Rome\r\n", encoding="utf-8")
         refused = _upload(client, nothing, start=False)
         for upload_id, state in ((done, "completed"), (checked, "checked"), (refused, "failed")):
-            wait_until(lambda: _state(client, upload_id) == state, seconds=60, what=state)  # noqa: B023
+            eventually_sync(lambda: _state(client, upload_id) == state, seconds=60, what=state)  # noqa: B023
         # On a thread: while Playwright's blocking interface is open, this one can run no event loop.
         with ThreadPoolExecutor(1) as threads:
             threads.submit(asyncio.run, _write_an_odd_row(site)).result()
-        wait_until(lambda: client.get("/v1/bad-records").json()["items"], seconds=60, what="a record put aside")
+        eventually_sync(lambda: client.get("/v1/bad-records").json()["items"], seconds=60, what="a record put aside")
         running = _upload(client, _for_minutes(folder), start=True)
-        wait_until(lambda: _answered(client, running), seconds=60, what="the first answers")
+        eventually_sync(lambda: _answered(client, running), seconds=60, what="the first answers")
     return {
         "list": "/",
         "done": f"/uploads/{done}",
@@ -139,7 +140,7 @@ def test_people_are_led_back_to_what_they_wanted(
     file = _with_gaps(tmp_path).rename(tmp_path / "all contacts of the spring.csv")
     with locked_site.client(headers={"Authorization": f"Bearer {TOKEN}"}) as client:
         upload_id = _upload(client, file, start=True)
-        wait_until(lambda: _state(client, upload_id) == "completed", seconds=60, what="completed")
+        eventually_sync(lambda: _state(client, upload_id) == "completed", seconds=60, what="completed")
     page = open_locked_page(f"/uploads/{upload_id}?state=failed", viewport=A_PHONE)
     sign_in(page, TOKEN)
     page.wait_for_url(f"**/uploads/{upload_id}?state=failed")

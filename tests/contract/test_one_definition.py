@@ -23,7 +23,7 @@ from schemas.values import MAX_INT32, MOST_COLUMNS
 from services.assembler.domain.decoding import decode_partition
 from services.assembler.domain.positions import Offsets
 from services.ingest.feeder.preparation.row_file import PreparedReader, PreparedWriter
-from services.ingest.publishing import usable_value
+from services.ingest.feeder.row_values import usable_value
 from services.lookup.gate.fold import Fold
 from services.lookup.gate.log_record import LogRecord
 from services.lookup.worker.known_phones import update_of

@@ -21,7 +21,8 @@ from tests.e2e.files import (
 from tests.e2e.waiting import get, wait_until_finished
 from tests.fixtures.hostile import Hostile, some_hostile_records
 from tests.fixtures.postgres import DATABASES, fresh_schema
-from tests.fixtures.stack import RunningStack, stacks, wait_until
+from tests.fixtures.stack import RunningStack, stacks
+from tests.support.waiting import eventually_sync
 
 pytestmark = pytest.mark.hostile
 RECORDS = 1_000
@@ -51,7 +52,7 @@ def test_no_record_stops_a_part(hostile_stack: RunningStack, tmp_path: Path) -> 
     before = stack.pids()
     with stack.client() as client:
         upload_id = post(client, during)
-        wait_until(stack.calls, seconds=60, what="the calls to begin")
+        eventually_sync(stack.calls, seconds=60, what="the calls to begin")
         taken = asyncio.run(pour(stack.kafka))
         assert taken >= len(TOPICS) * RECORDS * 0.95
         client.post("/v1/queue/resume").raise_for_status()  # some of the commands were well-formed: a pause
@@ -60,7 +61,7 @@ def test_no_record_stops_a_part(hostile_stack: RunningStack, tmp_path: Path) -> 
 
         for part in before.keys() - {"kafka-1", "simulator-1"}:
             stack.wait_for_new(part, than=stack.kill(part))
-        wait_until(lambda: ready(client), seconds=120, what="every part to have read the hostile records again")
+        eventually_sync(lambda: ready(client), seconds=120, what="every part to have read the hostile records again")
         born = stack.pids()
         assert_file_is_right(stack, client, post(client, after), after)
         assert stack.pids() == born

@@ -15,7 +15,8 @@ from tests.e2e.files import (
     write_contacts,
 )
 from tests.e2e.waiting import get, wait_until_finished
-from tests.fixtures.stack import Call, RunningStack, wait_until
+from tests.fixtures.stack import Call, RunningStack
+from tests.support.waiting import eventually_sync
 
 PHONES = 50
 KILL_AFTER_CALLS = 15
@@ -39,7 +40,7 @@ def test_a_killed_part_costs_no_row_and_at_most_the_calls_in_flight(
     contacts = write_contacts(tmp_path / "contacts.csv", [distinct[index % PHONES] for index in range(3 * PHONES)])
     with stack.client() as client:
         upload_id = post(client, contacts)
-        wait_until(lambda: len(_calls(stack, part)) >= KILL_AFTER_CALLS, seconds=60, what="the calls to begin")
+        eventually_sync(lambda: len(_calls(stack, part)) >= KILL_AFTER_CALLS, seconds=60, what="the calls to begin")
         killed_ns = time.monotonic_ns()
         stack.wait_for_new(part, than=stack.kill(part))
         upload = wait_until_finished(client, upload_id)

@@ -27,7 +27,8 @@ from schemas.settings import Settings
 from services.runtime.kafka import make_producer, started, topic_name
 from tests.e2e.files import post
 from tests.e2e.waiting import wait_until_finished
-from tests.fixtures.stack import RunningStack, StackFactory, stacks, wait_until
+from tests.fixtures.stack import RunningStack, StackFactory, stacks
+from tests.support.waiting import eventually_sync
 
 _SEPARATORS = re.compile(r"(?:[\s().\-/_+\u00a0\u2010-\u2015]|%2[0-9BDF]|%C2%A0|\\u00a0)+")
 FAILING_AREAS = ("931", "934", "936", "938", "945")
@@ -345,6 +346,6 @@ def _the_account_is_refused(client: httpx.Client, folder: Path) -> None:
     assert wait_until_finished(client, post(client, file))["counts"]["answered"] == 1
     file.write_text(f"name,phone\nAcc,{_spelled(planted('937'))}\n", encoding="utf-8")
     post(client, file)
-    wait_until(
+    eventually_sync(
         lambda: client.get("/v1/queue").json()["state"] == "account_problem", seconds=60, what="the account's problem"
     )

@@ -12,7 +12,8 @@ from tests.e2e.files import (
     write_contacts,
 )
 from tests.e2e.waiting import get, wait_until_finished
-from tests.fixtures.stack import StackFactory, wait_until
+from tests.fixtures.stack import StackFactory
+from tests.support.waiting import eventually_sync
 
 PHONES = 50
 KILL_AFTER_CALLS = 15
@@ -24,7 +25,7 @@ def test_after_a_kill_of_everything_the_next_start_goes_on(start_stack: StackFac
     contacts = write_contacts(tmp_path / "contacts.csv", distinct)
     with stack.client() as client:
         upload_id = post(client, contacts)
-        wait_until(lambda: len(stack.calls()) >= KILL_AFTER_CALLS, seconds=60, what="the calls to begin")
+        eventually_sync(lambda: len(stack.calls()) >= KILL_AFTER_CALLS, seconds=60, what="the calls to begin")
         killed_ns = time.monotonic_ns()
         stack.kill_supervisor()
         stack.start()

@@ -5,7 +5,7 @@ from typing import Any
 import httpx
 
 from schemas.uploads import FINISHED
-from tests.fixtures.stack import wait_until
+from tests.support.waiting import eventually_sync
 
 
 def get(client: httpx.Client, path: str) -> httpx.Response:
@@ -18,7 +18,7 @@ def get(client: httpx.Client, path: str) -> httpx.Response:
             return None
         return response if response.status_code == httpx.codes.OK else None
 
-    response: httpx.Response = wait_until(answered, seconds=60, what=f"an answer from {path}")
+    response: httpx.Response = eventually_sync(answered, seconds=60, what=f"an answer from {path}")
     return response
 
 
@@ -29,5 +29,5 @@ def wait_until_finished(client: httpx.Client, upload_id: str, *, seconds: float 
         upload: dict[str, Any] = get(client, f"/v1/uploads/{upload_id}?wait=5").json()
         return upload if upload["state"] in FINISHED else None
 
-    upload: dict[str, Any] = wait_until(finished, seconds=seconds, what=f"upload {upload_id} to finish")
+    upload: dict[str, Any] = eventually_sync(finished, seconds=seconds, what=f"upload {upload_id} to finish")
     return upload

@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -25,9 +25,9 @@ from schemas.upload_events import UploadOpened
 from schemas.uploads import UploadOptions
 from services.runtime.kafka import make_consumer, make_producer, partitions_of, read_to_end, started, topic_name
 from tests.fixtures.ids import upload_id
+from tests.support.waiting import eventually
 
 CHECKOUT = Path(__file__).parents[2]
-WAIT_SECONDS = 60.0
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -46,16 +46,6 @@ def request(of: str, upload: str = "u1", *, owner: str = "owner-1", round_: int 
         wanted_at=NOW,
         accept_since=NOW - timedelta(days=30),
     )
-
-
-async def wait_until(condition: Callable[[], Awaitable[bool]], *, what: str) -> None:
-    """Returns once the condition holds; fails the test when it does not within `WAIT_SECONDS`."""
-    try:
-        async with asyncio.timeout(WAIT_SECONDS):
-            while not await condition():
-                await asyncio.sleep(0.05)
-    except TimeoutError:
-        raise AssertionError(f"waited {WAIT_SECONDS:.0f} s in vain for {what}") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +68,7 @@ class Simulator:
 
     async def start(self) -> None:
         self.process = self._spawn()
-        await wait_until(self._is_listening, what="the simulated API to listen")
+        await eventually(self._is_listening, what="the simulated API to listen")
 
     def _spawn(self) -> "subprocess.Popen[bytes]":
         command = [sys.executable, "-m", "deploy.local.simulator", "--port", str(self.port), "--log", str(self.log)]
@@ -199,19 +189,19 @@ class GateStand:
         async def all_there() -> bool:
             return len(await self.results()) >= count
 
-        await wait_until(all_there, what=f"{count} results")
+        await eventually(all_there, what=f"{count} results")
 
     async def wait_for_calls(self, count: int) -> None:
         async def enough() -> bool:
             return len(self.api.arrivals()) >= count
 
-        await wait_until(enough, what=f"{count} calls")
+        await eventually(enough, what=f"{count} calls")
 
     async def wait_for_no_requests(self) -> None:
         async def all_buried() -> bool:
             return not await self.live_keys(topics.LOOKUP_REQUESTS)
 
-        await wait_until(all_buried, what="tombstones of all requests")
+        await eventually(all_buried, what="tombstones of all requests")
 
     async def wait_for_state(self, state: str) -> LookupStatus:
         """The first status that tells this state."""
@@ -222,7 +212,7 @@ class GateStand:
             found.extend([status] if status is not None and status.state == state else [])
             return bool(found)
 
-        await wait_until(told, what=f"the gate to say {state}")
+        await eventually(told, what=f"the gate to say {state}")
         return found[0]
 
 

@@ -10,7 +10,6 @@ from typing import TypeVar
 
 import orjson
 from aiokafka import ConsumerRecord, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.structs import RecordMetadata
 from pydantic import BaseModel
@@ -26,7 +25,8 @@ from services.ingest.chunks import CHUNK_BYTES
 from services.ingest.http.record_limit import most_record_bytes
 from services.ingest.http.storing import FileStore, FileWriter
 from services.ingest.sending import Sender
-from services.runtime.kafka import make_consumer, partitions_of, started, topic_name
+from services.runtime.kafka import admin_client, make_consumer, partitions_of, started, topic_name
+from tests.support.waiting import eventually
 
 PATIENCE_SECONDS = 60.0
 TINY_RECORD_BYTES = 100_000
@@ -203,16 +203,14 @@ async def limit_records(settings: Settings, *limited: Topic) -> None:
     """Lets Kafka take only batches of `TINY_RECORD_BYTES` on some topics; returns once it does so."""
     names = [topic_name(topic, settings) for topic in limited]
     config = {"max.message.bytes": str(TINY_RECORD_BYTES)}
-    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka)
-    await admin.start()
-    try:
+    async with admin_client(settings) as admin:
         answers = await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, name, config) for name in names])
         assert all(error_code == 0 for answer in answers for error_code, *_ in answer.resources)
-    finally:
-        await admin.close()
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        while any([await most_record_bytes(name, settings) != TINY_RECORD_BYTES for name in names]):
-            await asyncio.sleep(0.05)
+
+    async def is_limited() -> bool:
+        return all([await most_record_bytes(name, settings) == TINY_RECORD_BYTES for name in names])
+
+    await eventually(is_limited, what="Kafka to limit the topics' records")
 
 
 async def ends_of(topic: Topic, settings: Settings) -> dict[TopicPartition, int]:

@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -29,8 +29,7 @@ from services.assembler.store.meta import prepare
 from services.assembler.store.reads import upload as read_upload
 from services.assembler.store.tables import rows, uploads
 from services.runtime.kafka import make_consumer, make_producer, partitions_of, read_to_end, started, topic_name
-
-DEADLINE_SECONDS = 60.0
+from tests.support.waiting import eventually
 
 
 def phone(number: int) -> str:
@@ -149,14 +148,14 @@ class Stage:
         return found
 
     async def until_state(self, upload_id: str, state: str) -> StoredUpload:
-        found: list[StoredUpload] = []
+        found: list[StoredUpload | None] = [None]
 
-        async def reached() -> bool:
-            record = self.upload(upload_id)
-            found[:] = [record] if record is not None else []
-            return record is not None and record.state == state
+        def reached() -> bool:
+            found[:] = [self.upload(upload_id)]
+            return found[0] is not None and found[0].state == state
 
-        await until(reached, lambda: f"the upload is {state}; it is {found}")
+        await eventually(reached, what=lambda: f"the upload to be {state}; it is {found[0]}")
+        assert found[0] is not None
         return found[0]
 
     async def until_completed(self, upload_id: str, count: int = 1) -> list[ConsumerRecord]:
@@ -166,17 +165,8 @@ class Stage:
             found[:] = await self.completions(upload_id)
             return len(found) >= count
 
-        await until(reached, lambda: f"{count} completion events; there are {len(found)}")
+        await eventually(reached, what=f"{count} completion events")
         return found
-
-
-async def until(reached: Callable[[], Awaitable[bool]], what: Callable[[], str]) -> None:
-    """Waits for a condition; fails with what was waited for."""
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + DEADLINE_SECONDS
-    while not await reached():
-        assert loop.time() < deadline, f"waited in vain until {what()}"
-        await asyncio.sleep(0.05)
 
 
 @asynccontextmanager

@@ -1,7 +1,7 @@
 """A running join and status application on a real broker, and a producer that plays all the other parts."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -30,6 +30,7 @@ from services.assembler.join import role as join
 from services.assembler.status import role as status
 from services.runtime.kafka import make_producer, started, topic_name
 from services.runtime.partitions import partition_of
+from tests.support.waiting import eventually
 
 WAIT_SECONDS = 30.0
 PARTITIONS = 4
@@ -39,19 +40,6 @@ MOST_ROWS = 100
 def phone(number: int) -> str:
     """A fictional number: NPA 555-01xx."""
     return f"+1{200 + number // 100 % 700:03d}55501{number % 100:02d}"
-
-
-async def wait_until(condition: Callable[[], Any], *, what: str) -> Any:
-    """The first true value of `condition`, awaited if need be; an error when there is none in time."""
-    async with asyncio.timeout(WAIT_SECONDS):
-        while True:
-            value = condition()
-            if asyncio.iscoroutine(value):
-                value = await value
-            if value:
-                return value
-            await asyncio.sleep(0.05)
-    raise AssertionError(what)
 
 
 @dataclass
@@ -170,7 +158,7 @@ class World:
             found = await self.upload(upload_id)
             return found if found["state"] == state else None
 
-        found: dict[str, Any] = await wait_until(look, what=f"state {state}")
+        found: dict[str, Any] = await eventually(look, what=f"state {state}")
         return found
 
 
@@ -216,7 +204,7 @@ async def running_world(
                 return (await client.get("/health/ready")).status_code == 200
             return False
 
-        await wait_until(answers, what="status to be ready")
+        await eventually(answers, what="status to be ready")
         yield World(settings, producer, client, url)
 
 

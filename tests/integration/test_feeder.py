@@ -1,16 +1,13 @@
 """The feeder on a real broker: from a stored file to its rows, through checks, starts, cancels and windows."""
 
-import asyncio
 import gzip
 import io
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import orjson
 import pytest
 from aiokafka import AIOKafkaProducer
-from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.partitioner import murmur2
 from openpyxl import Workbook
 
@@ -36,9 +33,10 @@ from services.ingest.feeder.check import PHONES_PER_QUESTION
 from services.ingest.feeder.lag import measuring_lag
 from services.ingest.feeder.role import main
 from services.ingest.feeder.window import TRANSIT_ROWS, TURN_ROWS, WINDOW_ROWS
-from services.runtime.kafka import group_name, make_consumer, partitions_of, started, topic_name
+from services.runtime.kafka import admin_client, group_name, make_consumer, partitions_of, started, topic_name
 from tests.fixtures.ids import upload_id
 from tests.integration.ingest_world import World, now, numbers_file, running, world_of
+from tests.support.waiting import eventually
 
 PARTITIONS = 4
 GONE, AGAIN = upload_id("gone"), upload_id("again")
@@ -272,13 +270,15 @@ async def test_the_end_of_a_transaction_is_no_unread_event(world: World, setting
 
 async def no_lag(settings: Settings) -> None:
     """Waits until the feeder has committed the end of each partition of `upload-events`."""
-    async with started(make_consumer(settings)) as asker, admin_of(settings) as admin, asyncio.timeout(30):
+    async with started(make_consumer(settings)) as asker, admin_client(settings) as admin:
         events = await partitions_of(asker, topic_name(registry.UPLOAD_EVENTS, settings))
-        while True:
+
+        async def is_all_committed() -> bool:
             found = await admin.list_consumer_group_offsets(group_name(groups.FEEDER, settings), partitions=events)
-            if {tp: offset.offset for tp, offset in found.items()} == await asker.end_offsets(events):
-                return
-            await asyncio.sleep(0.1)
+            committed = {tp: offset.offset for tp, offset in found.items()}
+            return bool(committed == await asker.end_offsets(events))
+
+        await eventually(is_all_committed, what="the feeder to commit the ends")
 
 
 async def test_the_workers_lag_is_what_it_has_not_committed(world: World, settings: Settings) -> None:
@@ -286,24 +286,16 @@ async def test_the_workers_lag_is_what_it_has_not_committed(world: World, settin
         upload = await world.open(numbers_file(50))
         await world.fed(upload)
     async with started(make_consumer(settings)) as asker, measuring_lag(settings, offset_client=asker) as lag:
-        async with asyncio.timeout(30):
-            while await lag.rows() != 0:
-                await asyncio.sleep(0.1)
+
+        async def is_none() -> bool:
+            return await lag.rows() == 0
+
+        await eventually(is_none, what="no lag")
         row = world.of(registry.UPLOAD_ROWS, upload, UploadRow)[0]
         await world.stop_following()
         for _ in range(7):
             await world.send(registry.UPLOAD_ROWS, row.phone, row)
         assert await lag.rows() == 7
-
-
-@asynccontextmanager
-async def admin_of(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient]:
-    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka)
-    await admin.start()
-    try:
-        yield admin
-    finally:
-        await admin.close()
 
 
 async def test_rows_of_other_systems_are_none_of_its_business(world: World, settings: Settings) -> None:

@@ -4,7 +4,6 @@ import asyncio
 import os
 import signal
 import sys
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -23,7 +22,8 @@ from services.ingest.feeder.window import TRANSIT_ROWS
 from services.runtime.kafka import topic_name
 from services.runtime.partitions import partition_of
 from services.runtime.process import RefusedToStart
-from tests.integration.ingest_world import PATIENCE_SECONDS, World, numbers_file, running, world_of
+from tests.integration.ingest_world import World, numbers_file, running, world_of
+from tests.support.waiting import eventually
 
 PARTITIONS = 4
 
@@ -93,7 +93,7 @@ async def test_killed_while_it_reads_the_file_it_reads_it_again(world: World, se
         await world.open(numbers_file(3))
         upload = await world.open(numbers_file(60_000))
         spool = Spool(settings).upload_folder(upload)
-        await asyncio.to_thread(wait_until_exists, spool)
+        await eventually(spool.exists, what="the spool to appear", pause_seconds=0.005)
         feeder.send_signal(signal.SIGKILL)
         await feeder.wait()
     async with process(settings):
@@ -138,10 +138,3 @@ def upload_on(partition: int) -> str:
         if partition_of(upload_id.encode(), PARTITIONS) == partition:
             return upload_id
         number += 1
-
-
-def wait_until_exists(path: Path) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not path.exists():
-        assert time.monotonic() < deadline, f"{path.name} did not appear"
-        time.sleep(0.005)

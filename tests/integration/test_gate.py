@@ -10,7 +10,8 @@ from schemas.codec import decode
 from schemas.lookups import DeadLetter, LookupCommand
 from schemas.upload_events import CancelUpload, PauseUpload, ResumeUpload
 from tests.fixtures.ids import upload_id
-from tests.integration.gate_process import NOW, GateStand, on_stand, phone, wait_until
+from tests.integration.gate_process import NOW, GateStand, on_stand, phone
+from tests.support.waiting import eventually
 
 FAILS_TWICE = "+19415550102"
 ALWAYS_500 = "+19345550100"
@@ -63,8 +64,8 @@ async def test_the_status_follows_the_queue_until_it_is_empty(broker: str, topic
             told = await stand.status()
             return told is not None and (told.pending, told.in_flight, told.lanes) == (0, 0, ())
 
-        await wait_until(tells_the_lane, what="the status to tell the lane and what is next")
-        await wait_until(tells_that_it_is_done, what="the status to tell an empty queue")
+        await eventually(tells_the_lane, what="the status to tell the lane and what is next")
+        await eventually(tells_that_it_is_done, what="the status to tell an empty queue")
         status = await stand.status()
         assert status is not None
         assert status.state == "running"
@@ -136,7 +137,7 @@ async def test_a_refused_account_pauses_all_calls_and_says_so(broker: str, topic
             told = await stand.status()
             return told is not None and told.pending == 6
 
-        await wait_until(is_queued, what="the requests to wait")
+        await eventually(is_queued, what="the requests to wait")
         assert len(stand.api.arrivals()) == 1
 
 
@@ -152,7 +153,7 @@ async def test_cancel_pause_and_resume_act_on_the_backlog(broker: str, topics: s
         async def only_u2_is_left() -> bool:
             return len(await stand.live_keys(registry.LOOKUP_REQUESTS)) == 40
 
-        await wait_until(only_u2_is_left, what="the cancelled upload's requests to be buried")
+        await eventually(only_u2_is_left, what="the cancelled upload's requests to be buried")
         assert len(stand.api.arrivals()) < 100
         assert not {each.phone for each in stand.api.arrivals()} & {phone(number) for number in range(200, 230)}
         await stand.send(registry.UPLOAD_EVENTS, [(upload_id("u2"), ResumeUpload(upload_id=upload_id("u2"), at=NOW))])

@@ -6,7 +6,7 @@ import uuid
 from dataclasses import replace
 
 import pytest
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin import NewTopic
 
 from deploy.topics import create_topics
 from schemas import topics as registry
@@ -14,7 +14,7 @@ from schemas.settings import Settings
 from schemas.topics import Topic
 from services.lookup.gate.outbox import Outbox
 from services.lookup.gate.outgoing import OutgoingRecord, Undeliverable
-from services.runtime.kafka import make_consumer, partitions_of, read_to_end, started, topic_name
+from services.runtime.kafka import admin_client, make_consumer, partitions_of, read_to_end, started, topic_name
 
 
 async def test_records_for_a_topic_that_the_ended_producer_never_saw_do_not_wait_for_it(broker: str) -> None:
@@ -48,13 +48,9 @@ NARROW = replace(registry.LOOKUP_RETRIES, name="narrow")
 
 async def make_narrow_topic(settings: Settings, limit_bytes: int) -> None:
     """A topic whose broker takes less than ours do."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka)
-    await admin.start()
-    try:
-        topic = NewTopic(topic_name(NARROW, settings), 1, 1, topic_configs={"max.message.bytes": str(limit_bytes)})
+    topic = NewTopic(topic_name(NARROW, settings), 1, 1, topic_configs={"max.message.bytes": str(limit_bytes)})
+    async with admin_client(settings) as admin:
         await admin.create_topics([topic])
-    finally:
-        await admin.close()
 
 
 async def keys_on(settings: Settings, topic: Topic) -> list[bytes]:

@@ -18,7 +18,8 @@ from schemas import topics as registry
 from schemas.settings import Settings
 from services.runtime.kafka import make_producer, started, topic_name
 from tests.integration.faust_hazards import TROUBLE
-from tests.integration.gate_process import CHECKOUT, wait_until
+from tests.integration.gate_process import CHECKOUT
+from tests.support.waiting import eventually
 
 BEFORE, AFTER = [b"first", TROUBLE], [b"second", b"third"]
 
@@ -83,7 +84,7 @@ async def test_faust_acknowledges_a_record_that_was_never_done(
         return await stand.committed() == len(BEFORE + AFTER)
 
     with stand.worker(trouble):
-        await wait_until(all_are_acknowledged, what="Faust to commit the end of the topic")
+        await eventually(all_are_acknowledged, what="Faust to commit the end of the topic")
     assert TROUBLE not in stand.done()
 
     await stand.put([b"fourth"])
@@ -92,5 +93,5 @@ async def test_faust_acknowledges_a_record_that_was_never_done(
         async def the_next_is_done() -> bool:
             return b"fourth" in stand.done()
 
-        await wait_until(the_next_is_done, what="the next worker to go on")
+        await eventually(the_next_is_done, what="the next worker to go on")
     assert TROUBLE not in stand.done(), "the record was given to the next worker: the hazard is gone"

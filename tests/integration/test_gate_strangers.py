@@ -12,7 +12,8 @@ from schemas.codec import decode
 from schemas.rows import KEPT_BYTES, BadRecord
 from services.runtime.kafka import topic_name
 from tests.fixtures.ids import upload_id
-from tests.integration.gate_process import GateProcess, GateStand, on_stand, phone, request, wait_until
+from tests.integration.gate_process import GateProcess, GateStand, on_stand, phone, request
+from tests.support.waiting import eventually
 from tests.unit.lookup.gate.provider_server import http, responding
 
 pytestmark = pytest.mark.hostile
@@ -81,7 +82,7 @@ async def test_hostile_records_are_put_aside_and_stop_nothing(broker: str, topic
         async def all_are_put_aside() -> bool:
             return len(await put_aside(stand)) >= expected
 
-        await wait_until(all_are_put_aside, what="the hostile records to be put aside")
+        await eventually(all_are_put_aside, what="the hostile records to be put aside")
         assert await is_alive(gate)
         aside = await put_aside(stand)
         assert len(aside) == expected
@@ -105,7 +106,7 @@ async def test_a_gate_puts_aside_what_came_while_none_was_there(broker: str, top
         async def one_is_put_aside() -> bool:
             return len(await put_aside(stand)) == 1
 
-        await wait_until(one_is_put_aside, what="the record to be put aside")
+        await eventually(one_is_put_aside, what="the record to be put aside")
         assert first.stop() == 0
         stand.start_gate()
         await stand.want([phone(2)])

@@ -7,7 +7,8 @@ from pathlib import Path
 from schemas import topics as registry
 from schemas.codec import decode
 from schemas.parts import PartStatus
-from tests.integration.gate_process import GateProcess, GateStand, on_stand, phone, wait_until
+from tests.integration.gate_process import GateProcess, GateStand, on_stand, phone
+from tests.support.waiting import eventually
 
 RATE = 10
 
@@ -26,7 +27,7 @@ async def wait_for_active(stand: GateStand, among: list[GateProcess]) -> GatePro
     async def is_known() -> bool:
         return await active_instance(stand) in by_instance
 
-    await wait_until(is_known, what="one active gate")
+    await eventually(is_known, what="one active gate")
     instance = await active_instance(stand)
     assert instance is not None
     return by_instance[instance]
@@ -82,7 +83,7 @@ async def wait_for_active_among(stand: GateStand, gates: list[GateProcess]) -> N
         last = {sign.instance: sign for sign in signs if sign.role == "gate"}
         return any(last[instance].active for instance in instances if instance in last)
 
-    await wait_until(is_active, what="a standby to become active")
+    await eventually(is_active, what="a standby to become active")
 
 
 async def test_a_planned_handover_repeats_no_call(broker: str, topics: str, tmp_path: Path) -> None:
@@ -107,7 +108,7 @@ async def test_backoffs_and_attempts_outlive_their_gate(broker: str, topics: str
         async def is_recorded() -> bool:
             return len(await stand.records(registry.LOOKUP_RETRIES)) >= 3
 
-        await wait_until(is_recorded, what="the third retry to be in Kafka")
+        await eventually(is_recorded, what="the third retry to be in Kafka")
         first.kill()
         stand.start_gate()
         await stand.wait_for_results(1)

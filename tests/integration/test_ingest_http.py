@@ -22,6 +22,7 @@ from services.ingest.feeder.spool import Spool
 from services.ingest.http.role import main
 from services.runtime.kafka import topic_name
 from tests.integration.ingest_world import World, running, world_of
+from tests.support.waiting import eventually
 
 UPLOADS = "/v1/uploads"
 CSV = b"name,phone\nAnn,+14155550100\n"
@@ -45,9 +46,7 @@ async def served(settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
         running(main, settings),
         httpx.AsyncClient(base_url=f"http://127.0.0.1:{settings.port}", timeout=30) as client,
     ):
-        async with asyncio.timeout(30):
-            while not await is_ready(client):
-                await asyncio.sleep(0.05)
+        await eventually(lambda: is_ready(client), what="the web part to be ready")
         yield client
 
 
@@ -170,14 +169,18 @@ async def post_until(
 ) -> tuple[httpx.Response, list[str]]:
     """Posts until the web part has read what was written: the answer, and the uploads that were opened till then."""
     surplus: list[str] = []
-    async with asyncio.timeout(30):
-        while True:
-            answer = await client.post(UPLOADS, content=CSV, headers=headers)
-            if answer.status_code == status:
-                return answer, surplus
-            if answer.status_code == httpx.codes.ACCEPTED:
-                surplus.append(answer.json()["id"])
-            await asyncio.sleep(0.05)
+
+    async def post() -> httpx.Response | None:
+        answer = await client.post(UPLOADS, content=CSV, headers=headers)
+        if answer.status_code == status:
+            return answer
+        if answer.status_code == httpx.codes.ACCEPTED:
+            surplus.append(answer.json()["id"])
+        return None
+
+    found = await eventually(post, what=f"an answer {status}")
+    assert found is not None
+    return found, surplus
 
 
 async def test_a_client_that_goes_away_opens_nothing(

@@ -16,6 +16,7 @@ from services.runtime.kafka import topic_name
 from tests.fixtures.ids import upload_id
 from tests.integration.ingest_world import TINY_RECORD_BYTES, World, limit_records, now
 from tests.integration.test_ingest_http import CSV, UPLOADS, client, opened, served, settings, world
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.hostile
 
@@ -111,8 +112,7 @@ async def test_records_that_are_none_leave_keys_as_they_are(client: httpx.AsyncC
 async def test_a_log_that_nobody_reads_any_more_is_not_followed(settings: Settings, world: World) -> None:
     await world.send_raw(registry.UPLOAD_EVENTS, b"k", b"{}")
     async with following_opened_log(settings) as log, asyncio.timeout(30):
-        while not log.is_following:
-            await asyncio.sleep(0.01)
+        await eventually(lambda: log.is_following, what="the log to be followed", seconds=30)
         (reader,) = [task for task in asyncio.all_tasks() if "OpenedLog._follow" in repr(task.get_coro())]
         reader.cancel()
         await asyncio.wait({reader})

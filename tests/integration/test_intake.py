@@ -25,7 +25,8 @@ from services.assembler.store.dialect import connect
 from services.assembler.store.meta import prepare
 from services.runtime.kafka import topic_name
 from tests.fixtures.ids import upload_id
-from tests.integration.join_stage import Stage, on_stage, phone, until
+from tests.integration.join_stage import Stage, on_stage, phone
+from tests.support.waiting import eventually
 
 Place = tuple[str, int, int]
 """A record's topic, partition and offset."""
@@ -48,7 +49,7 @@ async def owns(intake: JoinConsumer, count: int) -> None:
     async def reached() -> bool:
         return len(intake.partitions) == count
 
-    await until(reached, lambda: f"{count} partitions are owned; they are {intake.partitions}")
+    await eventually(reached, what=lambda: f"{count} partitions to be owned; they are {intake.partitions}")
 
 
 @asynccontextmanager
@@ -96,7 +97,7 @@ async def test_a_record_that_comes_while_partitions_move_is_not_passed_over(
             async def all_came() -> bool:
                 return len(by_first | by_second) == 48
 
-            await until(all_came, lambda: f"48 events came; {len(by_first)} and {len(by_second)} did")
+            await eventually(all_came, what=lambda: f"48 events to come; {len(by_first)} and {len(by_second)} did")
 
 
 async def test_a_rebalance_does_not_wait_for_the_database(broker: str, topics: str, tmp_path: Path) -> None:

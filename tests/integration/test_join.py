@@ -17,7 +17,8 @@ from services.assembler.join import role as join
 from services.assembler.store.dialect import connect
 from services.assembler.store.tables import fences, meta
 from services.runtime.process import RefusedToStart
-from tests.integration.join_stage import JoinProcess, Stage, on_stage, phone, running_join, until
+from tests.integration.join_stage import JoinProcess, Stage, on_stage, phone, running_join
+from tests.support.waiting import eventually
 
 
 async def test_rows_of_another_system_reach_a_completion_event(broker: str, topics: str, tmp_path: Path) -> None:
@@ -42,7 +43,7 @@ async def test_rows_of_another_system_reach_a_completion_event(broker: str, topi
             said = [decode(UploadProgress, record.value) for record in await stage.read(registry.UPLOAD_PROGRESS)]
             return bool(said) and (said[-1].state, said[-1].counts) == ("completed", upload.counts)
 
-        await until(said_so, lambda: "the last progress says that the upload is completed")
+        await eventually(said_so, what="the last progress to say that the upload is completed")
 
 
 async def test_what_cannot_be_decoded_is_kept_and_holds_nothing_up(broker: str, topics: str, tmp_path: Path) -> None:
@@ -119,7 +120,7 @@ async def test_failed_rows_are_published_again_for_the_next_round(broker: str, t
             rows = [decode(UploadRow, record.value) for record in await stage.read(registry.UPLOAD_ROWS)]
             return sorted(row.row for row in rows if row.round == 1 and row.again) == [1, 3]
 
-        await until(asked_again, lambda: "both failed rows are published for round 1")
+        await eventually(asked_again, what="both failed rows to be published for round 1")
         await stage.result(phone(1), (upload_id, 1))
         first, second = await stage.until_completed(upload_id, 2)
         assert dict(first.headers)["ce_id"] != dict(second.headers)["ce_id"]

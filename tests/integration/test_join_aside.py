@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError
 from sqlalchemy import make_url
@@ -30,9 +29,10 @@ from services.assembler.store import dialect
 from services.assembler.store.dialect import connect
 from services.assembler.store.meta import prepare
 from services.assembler.store.outbox import unpublished
-from services.runtime.kafka import topic_name
+from services.runtime.kafka import admin_client, topic_name
 from tests.fixtures.postgres import DATABASES, fresh_schema
-from tests.integration.join_stage import Stage, on_stage, phone, running_join, until
+from tests.integration.join_stage import Stage, on_stage, phone, running_join
+from tests.support.waiting import eventually
 from tests.unit.assembler.join.join_log import forbid_row
 
 pytestmark = pytest.mark.hostile
@@ -91,21 +91,17 @@ async def test_a_record_larger_than_any_of_ours_is_put_aside_in_short(broker: st
         async def is_there() -> bool:
             return len(await put_aside(stage)) == 1
 
-        await until(is_there, lambda: "one record is put aside")
+        await eventually(is_there, what="one record to be put aside")
         (bad,) = await put_aside(stage)
         assert (bad.reason, bad.bytes_, len(bad.value or b"")) == ("undecodable", MAX_VALUE_BYTES + 1, 16 * 1024)
 
 
 async def limit_records(stage: Stage, topic: Topic, most_bytes: int) -> None:
     """Makes the broker refuse larger batches of a topic."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=stage.settings.kafka)
-    await admin.start()
-    try:
-        name = topic_name(topic, stage.settings)
-        configs = {"max.message.bytes": str(most_bytes)}
+    name = topic_name(topic, stage.settings)
+    configs = {"max.message.bytes": str(most_bytes)}
+    async with admin_client(stage.settings) as admin:
         await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, name, configs=configs)])
-    finally:
-        await admin.close()
 
 
 async def test_what_a_broker_refuses_for_its_size_goes_out_shorter(broker: str, topics: str, tmp_path: Path) -> None:
@@ -125,7 +121,7 @@ async def test_what_a_broker_refuses_for_its_size_goes_out_shorter(broker: str, 
             rows = [decode(UploadRow, record.value) for record in await stage.read(registry.UPLOAD_ROWS)]
             return sorted((row.row, row.cells) for row in rows if row.again) == [(1, ()), (2, ())]
 
-        await until(asked_again, lambda: "both rows are published again, without their cells")
+        await eventually(asked_again, what="both rows to be published again, without their cells")
         await stage.results([phone(1), phone(2)], (upload_id, 1))
         await stage.until_completed(upload_id, 2)
         assert {cells for *_, cells in stage.stored_rows(upload_id).values()} == {
@@ -168,7 +164,7 @@ async def test_a_database_that_others_keep_busy_is_waited_for_by_all_loops(
         async def failed() -> bool:
             return "the database failed: OperationalError; trying again" in caplog.text
 
-        await until(failed, lambda: "the join meets the busy database")
+        await eventually(failed, what="the join to meet the busy database")
         other.execute("ROLLBACK")
         other.close()
         await stage.until_completed(upload_id)
@@ -229,7 +225,7 @@ async def test_a_database_that_never_answers_ends_the_join_loudly(
         async def is_read() -> bool:
             return await _seen(postgres_url, upload_id)
 
-        await until(is_read, lambda: "the join works")
+        await eventually(is_read, what="the join to work")
         frozen.set()
         with pytest.raises(DatabaseSilent):
             async with asyncio.timeout(60):

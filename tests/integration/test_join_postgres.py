@@ -12,7 +12,8 @@ from schemas.interface import Upload
 from schemas.rows import UploadRow
 from schemas.upload_events import RetryFailed
 from schemas.uploads import Counts
-from tests.integration.join_stage import JoinProcess, on_stage, phone, running_join, until
+from tests.integration.join_stage import JoinProcess, on_stage, phone, running_join
+from tests.support.waiting import eventually
 
 
 @pytest.mark.postgres
@@ -32,7 +33,7 @@ async def test_two_joins_share_the_work_and_one_takes_over_when_the_other_is_kil
             for number in range(part * 50, part * 50 + 50):
                 await stage.result(phone(number), *((upload_id, 0) for upload_id in uploads))
             if part == 1:
-                await until(lambda: _rows_are_stored(stage.upload(uploads[0])), lambda: "some rows are stored")
+                await eventually(lambda: _rows_are_stored(stage.upload(uploads[0])), what="some rows to be stored")
                 await victim.kill()
             if part == 2:
                 await victim.start()

@@ -23,7 +23,8 @@ from services.assembler.status.api.queue import SWEEP_SECONDS
 from services.assembler.store.dialect import connect
 from services.assembler.store.sweeps import get_sweep
 from services.runtime.kafka import make_consumer, partitions_of, started, topic_name
-from tests.integration.join_stage import Stage, on_stage, phone, running_join, until
+from tests.integration.join_stage import Stage, on_stage, phone, running_join
+from tests.support.waiting import eventually
 from tests.unit.assembler.join.join_log import gate_status
 
 
@@ -60,7 +61,7 @@ async def ask_for_sweep(stage: Stage) -> StoredSweep:
         answers[:] = [record] if record is not None and record.finished_at is not None else []
         return bool(answers)
 
-    await until(answered, lambda: "the sweep is answered")
+    await eventually(answered, what="the sweep to be answered")
     engine.dispose()
     return answers[0]
 
@@ -166,7 +167,7 @@ async def test_a_sweep_waits_for_the_gate_to_take_up_all_requests(broker: str, t
                 record = get_sweep(connection, "s-1")
             return record is not None and record.republished == 0 and record.problem is None
 
-        await until(answered, lambda: "the sweep found nothing to publish again")
+        await eventually(answered, what="the sweep to find nothing to publish again")
         engine.dispose()
         assert await published_again(stage) == []
 

@@ -6,7 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.fixtures.stack import CHECKOUT, RunningStack, wait_until
+from tests.fixtures.stack import CHECKOUT, RunningStack
+from tests.support.waiting import eventually_sync
 
 CONTACTS = CHECKOUT / "examples" / "contacts.csv"
 
@@ -65,7 +66,7 @@ def test_an_interrupted_command_leaves_the_upload_going_on(stack: RunningStack, 
         process.send_signal(signal.SIGINT)
         assert process.wait(30) == 130
     with stack.client() as client:
-        wait_until(
+        eventually_sync(
             lambda: client.get(f"/v1/uploads/{path}").json()["state"] == "completed",
             seconds=60,
             what="the upload to be completed",

@@ -1,7 +1,5 @@
 """A part tells on a real broker how often it was started and why the process before it ended."""
 
-import asyncio
-
 import pytest
 
 from schemas import topics as registry
@@ -10,6 +8,7 @@ from schemas.parts import PartStatus
 from schemas.settings import Settings
 from services.runtime.heartbeat import Heartbeat, PartHealth
 from services.runtime.kafka import make_consumer, make_producer, partitions_of, read_to_end, started, topic_name
+from tests.support.waiting import eventually
 
 RUNNING = PartHealth(state="running", active=True)
 
@@ -30,9 +29,11 @@ async def one_life(settings: Settings, *, error: Exception | None) -> None:
         started(make_producer(settings)) as producer,
         Heartbeat(producer, settings, role="join", health=lambda: RUNNING),
     ):
-        async with asyncio.timeout(30):
-            while len(await signs(settings)) == before:
-                await asyncio.sleep(0.05)
+
+        async def is_out() -> bool:
+            return len(await signs(settings)) > before
+
+        await eventually(is_out, what="the first sign of life")
         if error is not None:
             raise error
 

@@ -7,7 +7,8 @@ import httpx
 import psutil
 
 from tests.fixtures.broker import PARTITIONS
-from tests.fixtures.stack import StackFactory, wait_until
+from tests.fixtures.stack import StackFactory
+from tests.support.waiting import eventually_sync
 
 PARTS = {"kafka-1", "simulator-1", "web-1", "feeder-1", "gate-1", "worker-1", "join-1"}
 
@@ -27,7 +28,7 @@ def test_the_life_of_a_stack(start_stack: StackFactory) -> None:
     # A part that dies comes back, loudly, and ready.json follows.
     died = stack.kill("feeder-1")
     born = stack.wait_for_new("feeder-1", than=died)
-    wait_until(
+    eventually_sync(
         lambda: json.loads(ready.read_text(encoding="utf-8"))["pids"]["feeder-1"] == born,
         seconds=20,
         what="ready.json to tell the new pid",
@@ -37,7 +38,7 @@ def test_the_life_of_a_stack(start_stack: StackFactory) -> None:
     # Nothing outlives the supervisor, even when it could not stop anything.
     first_life = stack.pids()
     stack.kill_supervisor()
-    wait_until(lambda: not alive(first_life), seconds=30, what="all parts to be gone")
+    eventually_sync(lambda: not alive(first_life), seconds=30, what="all parts to be gone")
 
     # The next start is on the same data, and a stop leaves nothing behind.
     stack.start()

@@ -21,7 +21,8 @@ from services.assembler.store.tables import uploads
 from services.runtime.kafka import make_consumer, partitions_of, read_to_end, started, topic_name
 from tests.fixtures.hostile import some_hostile_records
 from tests.fixtures.ids import upload_id
-from tests.integration.status_world import World, running_world, wait_until
+from tests.integration.status_world import World, running_world
+from tests.support.waiting import eventually
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.hostile]
 HOSTILE_OF_A_TOPIC = 60
@@ -163,7 +164,7 @@ async def test_hostile_records_harm_nobody_who_listens(world: World) -> None:
         parts = (await world.client.get("/v1/queue")).json()["parts"]
         return {"feeder", "worker", "gate", "join"} <= {part["role"] for part in parts if part["state"] == "running"}
 
-    await wait_until(hears_of_parts, what="the parts to be heard")
+    await eventually(hears_of_parts, what="the parts to be heard")
     for path in (
         "/v1/queue",
         "/v1/uploads",
@@ -232,7 +233,7 @@ async def test_a_record_put_aside_is_listed_and_published_again_where_it_was(wor
     await put_aside(world, sent.offset, partition=1)
     await put_aside(world, 10**9, partition=1)
     where = f"partition=1&offset={sent.offset}"
-    (item,) = await wait_until(lambda: listed(world, where), what="the record to be listed")
+    (item,) = await eventually(lambda: listed(world, where), what="the record to be listed")
     assert item.keys() == {"topic", "partition", "offset", "role", "reason", "error", "at", "bytes"}
     assert (item["topic"], item["role"], item["reason"], item["error"], item["bytes"]) == (
         "upload-progress",
@@ -241,7 +242,7 @@ async def test_a_record_put_aside_is_listed_and_published_again_where_it_was(wor
         "KeyError",
         20,
     )
-    await wait_until(lambda: listed(world, "partition=1&offset=1000000000"), what="the other to be listed")
+    await eventually(lambda: listed(world, "partition=1&offset=1000000000"), what="the other to be listed")
     body = {"topic": "upload-progress", "partition": 1}
     dry = (await world.client.post("/v1/bad-records/retry", json=body | {"dry_run": True})).json()
     assert dry == {"dry_run": True, "matched": 2, "retried": 0, "gone": 0, "not_possible": 0, "left": 0}
@@ -260,18 +261,18 @@ async def test_a_record_put_aside_is_listed_and_published_again_where_it_was(wor
     async def is_off_the_list() -> bool:
         return not await listed(world, where)
 
-    await wait_until(is_off_the_list, what="the record to be off the list")
+    await eventually(is_off_the_list, what="the record to be off the list")
 
     async def is_audited() -> bool:
         audit = (await world.client.get("/v1/audit")).json()["items"]
         return [one["detail"] for one in audit if one["action"] == "retry_bad_records"] == [{"records": 2}]
 
-    await wait_until(is_audited, what="the deed to be on the list")
+    await eventually(is_audited, what="the deed to be on the list")
 
 
 async def test_the_operators_page_shows_bad_records_and_tries_them_again(world: World) -> None:
     await put_aside(world, 10**9 + 7, partition=2, reason="too_large")
-    await wait_until(lambda: listed(world, "partition=2&offset=1000000007"), what="the record to be listed")
+    await eventually(lambda: listed(world, "partition=2&offset=1000000007"), what="the record to be listed")
     page = (await world.client.get("/admin")).text
     assert "Too large to be written" in page
     assert "offset 1000000007" in page
@@ -316,7 +317,7 @@ async def test_a_follower_outlives_whatever_it_meets(world: World) -> None:
         await world.producer.send_and_wait(name, value, key=b"k")
     running = asyncio.create_task(follower.run())
     try:
-        await wait_until(lambda: taken, what="the record after the one that raised")
+        await eventually(lambda: taken, what="the record after the one that raised")
         assert (follower.follows, begun) == (True, 2)
     finally:
         running.cancel()
@@ -351,6 +352,6 @@ async def test_a_part_that_fell_silent_or_restarts_is_told(world: World) -> None
         }
         return found if len(found) == 3 and found["8"] == "silent" else None
 
-    assert await wait_until(states, what="all three parts") == {"9": "restarting", "8": "silent", "7": "running"}
+    assert await eventually(states, what="all three parts") == {"9": "restarting", "8": "silent", "7": "running"}
     page = (await world.client.get("/admin")).text
     assert "4 times in 5 minutes: ended by OverflowError" in page

@@ -17,7 +17,8 @@ from schemas.uploads import UploadOptions
 from services.assembler.status import role as status
 from services.assembler.status.api.result_files import RESULT_COLUMNS
 from services.runtime.process import RefusedToStart
-from tests.integration.status_world import World, running_world, wait_until
+from tests.integration.status_world import World, running_world
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -61,7 +62,7 @@ async def test_an_unfinished_download_says_so(world: World) -> None:
     upload_id = await world.open(name="Kühe.csv")
     await world.rows(upload_id, range(1, 4))
     await world.answer(upload_id, range(1, 2))
-    await wait_until(lambda: _answered(world, upload_id, 1), what="one answer")
+    await eventually(lambda: _answered(world, upload_id, 1), what="one answer")
     file = await world.client.get(f"/v1/uploads/{upload_id}/result.csv")
     assert file.headers["scrub-partial"] == "true"
     assert "filename*=UTF-8''K%C3%BChe.partial.csv" in file.headers["content-disposition"]
@@ -82,7 +83,7 @@ async def test_rows_come_in_pages_that_lose_nothing(world: World) -> None:
     upload_id = await world.open()
     await world.rows(upload_id, range(1, 24))
     await world.fed(upload_id, 23)
-    await wait_until(lambda: _stored(world, upload_id, 23), what="all rows")
+    await eventually(lambda: _stored(world, upload_id, 23), what="all rows")
     seen: list[int] = []
     cursor = ""
     while True:
@@ -101,7 +102,7 @@ async def _stored(world: World, upload_id: str, count: int) -> bool:
 async def test_commands_show_in_their_answer_and_repeat_without_harm(world: World) -> None:
     upload_id = await world.open()
     await world.rows(upload_id, range(1, 4))
-    await wait_until(lambda: _stored(world, upload_id, 3), what="all rows")
+    await eventually(lambda: _stored(world, upload_id, 3), what="all rows")
     for command, state in (
         ("pause", "paused"),
         ("pause", "paused"),
@@ -122,7 +123,7 @@ async def test_commands_show_in_their_answer_and_repeat_without_harm(world: Worl
     assert (await world.client.post(f"/v1/uploads/{upload_id}/pause")).status_code == 409
     gone = await world.client.delete(f"/v1/uploads/{upload_id}")
     assert gone.status_code == 202
-    await wait_until(lambda: _is_status(world, f"/v1/uploads/{upload_id}", 404, 503), what="the upload to be gone")
+    await eventually(lambda: _is_status(world, f"/v1/uploads/{upload_id}", 404, 503), what="the upload to be gone")
     actions = {entry["action"] for entry in (await world.client.get("/v1/audit")).json()["items"]}
     assert {"pause_upload", "resume_upload", "cancel_upload", "set_priority", "delete_upload"} <= actions
 
@@ -147,7 +148,7 @@ async def test_failed_rows_are_listed_and_tried_again(world: World) -> None:
     assert (await world.client.delete(f"/v1/dead-letters?upload_id={upload_id}&dry_run=true")).json()["rows"] == 3
     gone = await world.client.delete(f"/v1/dead-letters?upload_id={upload_id}")
     assert (gone.status_code, gone.json()["rows"]) == (202, 3)
-    await wait_until(lambda: _has_no_letters(world, upload_id), what="the letters to be off the list")
+    await eventually(lambda: _has_no_letters(world, upload_id), what="the letters to be off the list")
     assert (await world.upload(upload_id))["counts"]["failed"] == 3
     await world.client.post(f"/v1/uploads/{upload_id}/retry-failed")
     await world.until_state(upload_id, "in_progress")
@@ -294,7 +295,7 @@ async def test_wrong_input_is_told_by_name(world: World) -> None:
 async def test_metrics_name_nobody(world: World) -> None:
     upload_id = await world.open()
     await world.rows(upload_id, range(1, 4))
-    await wait_until(lambda: _stored(world, upload_id, 3), what="all rows")
+    await eventually(lambda: _stored(world, upload_id, 3), what="all rows")
     metrics = (await world.client.get("/metrics")).text
     assert 'scrub_uploads{state="in_progress"}' in metrics
     assert upload_id not in metrics

@@ -11,7 +11,8 @@ from schemas import topics
 from schemas.codec import decode
 from schemas.lookups import Answered, AttemptError, LookupCommand, LookupResult
 from services.runtime.kafka import make_consumer, partitions_of, read_to_end, started, topic_name
-from tests.integration.status_world import World, running_world, wait_until
+from tests.integration.status_world import World, running_world
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -60,7 +61,7 @@ async def test_redrive_and_dismissal_by_filter_leave_the_other_phones_alone(worl
     async def is_off_the_list() -> bool:
         return await letters(world, upload_id) == [1, 2, 3]
 
-    await wait_until(is_off_the_list, what="the dismissed row to be off the list")
+    await eventually(is_off_the_list, what="the dismissed row to be off the list")
     wanted = {"upload_id": upload_id, "error_code": "timeout"}
     dry = (await world.client.post("/v1/dead-letters/redrive", json=wanted | {"dry_run": True})).json()
     real = (await world.client.post("/v1/dead-letters/redrive", json=wanted)).json()
@@ -95,7 +96,7 @@ async def test_whatever_operators_do_is_in_the_audit_list(world: World) -> None:
         found = {item["action"]: item for item in items if item["upload_id"] is None}
         return found if len(found) == 4 else None
 
-    found = await wait_until(entries, what="all four to be on the list")
+    found = await eventually(entries, what="all four to be on the list")
     assert found.keys() == {"pause_calls", "resume_calls", "sweep", "forget_phone"}
     assert found["forget_phone"]["detail"] == {"phone_masked": "+1212*****99"}
     assert forgotten[5:10] not in str(found)

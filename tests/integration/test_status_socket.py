@@ -12,6 +12,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from tests.integration.status_world import WAIT_SECONDS, World, running_world
+from tests.support.waiting import eventually
 
 Frame = dict[str, Any]
 
@@ -92,8 +93,11 @@ async def test_a_client_resumes_where_it_was(world: World) -> None:
         hello = await next_frame(connection)
         snapshot = await next_frame(connection)
     await world.answer(upload_id, range(1, 3))
-    while (await world.upload(upload_id))["counts"]["answered"] < 2:
-        await asyncio.sleep(0.05)
+
+    async def are_answered() -> bool:
+        return bool((await world.upload(upload_id))["counts"]["answered"] >= 2)
+
+    await eventually(are_answered, what="two answers")
     after = f"?after={hello['data']['epoch']}:{snapshot['seq']}"
     async with socket(world, upload_id, after) as connection:
         await next_frame(connection)

@@ -16,8 +16,8 @@ from tests.integration.worker_process import (
     a_row,
     all_read,
     phone,
-    wait_until,
 )
+from tests.support.waiting import eventually
 
 
 async def test_a_kill_in_the_middle_loses_no_row_and_asks_for_nothing_known(
@@ -32,7 +32,7 @@ async def test_a_kill_in_the_middle_loses_no_row_and_asks_for_nothing_known(
     async def has_begun() -> bool:
         return await cluster.end(LOOKUP_REQUESTS) > 0
 
-    await wait_until(has_begun, what="the first requests")
+    await eventually(has_begun, what="the first requests")
     worker.kill()
     worker.start()
     await all_read(cluster)
@@ -99,7 +99,7 @@ async def test_a_table_ahead_of_its_changelog_is_removed_and_the_worker_works_ag
     async def has_ended() -> bool:
         return worker.process is not None and worker.process.poll() == EXIT_CRASHED
 
-    await wait_until(has_ended, what="the worker to find its table ahead of the changelog")
+    await eventually(has_ended, what="the worker to find its table ahead of the changelog")
     assert "ahead of its changelog" in worker.log.read_text()
     worker.start()
     await cluster.add_results([a_result(phone(3_000))])
@@ -121,7 +121,7 @@ async def test_a_second_worker_shares_the_work_and_takes_over_after_a_kill(
         workers = await cluster.workers()
         return len(workers) == 2 and all(sign.state == "running" and sign.active for sign in workers.values())
 
-    await wait_until(both_work, what="both workers to have partitions")
+    await eventually(both_work, what="both workers to have partitions")
     await cluster.add_rows(a_row(n, of) for n, of in enumerate(known + unknown, 1))
     await all_read(cluster)
     first.kill()
@@ -148,9 +148,9 @@ async def test_rows_that_come_while_partitions_are_taken_over_are_read(
         await cluster.add_rows([a_row(number, phone(number)) for number in itertools.islice(numbers, 8)])
         return went_on() >= 5 * PARTITIONS
 
-    await wait_until(has_begun, what="the worker to begin with all partitions")
+    await eventually(has_begun, what="the worker to begin with all partitions")
     start_worker("2")
-    await wait_until(has_begun_anew, what="the worker to begin anew with the half that it keeps")
+    await eventually(has_begun_anew, what="the worker to begin anew with the half that it keeps")
     await all_read(cluster)
     asked = {request.phone for request in await cluster.requests()}
     assert asked == {phone(number) for number in range(1, next(numbers))}
@@ -166,7 +166,7 @@ async def test_a_worker_told_to_stop_ends_soon_and_leaves_nothing_undone(
     async def has_begun() -> bool:
         return await cluster.end(LOOKUP_REQUESTS) > 0
 
-    await wait_until(has_begun, what="the first requests")
+    await eventually(has_begun, what="the first requests")
     assert worker.stop() == 0
     assert (await cluster.workers())["1"].state == "stopping"
     worker.start()
@@ -183,7 +183,7 @@ async def test_a_worker_that_gets_nothing_done_ends_itself_and_its_rows_are_not_
     async def has_ended() -> bool:
         return stuck.process is not None and stuck.process.poll() == EXIT_CRASHED
 
-    await wait_until(has_ended, what="the watchdog to end the worker")
+    await eventually(has_ended, what="the watchdog to end the worker")
     assert "began 1 rows" in stuck.log.read_text()
     last_word = (await cluster.workers())["1"]
     assert (last_word.state, last_word.error) == ("stopping", "ended by Stuck")

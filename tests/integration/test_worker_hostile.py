@@ -31,8 +31,8 @@ from tests.integration.worker_process import (
     a_row,
     all_read,
     phone,
-    wait_until,
 )
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.hostile
 
@@ -212,7 +212,7 @@ async def test_a_table_that_fails_ends_the_worker_with_a_last_word_and_nothing_i
     async def has_ended() -> bool:
         return failing.process is not None and failing.process.poll() == EXIT_CRASHED
 
-    await wait_until(has_ended, what="the worker to end")
+    await eventually(has_ended, what="the worker to end")
     last_word = (await cluster.workers())["1"]
     assert (last_word.state, last_word.error) == ("stopping", "ended by TableError")
     start_worker("1")

@@ -1,10 +1,9 @@
 """Runs lookup workers as real processes, and sees from outside what they did."""
 
-import asyncio
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -23,6 +22,7 @@ from schemas.rows import UploadRow
 from schemas.settings import Settings
 from schemas.topics import Topic
 from services.runtime.kafka import (
+    admin_client,
     group_name,
     make_consumer,
     make_producer,
@@ -32,13 +32,13 @@ from services.runtime.kafka import (
     topic_name,
 )
 from tests.fixtures.ids import upload_id
+from tests.support.waiting import eventually
 
 CHECKOUT = Path(__file__).parents[2]
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 UPLOAD = "01900000-0000-7000-8000-000000000001"
 ANOTHER = upload_id("another")
 A_THIRD = upload_id("a third")
-WAIT_SECONDS = 60.0
 PARTITIONS = 4
 
 
@@ -75,16 +75,6 @@ def a_result(
         error=AttemptError(error_class="wait", code="timeout", detail="no reply", at=NOW) if failed else None,
         answers=(Answered(upload_id=names[0], round=names[1]),),
     )
-
-
-async def wait_until(condition: Callable[[], Awaitable[bool]], *, what: str) -> None:
-    """Returns once the condition holds; fails the test when it does not within `WAIT_SECONDS`."""
-    try:
-        async with asyncio.timeout(WAIT_SECONDS):
-            while not await condition():
-                await asyncio.sleep(0.05)
-    except TimeoutError:
-        raise AssertionError(f"waited {WAIT_SECONDS:.0f} s in vain for {what}") from None
 
 
 @dataclass(slots=True)
@@ -164,7 +154,7 @@ class Cluster:
         async def is_gone() -> bool:
             return name not in await self.admin.list_topics()
 
-        await wait_until(is_gone, what=f"topic {topic.name} to be gone")
+        await eventually(is_gone, what=f"topic {topic.name} to be gone")
         await create_topics(self.settings)
 
     async def partition_of(self, of: str) -> int:
@@ -180,13 +170,12 @@ class Cluster:
 
 @asynccontextmanager
 async def on_cluster(settings: Settings) -> AsyncIterator[Cluster]:
-    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka)
-    async with started(make_producer(settings)) as producer, started(make_consumer(settings)) as consumer:
-        await admin.start()
-        try:
-            yield Cluster(settings, producer, consumer, admin)
-        finally:
-            await admin.close()
+    async with (
+        admin_client(settings) as admin,
+        started(make_producer(settings)) as producer,
+        started(make_consumer(settings)) as consumer,
+    ):
+        yield Cluster(settings, producer, consumer, admin)
 
 
 @dataclass(slots=True)
@@ -243,4 +232,4 @@ StartWorker = Callable[..., WorkerProcess]
 
 
 async def all_read(cluster: Cluster) -> None:
-    await wait_until(cluster.is_all_read, what="the workers to read everything")
+    await eventually(cluster.is_all_read, what="the workers to read everything")

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from deploy.local.broker.jars import cache_folder, class_path
 from deploy.local.errors import StackError
+from schemas.settings import Settings
 
 HOST = "127.0.0.1"
 _LOG4J = Path(__file__).with_name("log4j2.xml")
@@ -116,18 +117,19 @@ def free_port(host: str = HOST) -> int:
         return port
 
 
-async def wait_until_answering(bootstrap: str) -> None:
+async def wait_until_answering(settings: Settings) -> None:
     """Returns once a broker has answered for its versions and named itself in the cluster's metadata."""
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # each refused connection would be an error line
-    while not await _answers(bootstrap):
+    while not await _answers(settings):
         await asyncio.sleep(0.1)
 
 
-async def _answers(bootstrap: str) -> bool:
-    from aiokafka.client import AIOKafkaClient
+async def _answers(settings: Settings) -> bool:
     from aiokafka.errors import KafkaError
 
-    client = AIOKafkaClient(bootstrap_servers=bootstrap)
+    from services.runtime.kafka import make_probe
+
+    client = make_probe(settings)
     try:
         with suppress(KafkaError, OSError):
             await client.bootstrap()

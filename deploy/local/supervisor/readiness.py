@@ -5,12 +5,13 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 
 import httpx
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 
 from schemas.codec import UndecodableRecord, decode
 from schemas.parts import PartStatus
 from schemas.settings import Settings
 from schemas.topics import PART_STATUS
+from services.runtime.kafka import make_consumer, started, topic_name
 
 FRESH = timedelta(seconds=10)
 _WORKING = ("running", "standby")
@@ -41,10 +42,8 @@ async def _pages_answer(client: httpx.AsyncClient, url: str) -> bool:
 
 
 async def _wait_for_parts(settings: Settings, pids: Callable[[], Mapping[str, int | None]]) -> None:
-    partition = TopicPartition(settings.topic_prefix + PART_STATUS.name, 0)
-    consumer = AIOKafkaConsumer(bootstrap_servers=settings.kafka, auto_offset_reset="earliest")
-    await consumer.start()
-    try:
+    partition = TopicPartition(topic_name(PART_STATUS, settings), 0)
+    async with started(make_consumer(settings)) as consumer:
         consumer.assign([partition])
         latest: dict[int, PartStatus] = {}
         while not _all_work(pids(), latest):
@@ -53,8 +52,6 @@ async def _wait_for_parts(settings: Settings, pids: Callable[[], Mapping[str, in
                     status = _status(record.value)
                     if status is not None:
                         latest[status.pid] = status
-    finally:
-        await consumer.stop()
 
 
 def _all_work(pids: Mapping[str, int | None], latest: Mapping[int, PartStatus]) -> bool:

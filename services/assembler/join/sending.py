@@ -1,19 +1,15 @@
-"""Owns a producer for records that Kafka may refuse for their size; then they go out shorter, and nothing else suffers.
-
-A broker that refuses a batch leaves a gap in the sequence of an idempotent producer: it refuses all that follow on the
-partition. So the producer is replaced by a fresh one.
-"""
+"""Decides how the join sends records that Kafka may refuse for their size: it sends those again with shorter values."""
 
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
 from schemas.settings import Settings
-from services.runtime.kafka import make_producer, start_producer, stop_producer
+from services.runtime.kafka import make_producer
+from services.runtime.producers import ReplaceableProducer
 
 log = logging.getLogger(__name__)
 
@@ -32,17 +28,15 @@ class Sender:
     """Sends until the block ends; one batch at a time, whoever asks."""
 
     def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._producer: AIOKafkaProducer = None
+        self._producer = ReplaceableProducer(lambda: make_producer(settings))
         self._turn = asyncio.Lock()
 
     async def __aenter__(self) -> "Sender":
-        self._producer = make_producer(self._settings)
-        await start_producer(self._producer)
+        await self._producer.start()
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await stop_producer(self._producer)
+        await self._producer.stop()
 
     async def send(self, topic: str, records: Sequence[Outgoing]) -> None:
         """Returns when Kafka has them all, whole or shorter.
@@ -54,6 +48,7 @@ class Sender:
             await self._send_all(topic, records)
 
     async def _send_all(self, topic: str, records: Sequence[Outgoing]) -> None:
+        used = self._producer.current
         attempts = (self._send(topic, each, each.value) for each in records)
         outcomes = await asyncio.gather(*attempts, return_exceptions=True)
         failures = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
@@ -64,9 +59,9 @@ class Sender:
             raise failures[0]
         unsent = [each for each, outcome in zip(records, outcomes, strict=True) if isinstance(outcome, BaseException)]
         log.warning("%s: Kafka refuses a batch for its size; %d records go out shorter", topic, len(unsent))
-        await self.__aexit__()
-        await self.__aenter__()
+        await self._producer.replace(used)
         await asyncio.gather(*(self._send(topic, each, each.shorter()) for each in unsent))
 
     async def _send(self, topic: str, record: Outgoing, value: bytes) -> None:
-        await self._producer.send_and_wait(topic, value, key=record.key, headers=list(record.headers))
+        async with self._producer.use() as producer:
+            await producer.send_and_wait(topic, value, key=record.key, headers=list(record.headers))

@@ -12,16 +12,16 @@ from schemas.upload_events import UploadFed
 from schemas.uploads import FeedCheckpoint
 from services.ingest.feeder.admission import left_out_reason
 from services.ingest.feeder.preparation.row_file import PreparedReader
-from services.ingest.feeder.upload_state import FeederUpload, JoinCounts
-from services.ingest.publishing import (
-    KeyAndValue,
+from services.ingest.feeder.row_values import (
     left_out_head,
     rejected_head,
     rejected_value,
     row_head,
     usable_value,
 )
+from services.ingest.feeder.upload_state import FeederUpload, JoinCounts
 from services.ingest.sending import Sender
+from services.runtime.batch_sending import KeyAndValue
 from services.runtime.kafka import topic_name
 from services.runtime.partitions import partition_of
 

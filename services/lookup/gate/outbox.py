@@ -1,8 +1,8 @@
-"""Writes the gate's records to Kafka, with a new producer whenever one has failed: nothing paid for is ever dropped."""
+"""Decides how the gate's records reach Kafka: it tries again with a new producer until Kafka has every record."""
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import (
@@ -16,12 +16,13 @@ from aiokafka.partitioner import DefaultPartitioner
 
 from schemas.settings import Settings
 from services.lookup.gate.outgoing import LARGE_BYTES, Delivery, OutgoingRecord, Undeliverable
-from services.runtime.kafka import make_producer, start_producer, stop_producer, topic_name
+from services.runtime.kafka import make_producer, topic_name
+from services.runtime.producers import ReplaceableProducer
 
 FIRST_PAUSE_SECONDS = 0.2
 LONGEST_PAUSE_SECONDS = 5.0
 # aiokafka fails a record within its `request_timeout_ms` of 40 s, except that a send which waits for metadata while its
-# producer is stopped waits for ever. Two sends share a producer, and either may stop it.
+# producer is stopped waits for ever, as when the gate ends.
 SEND_TIMEOUT_SECONDS = 60.0
 # At 250 calls a second a few results go together; a request each took an eighth of the gate's time.
 LINGER_MS = 10
@@ -38,8 +39,12 @@ class Outbox:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._small = _Producer(settings, is_idempotent=True)
-        self._large = _Producer(settings, is_idempotent=False)
+        self._small = ReplaceableProducer(
+            lambda: make_producer(settings, linger_ms=LINGER_MS, max_batch_bytes=2 * LARGE_BYTES)
+        )
+        self._large = ReplaceableProducer(
+            lambda: make_producer(settings, linger_ms=LINGER_MS, max_batch_bytes=LARGE_BYTES, idempotent=False)
+        )
         self.error: str | None = None
 
     async def start(self) -> None:
@@ -57,7 +62,11 @@ class Outbox:
             KafkaError: it was not acknowledged.
         """
         producer = self._large if len(value) > LARGE_BYTES else self._small
-        await producer.try_once(topic, value, key=key)
+        try:
+            async with producer.use() as current, asyncio.timeout(SEND_TIMEOUT_SECONDS):
+                await current.send_and_wait(topic, value, key=key)
+        except TimeoutError as error:
+            raise KafkaTimeoutError from error
 
     async def send(self, *records: OutgoingRecord) -> list[Delivery]:
         """Returns when Kafka has acknowledged each record, or it is certain that it never will: their outcomes.
@@ -73,7 +82,7 @@ class Outbox:
         return [outcomes[id(each)] for each in records]
 
     async def _send_by(
-        self, producer: "_Producer", records: Sequence[OutgoingRecord]
+        self, producer: ReplaceableProducer, records: Sequence[OutgoingRecord]
     ) -> list[tuple[OutgoingRecord, Delivery]]:
         done: list[tuple[OutgoingRecord, Delivery]] = []
         alone: list[OutgoingRecord] = []
@@ -88,107 +97,76 @@ class Outbox:
         return done
 
     async def _until_settled(
-        self, producer: "_Producer", records: Sequence[OutgoingRecord]
+        self, producer: ReplaceableProducer, records: Sequence[OutgoingRecord]
     ) -> list[tuple[OutgoingRecord, Delivery]]:
         settled: list[tuple[OutgoingRecord, Delivery]] = []
         waiting = list(records)
-        pause_seconds = FIRST_PAUSE_SECONDS
+        pauses = _pauses_seconds()
         while waiting:
             used = producer.current
-            outcomes = await producer.send_all(waiting)
-            settled += [
-                (each, outcome)
-                for each, outcome in zip(waiting, outcomes, strict=True)
-                if not isinstance(outcome, KafkaError)
-            ]
-            failed = [outcome for outcome in outcomes if isinstance(outcome, KafkaError)]
-            waiting = [each for each, outcome in zip(waiting, outcomes, strict=True) if isinstance(outcome, KafkaError)]
-            if failed:
-                self._note(failed[0])
-                await asyncio.sleep(pause_seconds)
-                pause_seconds = min(LONGEST_PAUSE_SECONDS, pause_seconds * 2)
-                error = await producer.renew(used)
-                if error is not None:
-                    self._note(error)
+            outcomes = await _send_each(producer, waiting, settings=self._settings)
+            unsettled: list[OutgoingRecord] = []
+            errors: list[KafkaError] = []
+            for each, outcome in zip(waiting, outcomes, strict=True):
+                if isinstance(outcome, KafkaError):
+                    unsettled.append(each)
+                    errors.append(outcome)
+                else:
+                    settled.append((each, outcome))
+            waiting = unsettled
+            if errors:
+                self._note(errors[0])
+                await self._replace(producer, used, pauses)
         return settled
+
+    async def _replace(self, producer: ReplaceableProducer, failed: AIOKafkaProducer, pauses: Iterator[float]) -> None:
+        """Returns once a producer that failed is replaced, however long that takes."""
+        while True:
+            await asyncio.sleep(next(pauses))
+            try:
+                await producer.replace(failed)
+            except KafkaError as error:
+                self._note(error)
+            else:
+                return
 
     def _note(self, error: KafkaError) -> None:
         self.error = f"Kafka did not take a record: {type(error).__name__}"
         log.warning("%s; a new producer will send it again", self.error)
 
 
-class _Producer:
-    """A producer that can be replaced."""
+async def _send_each(
+    producer: ReplaceableProducer, records: Sequence[OutgoingRecord], *, settings: Settings
+) -> list[Delivery | KafkaError]:
+    """Each record's outcome; a Kafka error: it was not acknowledged, and may be later."""
+    try:
+        async with producer.use() as current, asyncio.timeout(SEND_TIMEOUT_SECONDS):
+            sending = (_send_one(current, each, settings=settings) for each in records)
+            sent = await asyncio.gather(*sending, return_exceptions=True)
+    except ProducerClosed as error:
+        return [error] * len(records)
+    except TimeoutError:
+        return [KafkaTimeoutError()] * len(records)
+    return [_outcome_of(each) for each in sent]
 
-    def __init__(self, settings: Settings, *, is_idempotent: bool) -> None:
-        self._settings = settings
-        self._is_idempotent = is_idempotent
-        self.current: AIOKafkaProducer = self._make()
-        self._renewing = asyncio.Lock()
-        self._stopped = False  # a stopped producer must not be given a record: see SEND_TIMEOUT_SECONDS
 
-    async def start(self) -> None:
-        await start_producer(self.current)
+async def _send_one(producer: AIOKafkaProducer, record: OutgoingRecord, *, settings: Settings) -> int:
+    topic = topic_name(record.topic, settings)
+    partition = None
+    if record.partition_key is not None:
+        numbers = sorted(await producer.partitions_for(topic))
+        partition = _partition_of(record.partition_key.encode(), numbers, numbers)
+    sent = await producer.send_and_wait(
+        topic, record.value, key=record.key.encode(), partition=partition, headers=list(record.headers)
+    )
+    return int(sent.timestamp)
 
-    async def stop(self) -> None:
-        self._stopped = True
-        await stop_producer(self.current)
 
-    async def try_once(self, topic: str, value: bytes, *, key: bytes) -> None:
-        if self._stopped:
-            raise ProducerClosed
-        try:
-            async with asyncio.timeout(SEND_TIMEOUT_SECONDS):
-                await self.current.send_and_wait(topic, value, key=key)
-        except TimeoutError as error:
-            raise KafkaTimeoutError from error
-
-    async def send_all(self, records: Sequence[OutgoingRecord]) -> list[Delivery | KafkaError]:
-        """Each record's outcome; a Kafka error: it was not acknowledged, and may be later."""
-        if self._stopped:
-            return [ProducerClosed()] * len(records)
-        producer = self.current
-        try:
-            async with asyncio.timeout(SEND_TIMEOUT_SECONDS):
-                sent = await asyncio.gather(*(self._send(producer, each) for each in records), return_exceptions=True)
-        except TimeoutError:
-            return [KafkaTimeoutError()] * len(records)
-        return [_outcome_of(each) for each in sent]
-
-    async def renew(self, failed: AIOKafkaProducer) -> KafkaError | None:
-        """Replaces the producer that failed, unless that was done meanwhile. The error, if it could not be."""
-        async with self._renewing:
-            if self.current is not failed:
-                return None
-            self._stopped = True
-            await stop_producer(failed)
-            fresh = self._make()
-            try:
-                await start_producer(fresh)
-            except KafkaError as error:
-                return error
-            self.current = fresh
-            self._stopped = False
-            return None
-
-    async def _send(self, producer: AIOKafkaProducer, record: OutgoingRecord) -> int:
-        topic = topic_name(record.topic, self._settings)
-        partition = None
-        if record.partition_key is not None:
-            numbers = sorted(await producer.partitions_for(topic))
-            partition = _partition_of(record.partition_key.encode(), numbers, numbers)
-        sent = await producer.send_and_wait(
-            topic, record.value, key=record.key.encode(), partition=partition, headers=list(record.headers)
-        )
-        return int(sent.timestamp)
-
-    def _make(self) -> AIOKafkaProducer:
-        return make_producer(
-            self._settings,
-            linger_ms=LINGER_MS,
-            idempotent=self._is_idempotent,
-            max_batch_bytes=2 * LARGE_BYTES if self._is_idempotent else LARGE_BYTES,
-        )
+def _pauses_seconds() -> Iterator[float]:
+    pause = FIRST_PAUSE_SECONDS
+    while True:
+        yield pause
+        pause = min(LONGEST_PAUSE_SECONDS, pause * 2)
 
 
 def _outcome_of(sent: "int | BaseException") -> Delivery | KafkaError:

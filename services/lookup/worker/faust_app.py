@@ -11,7 +11,7 @@ from schemas import groups
 from schemas.settings import Settings
 from schemas.topics import Topic
 from services.lookup.worker.partition_batches import BatchScheduler, deliver_partition_batches
-from services.runtime.kafka import MAX_RECORD_BYTES, group_name, topic_name
+from services.runtime.kafka import faust_options, group_name, topic_name
 from services.runtime.process import RefusedToStart
 
 
@@ -28,14 +28,12 @@ def build_app(settings: Settings, *, folder: Path) -> faust.App:
     """The app, without agents and tables. Its RocksDB data live in `folder`."""
     app = faust.App(
         group_name(groups.WORKER, settings),
-        broker=[f"kafka://{server.strip()}" for server in settings.kafka.split(",")],
+        **faust_options(settings),
         datadir=folder,
         store="rocksdb://",
         autodiscover=False,
         web_enabled=False,
         processing_guarantee="at_least_once",
-        broker_session_timeout=10,
-        broker_heartbeat_interval=2,
         broker_rebalance_timeout=30,
         broker_request_timeout=40,
         broker_commit_interval=1,
@@ -43,11 +41,8 @@ def build_app(settings: Settings, *, folder: Path) -> faust.App:
         broker_max_poll_records=1_000,
         stream_wait_empty=True,
         stream_publish_on_commit=False,
-        producer_acks=-1,
         producer_request_timeout=30,
         producer_linger=0.02,
-        producer_max_request_size=MAX_RECORD_BYTES,
-        consumer_auto_offset_reset="earliest",
         table_standby_replicas=1,
         topic_disable_leader=True,
         topic_allow_declare=False,

@@ -1,16 +1,16 @@
-"""Owns the worker's idempotent producer: hands records over by partition and awaits Kafka's acknowledgement."""
+"""Hands the worker's records to Kafka by partition, in whole batches, and awaits the acknowledgement of each batch."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import MessageSizeTooLargeError, RecordListTooLargeError
 
 from schemas.settings import Settings
-from services.runtime.kafka import make_producer, start_producer, stop_producer
+from services.runtime.kafka import make_producer
+from services.runtime.producers import ReplaceableProducer
 
 Record = tuple[bytes | None, bytes | None]
 """Key and value."""
@@ -20,33 +20,20 @@ LINGER_MS: Final = 20
 T = TypeVar("T")
 
 
-@dataclass(slots=True, eq=False)
-class _Use:
-    """A producer, how many are handing records to it at the moment, and whether it gets no new ones."""
-
-    producer: AIOKafkaProducer
-    users: int = 0
-    is_retired: bool = False
-
-
 class Publisher:
-    """Publishes through one producer at a time.
+    """Publishes through one producer at a time, and replaces it once Kafka has refused a batch for its size.
 
-    What Kafka refuses for its size leaves a hole in an idempotent producer's sequence numbers: whatever the same
-    producer sends to that partition next is refused too. So it gets no new records from then on, and is stopped when
-    those who are still using it have done.
+    Those who still use the replaced producer finish with it: for any other error the process ends.
     """
 
     def __init__(self, make: Callable[[], AIOKafkaProducer]) -> None:
-        self._make = make
-        self._use = _Use(make())
-        self._replacing = asyncio.Lock()
+        self._producer = ReplaceableProducer(make)
 
     async def start(self) -> None:
-        await start_producer(self._use.producer)
+        await self._producer.start()
 
     async def stop(self) -> None:
-        await stop_producer(self._use.producer)
+        await self._producer.stop()
 
     async def publish(self, topic: str, by_partition: Mapping[int, Sequence[Record]]) -> dict[int, int]:
         """Sends records in whole batches, in order within each partition; returns each partition's last offset.
@@ -71,28 +58,16 @@ class Publisher:
 
     async def partitions_of(self, topic: str) -> int:
         """How many partitions a topic has."""
-        return len(await self._use.producer.partitions_for(topic))
+        return len(await self._producer.current.partitions_for(topic))
 
     @asynccontextmanager
     async def _in_use(self) -> AsyncIterator[AIOKafkaProducer]:
-        use = self._use
-        use.users += 1
-        try:
-            yield use.producer
-        except REFUSED_FOR_SIZE:
-            await self._replace(use)
-            raise
-        finally:
-            use.users -= 1
-            if use.is_retired and not use.users:
-                await stop_producer(use.producer)
-
-    async def _replace(self, refused: _Use) -> None:
-        async with self._replacing:
-            if self._use is refused:
-                fresh = self._make()
-                await start_producer(fresh)
-                self._use, refused.is_retired = _Use(fresh), True
+        async with self._producer.use() as producer:
+            try:
+                yield producer
+            except REFUSED_FOR_SIZE:
+                await self._producer.replace(producer)
+                raise
 
 
 @asynccontextmanager

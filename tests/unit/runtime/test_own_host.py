@@ -16,6 +16,7 @@ from schemas.settings import Settings
 from services.assembler.status.role import build_app as build_status
 from services.ingest.http.role import build_app as build_ingest
 from services.runtime.web import host_guard, is_own_host, serve
+from tests.support.waiting import eventually
 
 OPEN = Settings()
 BUILDERS = (build_ingest, build_status)
@@ -93,9 +94,8 @@ async def port() -> AsyncIterator[int]:
     settings, stop = Settings(port=free_port()), asyncio.Event()
     app = Starlette(routes=[WebSocketRoute("/events", events)], middleware=host_guard(settings))
     serving = asyncio.create_task(serve(app, settings, stop))
-    async with asyncio.timeout(10), httpx.AsyncClient() as client:
-        while not await _listens(client, settings.port):
-            await asyncio.sleep(0.02)
+    async with httpx.AsyncClient() as client:
+        await eventually(lambda: _listens(client, settings.port), what="an answer")
     yield settings.port
     stop.set()
     await serving

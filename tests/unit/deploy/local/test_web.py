@@ -18,6 +18,7 @@ from deploy.local.broker import free_port
 from deploy.local.web import compose
 from schemas.settings import Settings
 from services.runtime.web import serve
+from tests.support.waiting import eventually
 
 
 def application(name: str, alive: set[str]) -> Starlette:
@@ -50,9 +51,8 @@ async def address() -> AsyncIterator[str]:
     settings, stop = Settings(port=free_port()), asyncio.Event()
     app = compose(ingest=application("ingest", alive), status=application("status", alive))
     serving = asyncio.create_task(serve(app, settings, stop))
-    async with asyncio.timeout(10), httpx.AsyncClient() as client:
-        while not await answers(client, f"http://127.0.0.1:{settings.port}"):
-            await asyncio.sleep(0.02)
+    async with httpx.AsyncClient() as client:
+        await eventually(lambda: answers(client, f"http://127.0.0.1:{settings.port}"), what="an answer")
     assert alive == {"ingest", "status"}
     yield f"127.0.0.1:{settings.port}"
     stop.set()

@@ -7,7 +7,7 @@ from typing import get_args
 from schemas.uploads import Detected
 from services.ingest.reading import formats
 from services.ingest.reading.formats.registry import BINARY_FORMATS, ROWS, TEXT_FORMATS
-from services.ingest.reading.model import Format
+from services.ingest.reading.model import Format, Limits
 
 READING = Path(formats.__file__).parents[1]
 KNOW_A_FORMAT = {"model.py", "registry.py", "delimited_files.py", "json_lines_files.py", "selection.py"}
@@ -20,7 +20,7 @@ def test_every_format_has_a_reader_and_a_place_in_the_contract() -> None:
 
 
 def test_the_last_text_format_takes_any_text() -> None:
-    assert TEXT_FORMATS[-1].is_one("anything at all")
+    assert TEXT_FORMATS[-1].is_one("anything at all", Limits())
 
 
 def test_no_other_module_names_a_format() -> None:

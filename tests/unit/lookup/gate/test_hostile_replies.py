@@ -2,7 +2,7 @@
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 import pytest
@@ -15,6 +15,7 @@ from services.lookup.gate.pacer import Admission
 from services.lookup.gate.scheduler import Call, CallScheduler
 from services.lookup.providers.generic import GenericProvider
 from services.lookup.providers.protocol import AccountProblem, Found, HttpRequest, HttpResponse, NotValid, Reply, Wait
+from tests.support.waiting import eventually
 from tests.unit.lookup.gate.provider_server import http, on_gates_loop, responding
 from tests.unit.lookup.gate.requests import phone, request
 
@@ -198,7 +199,7 @@ async def test_bytes_that_come_unasked_between_two_calls_close_the_connection() 
         client = Client(caller)
         assert await client.call(1) == found(1)
         came.set()
-        await until(lambda: all_idle_connections_are_readable(caller))
+        await eventually(lambda: all_idle_connections_are_readable(caller), what="bytes to wait", pause_seconds=0)
         assert await client.call(2) == found(2)
         assert server.connections == 2
 
@@ -373,13 +374,6 @@ def all_idle_connections_are_readable(caller: HttpCaller) -> bool:
     """httpcore sees that bytes wait on each of its idle connections, and would open a new one."""
     pool = caller._clients[0]._transport._pool  # type: ignore[attr-defined]
     return bool(pool.connections) and all(connection.has_expired() for connection in pool.connections)
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
-        async for _ in turns():
-            if condition():
-                return
 
 
 async def turns() -> AsyncIterator[None]:

@@ -12,6 +12,7 @@ import pytest
 from schemas import topics
 from services.lookup.worker.inbox import BUFFERED_BYTES, Batch, Inbox
 from services.lookup.worker.read_positions import Partition
+from tests.support.waiting import eventually
 from tests.unit.lookup.worker.worker_parts import record
 
 TOPIC = topics.UPLOAD_ROWS.name
@@ -90,12 +91,6 @@ async def reading(
         await asyncio.gather(task, return_exceptions=True)
 
 
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
-        while not condition():
-            await asyncio.sleep(0)
-
-
 async def test_nothing_is_taken_before_it_may_begin() -> None:
     done: list[int] = []
     asked = 0
@@ -111,11 +106,11 @@ async def test_nothing_is_taken_before_it_may_begin() -> None:
 
     async with reading(work, may_begin=may_begin) as stream:
         await stream.queue.put(a_run(3))
-        await until(lambda: asked >= 3)
+        await eventually(lambda: asked >= 3, what="three questions", pause_seconds=0)
         assert done == []
         assert stream.acknowledged == []
         caught_up = True
-        await until(lambda: len(stream.acknowledged) == 1)
+        await eventually(lambda: len(stream.acknowledged) == 1, what="one acknowledgement", pause_seconds=0)
         assert done == [3]
 
 
@@ -137,7 +132,7 @@ async def test_a_run_is_acknowledged_only_once_its_work_is_done() -> None:
         assert done == {}
         assert not stream.enable_acks, "Faust itself must acknowledge nothing"
         may_end.set()
-        await until(lambda: stream.acknowledged == [run])
+        await eventually(lambda: stream.acknowledged == [run], what="the acknowledgement of the run", pause_seconds=0)
         assert done == {(TOPIC, 0): 3}
 
 
@@ -153,7 +148,7 @@ async def test_a_run_without_records_is_done_and_acknowledged_behind_the_others(
         runs = [a_run(2), Event((), Message(5))]
         for run in runs:
             await stream.queue.put(run)
-        await until(lambda: stream.acknowledged == runs)
+        await eventually(lambda: stream.acknowledged == runs, what="the acknowledgement of all runs", pause_seconds=0)
         assert sum(worked) == 2
         assert done == {(TOPIC, 0): 6}
 
@@ -181,7 +176,7 @@ async def test_what_has_not_begun_is_given_back_when_partitions_move() -> None:
         app.consumer.unacked.add(run.message)
         app.consumer.moving = True
         await stream.queue.put(run)
-        await until(lambda: not app.consumer.unacked)
+        await eventually(lambda: not app.consumer.unacked, what="nothing to be unacknowledged", pause_seconds=0)
         assert stream.acknowledged == []
 
 
@@ -198,10 +193,10 @@ async def test_a_topic_is_not_fetched_while_its_inbox_holds_too_many_bytes() -> 
         value = b"x" * 3_000_000
         for _ in range(BUFFERED_BYTES // len(value)):
             await stream.queue.put(a_run(value=value))
-        await until(stream.queue.empty)
+        await eventually(stream.queue.empty, what="the queue to be empty", pause_seconds=0)
         assert app.consumer.full_topics == set()
         await stream.queue.put(a_run(value=value))
-        await until(lambda: app.consumer.full_topics == {TOPIC})
+        await eventually(lambda: app.consumer.full_topics == {TOPIC}, what="the topic to be full", pause_seconds=0)
         may_begin = True
-        await until(lambda: bool(done))
+        await eventually(lambda: bool(done), what="something to be done", pause_seconds=0)
         assert app.consumer.full_topics == set()

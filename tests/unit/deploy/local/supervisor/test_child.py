@@ -1,18 +1,17 @@
 """Children of the supervisor: started again when they die, stopped in order, never left behind."""
 
-import asyncio
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import psutil
 import pytest
 
 from deploy.local.supervisor.child import Child, Part, backoff_seconds
-from tests.fixtures.stack import wait_until
+from tests.support.waiting import eventually, eventually_sync
 
 SLEEP = (sys.executable, "-c", "import time; print('begins', flush=True); time.sleep(600)")
 STUBBORN = (
@@ -54,17 +53,11 @@ async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
         await child.stop(grace_seconds=0.1)
 
 
-async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(20):
-        while not condition():
-            await asyncio.sleep(0.02)
-
-
 async def test_a_child_that_is_killed_is_started_again_and_it_is_said(stage: Stage) -> None:
     child = stage.child(SLEEP)
     await child.start()
     os.kill(stage.pids[0], signal.SIGKILL)
-    await until(lambda: len(stage.pids) == 2)
+    await eventually(lambda: len(stage.pids) == 2, what="the child to be started again")
     assert child.pid == stage.pids[1] != stage.pids[0]
     assert child.deaths == 1
     assert len(stage.said) == 1
@@ -75,7 +68,7 @@ async def test_a_child_that_is_killed_is_started_again_and_it_is_said(stage: Sta
 async def test_a_child_that_ends_again_and_again_waits_longer_each_time(stage: Stage) -> None:
     child = stage.child(CRASH)
     await child.start()
-    await until(lambda: child.deaths == 3)
+    await eventually(lambda: child.deaths == 3, what="three deaths")
     assert ["exit code 70" in line for line in stage.said] == [True] * 3
     assert [line.split("again in ")[1].split(" s.")[0] for line in stage.said] == ["0.5", "1", "2"]
 
@@ -88,7 +81,7 @@ def test_the_wait_is_bounded() -> None:
 async def test_a_stop_is_silent_and_final(stage: Stage) -> None:
     child = stage.child(SLEEP)
     await child.start()
-    await until(lambda: "begins" in stage.log())
+    await eventually(lambda: "begins" in stage.log(), what="the child to begin")
     await child.stop(grace_seconds=10)
     assert child.pid is None
     assert not psutil.pid_exists(stage.pids[0])
@@ -99,7 +92,7 @@ async def test_a_stop_is_silent_and_final(stage: Stage) -> None:
 async def test_a_child_that_does_not_stop_is_killed_after_the_grace(stage: Stage) -> None:
     child = stage.child(STUBBORN)
     await child.start()
-    await until(lambda: "begins" in stage.log())
+    await eventually(lambda: "begins" in stage.log(), what="the child to begin")
     await child.stop(grace_seconds=0.2)
     assert not psutil.pid_exists(stage.pids[0])
     assert "killing it" in stage.said[0]
@@ -108,7 +101,7 @@ async def test_a_child_that_does_not_stop_is_killed_after_the_grace(stage: Stage
 async def test_a_child_between_two_lives_can_be_stopped(stage: Stage) -> None:
     child = stage.child(CRASH)
     await child.start()
-    await until(lambda: child.deaths == 1)
+    await eventually(lambda: child.deaths == 1, what="its death")
     await child.stop(grace_seconds=10)
     assert child.pid is None
 
@@ -133,6 +126,8 @@ asyncio.run(main())
         assert supervisor.stdout is not None
         pids = [int(supervisor.stdout.readline()) for _ in range(2)]
         logs = [tmp_path / str(number) for number in range(2)]
-        wait_until(lambda: all("begins" in log.read_text(encoding="utf-8") for log in logs), seconds=20, what="both")
+        eventually_sync(
+            lambda: all("begins" in log.read_text(encoding="utf-8") for log in logs), seconds=20, what="both"
+        )
         supervisor.kill()
-    wait_until(lambda: not any(map(psutil.pid_exists, pids)), seconds=20, what="the children to be gone")
+    eventually_sync(lambda: not any(map(psutil.pid_exists, pids)), what="the children to be gone")

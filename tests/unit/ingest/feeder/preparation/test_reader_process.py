@@ -5,15 +5,14 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import psutil
 import pytest
 
 from services.ingest.feeder.preparation.reader_process import run_in_child
+from tests.support.waiting import eventually, eventually_sync
 
-PATIENCE_SECONDS = 30.0
 STARTS_A_CHILD = """
 import asyncio, sys
 from services.ingest.feeder.preparation.reader_process import run_in_child
@@ -39,16 +38,8 @@ def wait_for_ever(path: bytes) -> None:
 
 
 def pid_in(path: Path) -> int:
-    wait_until(path.exists)
+    eventually_sync(path.exists, what=f"{path.name} to appear")
     return int(path.read_text())
-
-
-def wait_until(condition: object) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    assert callable(condition)
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def is_gone(pid: int) -> bool:
@@ -70,7 +61,7 @@ async def test_a_cancelled_child_is_killed(tmp_path: Path) -> None:
     work.cancel()
     with pytest.raises(asyncio.CancelledError):
         await work
-    await asyncio.to_thread(wait_until, lambda: is_gone(pid))
+    await eventually(lambda: is_gone(pid), what="the child to be gone")
 
 
 def test_a_child_does_not_outlive_its_parent(tmp_path: Path) -> None:
@@ -78,4 +69,4 @@ def test_a_child_does_not_outlive_its_parent(tmp_path: Path) -> None:
     pid = pid_in(tmp_path / "pid")
     parent.kill()
     parent.wait()
-    wait_until(lambda: is_gone(pid))
+    eventually_sync(lambda: is_gone(pid), what="the child to be gone")

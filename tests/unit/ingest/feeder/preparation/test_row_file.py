@@ -16,8 +16,8 @@ from services.ingest.feeder.preparation.row_file import (
     PreparedWriter,
     RowTooLong,
 )
+from services.ingest.feeder.row_values import left_out_head, rejected_head, rejected_value, row_head, usable_value
 from services.ingest.feeder.upload_state import FeederUpload, opened_upload
-from services.ingest.publishing import left_out_head, rejected_head, rejected_value, row_head, usable_value
 from services.runtime.partitions import partition_hash
 from tests.unit.ingest.builders import U, opened
 
