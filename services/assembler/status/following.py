@@ -1,6 +1,6 @@
-"""Follows topics without a consumer group for as long as the process lives, and says whether it does.
+"""Follows topics without a consumer group while the process lives, and reports whether it still does.
 
-One record that cannot be used is skipped with a line in the log; a connection that breaks is made anew.
+A record that cannot be used is skipped and logged. A broken connection is replaced.
 """
 
 import asyncio
@@ -18,9 +18,9 @@ from services.runtime.kafka import make_consumer, started
 
 RECONNECT_SECONDS: Final = 2.0
 FETCH_WAIT_MS: Final = 100
-"""Kafka answers what is asked on a connection in order: ends of logs wait behind a fetch that waits for records."""
+"""Kafka answers the requests of a connection in order: a request for log ends waits behind a fetch that waits."""
 FOLLOWS_SECONDS: Final = 10.0
-"""A follower that has not asked Kafka for so long does not follow: it asks twice a second."""
+"""A follower asks Kafka twice a second; one that has not asked for so long counts as stopped."""
 Begin = Callable[[AIOKafkaConsumer], Awaitable[dict[TopicPartition, int]]]
 Take = Callable[[ConsumerRecord], None]
 log = logging.getLogger(__name__)

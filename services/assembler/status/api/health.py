@@ -1,12 +1,12 @@
-"""Tells orchestrators whether the process lives, can serve, and has started."""
+"""Answers orchestrators: whether the process lives, whether it can serve, and whether it has started."""
 
 from aiokafka.errors import KafkaError
-from sqlalchemy import text
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from services.assembler.status.backend import Backend
+from services.assembler.store import reads
 from services.runtime.problems import ProblemError
 
 
@@ -16,7 +16,7 @@ async def live(_request: Request) -> Response:
 
 
 async def startup(request: Request) -> Response:
-    """The parts' present states have been read once."""
+    """The present state has been read from Kafka once."""
     backend: Backend = request.state.backend
     if all(follower.caught_up.is_set() for follower in (backend.hub.follower, backend.bad_records.follower)):
         return JSONResponse({"status": "ok"})
@@ -24,11 +24,11 @@ async def startup(request: Request) -> Response:
 
 
 async def ready(request: Request) -> Response:
-    """Database and Kafka answer now, and what the parts say is heard."""
+    """Database and Kafka answer now, and the followers read what other processes write."""
     backend: Backend = request.state.backend
     try:
-        await backend.read(lambda connection: connection.execute(text("SELECT 1")).scalar())
-        await backend.producer.client.fetch_all_metadata()
+        await backend.database.read(reads.check_connection)
+        await backend.writer.check_connection()
     except ProblemError:
         return JSONResponse({"status": "the database does not answer"}, 503)
     except KafkaError:

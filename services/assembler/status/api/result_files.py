@@ -29,7 +29,7 @@ _HARMLESS: Final = re.compile(r"^[+-]?\d+([.,]\d+)?$")
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class ResultLayout:
     """Which column of the result file each result value goes to. `header` is None for an input without one."""
 
     header: tuple[str, ...] | None
@@ -45,7 +45,7 @@ class Layout:
         return cells
 
 
-def layout_of(detected: Detected | None, *, width: int) -> Layout:
+def layout_of(detected: Detected | None, *, width: int) -> ResultLayout:
     """The result columns go after the input's; those an earlier run appended are refreshed where they are.
 
     `width` is the widest row's: a row may have more cells than the header, or there is no header at all.
@@ -59,7 +59,7 @@ def layout_of(detected: Detected | None, *, width: int) -> Layout:
         titles.index(name) if name in titles else len(columns) + missing.index(name) for name in RESULT_COLUMNS
     )
     header = (*columns, *missing) if has_header else None
-    return Layout(header=header, width=len(columns) + len(missing), places=places)
+    return ResultLayout(header=header, width=len(columns) + len(missing), places=places)
 
 
 def result_values(row: Row) -> tuple[str, ...]:
@@ -92,7 +92,7 @@ def excel_safe(cell: str) -> str:
 class CsvWriter:
     """Turns rows into CSV (RFC 4180 line ends, the given delimiter), UTF-8."""
 
-    def __init__(self, layout: Layout, *, delimiter: str, safe: bool) -> None:
+    def __init__(self, layout: ResultLayout, *, delimiter: str, safe: bool) -> None:
         self._layout = layout
         self._safe = safe
         self._buffer = io.StringIO()

@@ -1,6 +1,6 @@
 """The websocket `/v1/uploads/{id}/events`: tells one client what SQL shows, as often as the client can take it.
 
-Nothing is queued per client. News only wakes the conversation, which then sends the present state: a slow client
+Nothing is queued per client. UploadNews only wakes the conversation, which then sends the present state: a slow client
 misses intermediate steps, never the latest one.
 """
 
@@ -37,7 +37,7 @@ NORMAL, GOING_AWAY, POLICY, TRY_AGAIN = 1000, 1001, 1008, 1013
 
 
 @dataclass(frozen=True, slots=True)
-class News:
+class UploadNews:
     """What SQL shows of an upload after a version: itself and the rows that changed since."""
 
     record: UploadRecord
@@ -45,18 +45,18 @@ class News:
     more: bool
 
 
-def news_since(connection: Connection, upload_id: str, seq: int | None) -> News | None:
+def news_since(connection: Connection, upload_id: str, seq: int | None) -> UploadNews | None:
     """The upload and its rows changed after version `seq` (None: no rows); None when it is gone."""
     record = reads.upload(connection, upload_id)
     if record is None:
         return None
     if seq is None or record.version == seq:
-        return News(record, [], more=False)
+        return UploadNews(record, [], more=False)
     changes = reads.row_changes_since(connection, record, seq)
     newest = changes.rows[-MOST_ROWS:]
     stored = reads.rows_by_number(connection, record, newest) if newest else []
     rows = [row_view(row, cancelled=record.cancelled_at is not None) for row in stored]
-    return News(record, rows, more=not changes.complete or len(changes.rows) > len(newest))
+    return UploadNews(record, rows, more=not changes.complete or len(changes.rows) > len(newest))
 
 
 async def events(websocket: WebSocket) -> None:
@@ -65,7 +65,7 @@ async def events(websocket: WebSocket) -> None:
     try:
         refuse_foreign_origin(websocket)
         identity = identify(websocket, backend.settings)
-        record = await backend.find(identity, str(websocket.path_params["upload_id"]))
+        record = await backend.uploads.find(identity, str(websocket.path_params["upload_id"]))
     except ProblemError as refusal:
         await _refuse(websocket, refusal)
         return
@@ -110,7 +110,7 @@ class Conversation:
     def _resumed_from(self, record: UploadRecord) -> int | None:
         """The version that the client has already seen, if this database is still the one that gave it."""
         epoch, _, seq = self._websocket.query_params.get("after", "").rpartition(":")
-        if epoch != self._backend.epoch or _SEQ.fullmatch(seq) is None or int(seq) > record.version:
+        if epoch != self._backend.database.epoch or _SEQ.fullmatch(seq) is None or int(seq) > record.version:
             return None
         return int(seq)
 
@@ -120,7 +120,7 @@ class Conversation:
             first = await self._news()
             if first is None:
                 return
-            await self._send("hello", first.record.version, {"epoch": self._backend.epoch})
+            await self._send("hello", first.record.version, {"epoch": self._backend.database.epoch})
             await self._tell_first(first, resumed=resumed)
             while not await self._is_over():
                 await watcher.wait(LOOK_AGAIN_SECONDS)
@@ -130,16 +130,18 @@ class Conversation:
                     return
                 await self._tell(news)
 
-    async def _news(self) -> News | None:
+    async def _news(self) -> UploadNews | None:
         """What is new, as soon as the database says it; None when the upload is gone."""
         while True:
             try:
-                return await self._backend.read(lambda connection: news_since(connection, self._upload_id, self._seq))
+                return await self._backend.database.read(
+                    lambda connection: news_since(connection, self._upload_id, self._seq)
+                )
             except ProblemError:
                 await asyncio.sleep(LOOK_AGAIN_SECONDS)
 
-    async def _tell_first(self, news: News, *, resumed: bool) -> None:
-        upload = await self._backend.view(news.record)
+    async def _tell_first(self, news: UploadNews, *, resumed: bool) -> None:
+        upload = await self._backend.views.one(news.record)
         if resumed and not news.more:
             self._told = upload
             await self._send_progress(upload, news.record.version)
@@ -149,9 +151,9 @@ class Conversation:
         self._told = upload
         self._seq = news.record.version
 
-    async def _tell(self, news: News) -> None:
+    async def _tell(self, news: UploadNews) -> None:
         assert self._told is not None
-        upload = await self._backend.view(news.record)
+        upload = await self._backend.views.one(news.record)
         seq = news.record.version
         if upload.state != self._told.state:
             await self._send("state", seq, {"from": self._told.state, "to": upload.state})
@@ -166,7 +168,7 @@ class Conversation:
     async def _send_progress(self, upload: Upload, seq: int) -> None:
         await self._send("progress", seq, _progress(upload))
 
-    async def _send_rows(self, news: News) -> None:
+    async def _send_rows(self, news: UploadNews) -> None:
         if news.rows or news.more:
             items = [row.model_dump(mode="json") for row in news.rows]
             await self._send("rows", news.record.version, {"items": items, "more": news.more})

@@ -7,7 +7,7 @@ from typing import Final
 import xlsxwriter
 
 from schemas.interface import Row
-from services.assembler.status.api.result_files import RESULT_COLUMNS, Layout
+from services.assembler.status.api.result_files import RESULT_COLUMNS, ResultLayout
 
 SHEET_ROWS: Final = 1_048_576
 """Rows of a sheet, from Microsoft's "Excel specifications and limits"."""
@@ -18,7 +18,7 @@ CELL_CHARACTERS: Final = 32_767
 class Workbook:
     """A workbook on disk that grows row by row in constant memory."""
 
-    def __init__(self, path: Path, layout: Layout, *, sheet_rows: int = SHEET_ROWS) -> None:
+    def __init__(self, path: Path, layout: ResultLayout, *, sheet_rows: int = SHEET_ROWS) -> None:
         self._book = xlsxwriter.Workbook(
             str(path),
             {

@@ -13,19 +13,22 @@ from starlette.requests import Request
 
 from schemas.codec import encode
 from services.assembler.status.api.bad_records import RetryBadRecordsBody
-from services.assembler.status.api.cursors import (
+from services.assembler.status.api.dead_letters import DeadLettersQuery
+from services.assembler.status.api.uploads import OneQuery
+from services.assembler.status.inputs import Input, form_number, idempotency_key, parse_body, parse_query
+from services.assembler.status.operations.clear import ClearBody
+from services.assembler.status.operations.cursors import (
     RowsCursor,
     UploadsCursor,
     cursor_numbers,
     encode_cursor,
     number_and_id,
 )
-from services.assembler.status.api.dead_letters import DeadLettersQuery, RedriveBody
-from services.assembler.status.api.forget import ForgetBody, e164_of, masked
-from services.assembler.status.api.upload_commands import ClearBody, OptionsBody, PriorityBody, StartBody
-from services.assembler.status.api.uploads import ListQuery, OneQuery, RowsQuery
-from services.assembler.status.inputs import Input, form_number, idempotency_key, parse_body, parse_query
-from services.assembler.status.role import CALLS
+from services.assembler.status.operations.dead_letters import RedriveBody
+from services.assembler.status.operations.forget import ForgetBody, e164_of, masked
+from services.assembler.status.operations.listings import ListQuery, RowsQuery
+from services.assembler.status.operations.upload_commands import OptionsBody, PriorityBody, StartBody
+from services.assembler.status.role import ENDPOINTS
 from services.runtime.problems import ProblemError
 
 HUGE = 10**20
@@ -243,7 +246,7 @@ def test_an_uploads_cursor_holds_ids_of_earlier_versions() -> None:
 @settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_whatever_is_asked_the_outcome_is_a_query_or_a_refusal(garbage: bytes) -> None:
-    for call in CALLS:
+    for call in ENDPOINTS:
         for name in (*call.query.model_fields, "nonsense"):
             try:
                 parse_query(call.query, request(query=f"{name}={quote(garbage)}"))
@@ -260,7 +263,7 @@ def test_whatever_is_asked_the_outcome_is_a_query_or_a_refusal(garbage: bytes) -
     ).map(lambda value: json.dumps(value).encode())
 )
 def test_whatever_is_sent_the_outcome_is_a_body_or_a_refusal(raw: bytes) -> None:
-    for model in {call.body for call in CALLS}:
+    for model in {call.body for call in ENDPOINTS}:
         for field in ("", *model.model_fields):
             sent = raw if not field else b'{"' + field.encode() + b'":' + raw + b"}"
             try:

@@ -8,13 +8,9 @@ from schemas.interface import Limit, Queue, QueuedUpload, Row, Upload, Why
 from schemas.rows import RowError
 from schemas.upload_events import UploadOpened
 from schemas.uploads import Counts
-from services.assembler.status.pages.wording.uploads import (
-    headline,
-    outcome_words,
-    queue_words,
-    reason_words,
-    row_words,
-)
+from services.assembler.status.pages.wording.queue import queue_words, reason_words
+from services.assembler.status.pages.wording.rows import row_words
+from services.assembler.status.pages.wording.uploads import headline, outcome_words
 from services.ingest.http.opening import fresh_upload
 from tests.fixtures.ids import upload_id
 from tests.unit.ingest.builders import opened
