@@ -14,6 +14,8 @@ from starlette.requests import Request
 from schemas.codec import encode
 from services.assembler.status.api.bad_records import RetryBadRecordsBody
 from services.assembler.status.api.dead_letters import DeadLettersQuery
+from services.assembler.status.api.endpoints import Endpoint
+from services.assembler.status.api.openapi import query_parameters
 from services.assembler.status.api.uploads import OneQuery
 from services.assembler.status.inputs import Input, form_number, idempotency_key, parse_body, parse_query
 from services.assembler.status.operations.clear import ClearBody
@@ -96,6 +98,19 @@ def test_a_parameter_out_of_bounds_is_named(model: type[Input], name: str, value
     assert {item.column for item in problem.errors} == {name}
     assert all(item.code for item in problem.errors)
     assert problem.errors[0].value == value[:100] or "," in value
+
+
+@pytest.mark.parametrize("endpoint", ENDPOINTS, ids=lambda one: f"{one.method} {one.path}")
+def test_every_list_parameter_may_be_comma_separated(endpoint: Endpoint) -> None:
+    for parameter in query_parameters(endpoint.query):
+        if parameter["schema"].get("type") == "array":
+            value = first_enum(parameter["schema"]["items"])
+            parsed = parse_query(endpoint.query, request(query=urlencode({parameter["name"]: f"{value},{value}"})))
+            assert getattr(parsed, parameter["name"]) == (value, value)
+
+
+def first_enum(schema: dict[str, Any]) -> str:
+    return str(schema["enum"][0] if "enum" in schema else first_enum(schema["anyOf"][0]))
 
 
 def test_a_parameter_given_twice_is_refused() -> None:
