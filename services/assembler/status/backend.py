@@ -6,7 +6,7 @@ from aiokafka import AIOKafkaProducer
 
 from schemas.settings import Settings
 from services.assembler.status.bad_record_log import BadRecordLog
-from services.assembler.status.database import Database
+from services.assembler.status.database_reader import DatabaseReader
 from services.assembler.status.live import LiveHub
 from services.assembler.status.log_writer import LogWriter
 from services.assembler.status.upload_finder import UploadFinder
@@ -18,7 +18,7 @@ class Backend:
     """`uploads` finds an upload's record, `views` turns records into what people see, `writer` writes to Kafka."""
 
     settings: Settings
-    database: Database
+    database: DatabaseReader
     hub: LiveHub
     bad_records: BadRecordLog
     uploads: UploadFinder
@@ -27,7 +27,7 @@ class Backend:
 
 
 def build_backend(
-    settings: Settings, *, database: Database, producer: AIOKafkaProducer, hub: LiveHub, bad_records: BadRecordLog
+    settings: Settings, *, database: DatabaseReader, producer: AIOKafkaProducer, hub: LiveHub, bad_records: BadRecordLog
 ) -> Backend:
     return Backend(
         settings=settings,

@@ -27,10 +27,10 @@ log = logging.getLogger(__name__)
 
 
 class Follower:
-    """Reads records and hands each to `take`.
+    """Reads records and passes each to `take`.
 
-    `begin` assigns partitions, seeks, and returns the ends up to which they have to be read before the follower has
-    caught up. It runs anew on each connection, and so records may come again.
+    `begin` assigns partitions, seeks, and returns the end offsets; the follower has caught up when it has read to
+    them. `begin` runs again on each connection, so records may be read twice.
     """
 
     def __init__(self, settings: Settings, *, begin: Begin, take: Take) -> None:
@@ -43,7 +43,7 @@ class Follower:
 
     @property
     def follows(self) -> bool:
-        """Whether it has asked Kafka a moment ago; false when its task has ended, hangs, or cannot connect."""
+        """Whether it has polled Kafka recently; false when its task has ended, hangs, or cannot connect."""
         return self._asked_at is not None and time.monotonic() - self._asked_at < FOLLOWS_SECONDS
 
     async def run(self) -> None:

@@ -30,7 +30,7 @@ from services.assembler.status.api import (
 from services.assembler.status.api.endpoints import routes_of
 from services.assembler.status.backend import Backend, build_backend
 from services.assembler.status.bad_record_log import BadRecordLog
-from services.assembler.status.database import Database
+from services.assembler.status.database_reader import DatabaseReader
 from services.assembler.status.following import Follower
 from services.assembler.status.live import LiveHub
 from services.assembler.status.pages import admin as admin_page
@@ -81,7 +81,7 @@ def build_app(settings: Settings) -> Starlette:
             file.parent.mkdir(parents=True, exist_ok=True)
         engine = connect(settings.database_url)
         try:
-            database = Database(engine, epoch=await asyncio.to_thread(_prepared, engine))
+            database = DatabaseReader(engine, epoch=await asyncio.to_thread(_prepared, engine))
             hub, bad_record_log = LiveHub(settings), BadRecordLog(settings)
             followers = (hub.follower, bad_record_log.follower)
             async with (
@@ -153,7 +153,7 @@ def _health(followers: Iterable[Follower]) -> Health:
 
 
 async def main(settings: Settings, stop: asyncio.Event) -> None:
-    """Serves the application alone until told to stop.
+    """Serves the application alone until `stop` is set.
 
     Raises:
         RefusedToStart: an address that others can reach is bound without tokens.

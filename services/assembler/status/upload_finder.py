@@ -8,7 +8,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from schemas.values import UploadId
 from services.assembler.domain.records import UploadRecord
-from services.assembler.status.database import Database
+from services.assembler.status.database_reader import DatabaseReader
 from services.assembler.status.live import LiveHub
 from services.assembler.store import reads
 from services.assembler.store.fences import Offsets, load_fences
@@ -32,7 +32,7 @@ def is_upload_id(text: str) -> bool:
 class UploadFinder:
     """Looks uploads up in SQL; the live hub says when to look again."""
 
-    def __init__(self, database: Database, hub: LiveHub) -> None:
+    def __init__(self, database: DatabaseReader, hub: LiveHub) -> None:
         self._database = database
         self._hub = hub
 

@@ -13,7 +13,7 @@ from schemas.settings import Settings
 from schemas.uploads import UploadState
 from services.assembler.domain.records import UploadRecord
 from services.assembler.domain.views import upload_view
-from services.assembler.status.database import Database
+from services.assembler.status.database_reader import DatabaseReader
 from services.assembler.status.eta import Feeding, eta_of, feeding_of
 from services.assembler.status.live import LiveHub
 from services.assembler.status.why import why_of
@@ -28,7 +28,7 @@ _MOVING: Final[tuple[UploadState, ...]] = ("in_progress",)
 class UploadViews:
     """Turns records into views. What all moving uploads have yet to feed is read at most once a second."""
 
-    def __init__(self, settings: Settings, database: Database, hub: LiveHub) -> None:
+    def __init__(self, settings: Settings, database: DatabaseReader, hub: LiveHub) -> None:
         self._settings = settings
         self._database = database
         self._hub = hub

@@ -1,4 +1,4 @@
-"""The result files: streamed from short key-set reads, at any time, named and labelled so that nobody is misled."""
+"""Streams result files from short key-set reads; the name and a header of an incomplete file say that it is."""
 
 import asyncio
 import tempfile
@@ -49,9 +49,9 @@ class ResultQuery(Input):
 async def row_chunks(
     backend: Backend, record: UploadRecord, wanted: RowFilter, use: Callable[[list[Row]], T]
 ) -> AsyncIterator[T]:
-    """What `use` makes of all wanted rows in order, some thousand at a time, each chunk by its own short read.
+    """The results of `use` on all wanted rows in order, `PAGE_ROWS` at a time, each with its own short read.
 
-    `use` runs in the thread that reads: turning rows into text is most of the work, and sockets must not wait for it.
+    `use` runs in the thread that reads: turning rows into text is most of the work, and must not block the event loop.
     """
     cancelled = record.cancelled_at is not None
 
@@ -102,7 +102,7 @@ def _streamed(
 
 
 async def xlsx_file(request: ApiRequest[ResultQuery, Nothing]) -> Response:
-    """The workbook is built in a temporary file, since its table of contents comes last, and then streamed."""
+    """Builds the workbook in a temporary file, as its table of contents comes last, and then streams it."""
     record = await request.backend.uploads.find(request.identity, request.upload_id)
     wanted = request.query.wanted()
     folder = tempfile.TemporaryDirectory(prefix="scrub-xlsx-")
@@ -134,7 +134,7 @@ async def _build(backend: Backend, record: UploadRecord, wanted: RowFilter, path
 
 
 async def _layout(backend: Backend, record: UploadRecord, detected: Detected | None) -> ResultLayout:
-    """Where the result columns go. Nobody has counted the cells of rows that another system produced: they are read."""
+    """The positions of the result columns. The width of rows from another system is unknown, so all are read."""
     if detected is not None and detected.width is not None:
         return layout_of(detected, width=detected.width)
     width = 0
@@ -152,7 +152,7 @@ def _detected(record: UploadRecord) -> Detected | None:
 
 
 def file_headers(record: UploadRecord, extension: str) -> dict[str, str]:
-    """Name and honesty: a file that lacks rows says so in its name and in a header."""
+    """The headers of a download: a file that lacks rows says so in its name and in `Scrub-Partial`."""
     is_partial = record.state != "completed"
     name = result_name(record.name or "", extension=extension, partial=is_partial)
     headers = {"Content-Disposition": content_disposition(name), "Cache-Control": "no-store"}

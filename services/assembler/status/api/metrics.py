@@ -1,4 +1,4 @@
-"""The figures for monitoring, in Prometheus' format; counts only: no phone, no upload id, no owner."""
+"""The metrics for monitoring, in Prometheus' format: counts only, without phones, upload ids or owners."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -31,7 +31,7 @@ _GATE_STATES: Final[tuple[GateState, ...]] = (
 
 
 class _Now(Collector):
-    """One scrape: what SQL and the parts say at this moment."""
+    """One scrape: the totals of SQL and the last statuses of the parts."""
 
     def __init__(self, totals: QueueTotals, backend: Backend, now: datetime) -> None:
         self._totals = totals

@@ -22,9 +22,9 @@ REF: Final = "#/components/schemas/{model}"
 VERSION: Final = "1"
 _PROBLEM: Final = "application/problem+json"
 _ANY_CALL: Final = (401, 403, 422, 503)
-"""Not signed in, not allowed here, a parameter out of bounds, database or log not available."""
+"""Not signed in, not allowed, a parameter out of bounds, database or log not available."""
 _WITH_BODY: Final = (400, 413, 415)
-"""The body is no JSON, is too large, says that it is something else."""
+"""The body is not JSON, is too large, or has another content type."""
 
 
 def document(endpoints: Iterable[Endpoint]) -> dict[str, Any]:
@@ -54,7 +54,7 @@ def document(endpoints: Iterable[Endpoint]) -> dict[str, Any]:
 
 
 class _Schemas:
-    """The models' JSON Schemas, bodies as they are read and answers as they are written."""
+    """The models' JSON Schemas: of bodies for validation, of answers for serialization."""
 
     def __init__(self, endpoints: tuple[Endpoint, ...]) -> None:
         read = {endpoint.body for endpoint in endpoints if endpoint.body is not Nothing} | {UploadOptions}
@@ -180,7 +180,7 @@ def _inlined(shape: Any, definitions: dict[str, Any]) -> Any:
 
 
 def _without_null(shape: dict[str, Any]) -> dict[str, Any]:
-    """A query has no null: a parameter that may be null may be left out."""
+    """The schema without null: a query has no null, its parameters are left out."""
     choices: list[dict[str, Any]] = [one for one in shape.get("anyOf", ()) if one != {"type": "null"}]
     if len(choices) == 1:
         return {key: value for key, value in shape.items() if key not in ("anyOf", "default")} | choices[0]
@@ -188,7 +188,7 @@ def _without_null(shape: dict[str, Any]) -> dict[str, Any]:
 
 
 _BLANK: Final = {"type": "string", "maxLength": 0}
-"""As good as left out: forms send every field."""
+"""A blank value counts as left out: forms send every field."""
 _IDEMPOTENCY_KEY: Final = {
     "name": "Idempotency-Key",
     "in": "header",

@@ -1,4 +1,4 @@
-"""Writes result files: the input's cells as they came, with the result columns after them or refreshed in place."""
+"""Writes result files: the unchanged cells of the input, with result columns after them or refreshed in place."""
 
 import csv
 import io
@@ -30,7 +30,7 @@ _HARMLESS: Final = re.compile(r"^[+-]?\d+([.,]\d+)?$")
 
 @dataclass(frozen=True, slots=True)
 class ResultLayout:
-    """Which column of the result file each result value goes to. `header` is None for an input without one."""
+    """The column of the result file for each result value. `header` is None for an input without a header."""
 
     header: tuple[str, ...] | None
     width: int
@@ -46,9 +46,9 @@ class ResultLayout:
 
 
 def layout_of(detected: Detected | None, *, width: int) -> ResultLayout:
-    """The result columns go after the input's; those an earlier run appended are refreshed where they are.
+    """The result columns go after the input's; columns that an earlier run appended are refreshed in place.
 
-    `width` is the widest row's: a row may have more cells than the header, or there is no header at all.
+    `width`: cells of the widest row, as a row may have more cells than the header, or there is no header.
     """
     columns = () if detected is None else detected.columns
     columns = (*columns, *[""] * (width - len(columns)))
@@ -83,7 +83,7 @@ def result_values(row: Row) -> tuple[str, ...]:
 
 
 def excel_safe(cell: str) -> str:
-    """The cell with an apostrophe before what a spreadsheet would run as a formula; numbers and E.164 stay."""
+    """The cell, with an apostrophe before a text that a spreadsheet would run as a formula; numbers and E.164 stay."""
     if _FORMULA.match(cell) and not _HARMLESS.match(cell):
         return "'" + cell
     return cell

@@ -1,7 +1,7 @@
-"""The websocket `/v1/uploads/{id}/events`: tells one client what SQL shows, as often as the client can take it.
+"""The websocket `/v1/uploads/{id}/events`: sends one client the state that SQL shows, as fast as the client reads.
 
-Nothing is queued per client. UploadNews only wakes the conversation, which then sends the present state: a slow client
-misses intermediate steps, never the latest one.
+Nothing is queued per client. News only wakes the conversation, which then sends the present state: a slow client
+misses intermediate states, never the latest one.
 """
 
 import asyncio
@@ -29,16 +29,16 @@ from services.runtime.web import refuse_foreign_origin
 PROTOCOL: Final = "scrub.v1"
 MOST_ROWS: Final = 200
 LOOK_AGAIN_SECONDS: Final = 2.0
-"""Without news the upload is looked at this often: a lost record delays a client, it does not silence it."""
+"""Without news the upload is read this often: a lost record delays the client's update, but does not lose it."""
 SEND_SECONDS: Final = 20.0
-"""A client that takes nothing for so long is gone."""
+"""A client that reads nothing for so long counts as gone."""
 _SEQ: Final = re.compile("[0-9]{1,18}")
 NORMAL, GOING_AWAY, POLICY, TRY_AGAIN = 1000, 1001, 1008, 1013
 
 
 @dataclass(frozen=True, slots=True)
 class UploadNews:
-    """What SQL shows of an upload after a version: itself and the rows that changed since."""
+    """An upload and the rows of it that changed since a version."""
 
     record: UploadRecord
     rows: list[Row]
@@ -60,7 +60,7 @@ def news_since(connection: Connection, upload_id: str, seq: int | None) -> Uploa
 
 
 async def events(websocket: WebSocket) -> None:
-    """One conversation: hello, snapshot (unless resumed), then progress, rows, state, and done."""
+    """Serves one socket: hello, snapshot (unless resumed), then progress, rows, state, and done."""
     backend: Backend = websocket.state.backend
     try:
         refuse_foreign_origin(websocket)
@@ -82,7 +82,7 @@ async def events(websocket: WebSocket) -> None:
 
 
 async def _refuse(websocket: WebSocket, refusal: ProblemError) -> None:
-    """Before the handshake an HTTP answer is possible, with the same problem document as everywhere."""
+    """Answers with the usual problem document, if the server can send one before the handshake; else with a code."""
     response = problem_response(refusal.problem, refusal.headers)
     if "websocket.http.response" in websocket.scope.get("extensions", {}):
         await websocket.send_denial_response(response)
@@ -91,14 +91,14 @@ async def _refuse(websocket: WebSocket, refusal: ProblemError) -> None:
 
 
 async def _until_closed(websocket: WebSocket) -> None:
-    """Takes and ignores what a client sends; returns when it has gone."""
+    """Ignores the client's messages; returns when the client has closed the socket."""
     with suppress(WebSocketDisconnect):
         while (await websocket.receive())["type"] != "websocket.disconnect":
             pass
 
 
 class Conversation:
-    """What one client has been told, and what it has to be told next."""
+    """Owns the state that one client has last received, and sends the differences."""
 
     def __init__(self, websocket: WebSocket, backend: Backend, record: UploadRecord) -> None:
         self._websocket = websocket
@@ -131,7 +131,7 @@ class Conversation:
                 await self._tell(news)
 
     async def _news(self) -> UploadNews | None:
-        """What is new, as soon as the database says it; None when the upload is gone."""
+        """The news since the last message, as soon as the database answers; None when the upload was deleted."""
         while True:
             try:
                 return await self._backend.database.read(

@@ -29,7 +29,7 @@ async def list_uploads(request: ApiRequest[ListQuery, Nothing]) -> Response:
 
 
 async def one_upload(request: ApiRequest[OneQuery, Nothing]) -> Response:
-    """The upload; with `wait`, as soon as it is finished or the time is over."""
+    """The upload; with `wait`, when it is finished or the time is over."""
     record = await request.backend.uploads.find(request.identity, request.upload_id)
     deadline = time.monotonic() + request.query.wait
     with request.backend.hub.watch(record.id) as watcher:

@@ -1,4 +1,4 @@
-"""Writes result files as XLSX workbooks: every cell is text, and what exceeds one sheet goes on in the next."""
+"""Writes result files as XLSX workbooks: every cell is text, and rows beyond one sheet continue in the next."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -58,11 +58,11 @@ class Workbook:
         self._next += 1
 
     def close(self) -> None:
-        """Writes what comes last in the file; it is complete only now."""
+        """Writes the end of the file; only then is it complete."""
         self._book.close()
 
 
 def _as_text(cell: str) -> str:
     text = cell[:CELL_CHARACTERS]
-    # XlsxWriter takes a string in this form for ready-made XML and would not escape it.
+    # XlsxWriter takes such a string for rich-text XML and would not escape it.
     return text + " " if text.startswith("<r>") and text.endswith("</r>") else text

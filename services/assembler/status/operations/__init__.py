@@ -1,1 +1,1 @@
-"""Operations that the JSON endpoints and the forms share: each takes the backend, who asks, and validated input."""
+"""Operations that the JSON endpoints and the forms share: each takes the backend, the identity, and validated input."""

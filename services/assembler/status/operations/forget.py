@@ -1,4 +1,4 @@
-"""Erases one number everywhere: its result, its failure, and the rows that have it."""
+"""Erases one number everywhere: in its result, its failure, and all rows that have it."""
 
 import re
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""Owns the registry of commands on one upload: what a client may send with each, and how it is decided; pure."""
+"""Owns the registry of commands on one upload: the input that each takes, and its decision."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from services.assembler.status.inputs import Input, Nothing
 
 B = TypeVar("B", bound=BaseModel)
 Decide = Callable[[Target, str, datetime], Decision]
-"""Decides for an upload, the owner who asks, and the time."""
+"""Decides on a command, from the upload, the owner who sends it, and the time."""
 
 
 class StartBody(Input):
@@ -39,7 +39,7 @@ class OptionsBody(UploadOptions):
 
 @dataclass(frozen=True, slots=True)
 class Command(Generic[B]):
-    """A command on one upload. `body`: the model of what a client may send with it."""
+    """A command on one upload. `body`: the model of its input."""
 
     summary: str
     body: type[B]
@@ -97,4 +97,4 @@ COMMANDS: Final[Mapping[str, Command[Any]]] = {
     "priority": Command("Change its priority", PriorityBody, _set_priority),
     "delete": Command("Delete it; if it is unfinished, it is stopped first", Nothing, _delete),
 }
-"""By name, as it stands in the addresses of the API's commands and of the forms."""
+"""By name, which is also the last part of the path in the API and in the forms."""

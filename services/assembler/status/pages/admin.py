@@ -131,7 +131,7 @@ async def _sweep(backend: Backend, who: Identity, _form: FormData) -> str:
 
 
 async def _redrive(backend: Backend, who: Identity, form: FormData) -> str:
-    """The dead letters of one upload, however often they were retried; or those of all uploads."""
+    """Retries the dead letters of one upload, however often they were retried; or of all uploads."""
     upload_id = str(form.get("upload_id", "")) or None
     wanted = validated(RedriveBody, {"upload_id": upload_id, "force": upload_id is not None})
     done = await dead_letter_operations.redrive(backend, who, wanted)

@@ -107,7 +107,7 @@ def chosen_options(shown: Upload, form: FormData) -> UploadOptions:
 
 
 def _changed_reading(shown: Upload, form: FormData) -> dict[str, Any]:
-    """How the file is to be read, where that differs from what was detected."""
+    """The choices about the file's format that differ from the detected values."""
     values: dict[str, Any] = {}
     detected = shown.detected
     for name in ("region", "sheet", "encoding"):
@@ -124,7 +124,7 @@ def _changed_reading(shown: Upload, form: FormData) -> dict[str, Any]:
 
 
 def _changed_columns(shown: Upload, form: FormData) -> dict[str, Any]:
-    """The columns with phones and with the area code, where they differ from what was detected."""
+    """The chosen columns of phones and area code that differ from the detected ones."""
     values: dict[str, Any] = {}
     detected = shown.detected
     columns = tuple(form_number("phone_column", str(text)) for text in form.getlist("phone_column") if text)
@@ -138,7 +138,7 @@ def _changed_columns(shown: Upload, form: FormData) -> dict[str, Any]:
 
 
 def _age(shown: Upload, form: FormData) -> dict[str, Any]:
-    """The age of answers to reuse, where it differs from the present option."""
+    """The chosen age of answers to reuse, if it differs from the present option."""
     if "max_age_days" not in form:
         return {}
     days = _number_if_given(form, "max_age_days")

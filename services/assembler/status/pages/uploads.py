@@ -35,9 +35,9 @@ _BUTTONS: Final[Mapping[str, BaseModel]] = {
     "retry-failed": RetryBody(force=True),
     "delete": Nothing(),
 }
-"""Commands with a button on the upload's page, and the input that the button stands for."""
+"""Commands with a button on the upload's page, each with the input that the button sends."""
 _LIST_BUTTONS: Final[Mapping[str, BaseModel]] = {**_BUTTONS, "retry-failed": RetryBody(force=False)}
-"""Those below the list: a retry of many uploads leaves out the ones that were retried as often as is usual."""
+"""The buttons below the list: a retry of many uploads skips those that had the usual number of rounds."""
 
 
 async def uploads(request: Request, backend: Backend, who: Identity, renderer: Renderer) -> Response:

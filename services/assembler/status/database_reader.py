@@ -13,7 +13,7 @@ from services.runtime.problems import ProblemError
 T = TypeVar("T")
 
 
-class Database:
+class DatabaseReader:
     """The join's database, which the status role only reads. `epoch`: the database's id; a rebuilt one has another."""
 
     def __init__(self, engine: Engine, *, epoch: str) -> None:
