@@ -11,6 +11,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect
+from starlette.routing import BaseRoute
 
 from schemas.settings import Settings
 from services.assembler.status.api import (
@@ -72,45 +73,9 @@ class StatusState(TypedDict):
 def build_app(settings: Settings) -> Starlette:
     """The application, with routes and a lifespan that owns the database engine and the Kafka clients."""
     renderer = Renderer(settings)
-    described = openapi.document(ENDPOINTS)
-
-    @asynccontextmanager
-    async def lifespan(_app: Starlette) -> AsyncIterator[StatusState]:
-        file = sqlite_file(settings.database_url)
-        if file is not None:
-            file.parent.mkdir(parents=True, exist_ok=True)
-        engine = connect(settings.database_url)
-        try:
-            database = DatabaseReader(engine, epoch=await asyncio.to_thread(_prepared, engine))
-            hub, bad_record_log = LiveHub(settings), BadRecordLog(settings)
-            followers = (hub.follower, bad_record_log.follower)
-            async with (
-                _running(followers),
-                started(make_producer(settings)) as producer,
-                SignOfLife(producer, settings, role="status", health=lambda: _health(followers)),
-            ):
-                backend = build_backend(
-                    settings, database=database, producer=producer, hub=hub, bad_records=bad_record_log
-                )
-                yield StatusState(backend=backend, renderer=renderer)
-        finally:
-            engine.dispose()
-
     app = Starlette(
-        routes=[
-            *routes_of(ENDPOINTS),
-            *openapi.routes_for(described),
-            *docs_page.routes_for(described),
-            *sockets.ROUTES,
-            *health.ROUTES,
-            *metrics.ROUTES,
-            *signin.ROUTES,
-            *admin_page.ROUTES,
-            *renderer.routes(),
-            *check_page.ROUTES,
-            *upload_pages.ROUTES,
-        ],
-        lifespan=lifespan,
+        routes=_routes(renderer),
+        lifespan=lambda _app: _lifespan(settings, renderer),
         middleware=[*host_guard(settings), Middleware(BoundedBody, MOST_BODY_BYTES)],
         exception_handlers={
             ProblemError: on_problem,
@@ -122,6 +87,44 @@ def build_app(settings: Settings) -> Starlette:
     # No redirect from a path with a trailing slash to the path without: it would repeat a phone that the path may hold.
     app.router.redirect_slashes = False
     return app
+
+
+def _routes(renderer: Renderer) -> list[BaseRoute]:
+    described = openapi.document(ENDPOINTS)
+    return [
+        *routes_of(ENDPOINTS),
+        *openapi.routes_for(described),
+        *docs_page.routes_for(described),
+        *sockets.ROUTES,
+        *health.ROUTES,
+        *metrics.ROUTES,
+        *signin.ROUTES,
+        *admin_page.ROUTES,
+        *renderer.routes(),
+        *check_page.ROUTES,
+        *upload_pages.ROUTES,
+    ]
+
+
+@asynccontextmanager
+async def _lifespan(settings: Settings, renderer: Renderer) -> AsyncIterator[StatusState]:
+    file = sqlite_file(settings.database_url)
+    if file is not None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+    engine = connect(settings.database_url)
+    try:
+        database = DatabaseReader(engine, epoch=await asyncio.to_thread(_prepared, engine))
+        hub, bad_record_log = LiveHub(settings), BadRecordLog(settings)
+        followers = (hub.follower, bad_record_log.follower)
+        async with (
+            _running(followers),
+            started(make_producer(settings)) as producer,
+            SignOfLife(producer, settings, role="status", health=lambda: _health(followers)),
+        ):
+            backend = build_backend(settings, database=database, producer=producer, hub=hub, bad_records=bad_record_log)
+            yield StatusState(backend=backend, renderer=renderer)
+    finally:
+        engine.dispose()
 
 
 def _prepared(engine: Engine) -> str:

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from schemas.uploads import UploadOptions
+from schemas.uploads import UploadOptions, UploadState
 from services.assembler.domain.commands import MOST_ROUNDS, Accepted, Refused, Target
 from services.assembler.status.inputs import Nothing
 from services.assembler.status.operations.upload_commands import (
@@ -22,8 +22,8 @@ NOW = datetime(2026, 1, 5, 12, 0, tzinfo=UTC)
 OPTIONS = UploadOptions(region="US", max_age_seconds=60)
 
 
-def target(state: str, *, rounds: int = 0, started: bool = True) -> Target:
-    return Target(upload_id("u"), state, rounds, 3, started, OPTIONS)  # type: ignore[arg-type]  # parametrized states
+def target(state: UploadState, *, rounds: int = 0, started: bool = True) -> Target:
+    return Target(upload_id("u"), state, rounds, 3, started, OPTIONS)
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def target(state: str, *, rounds: int = 0, started: bool = True) -> Target:
         ("delete", Nothing(), "in_progress", ["cancel_upload", "delete_upload"]),
     ],
 )
-def test_a_command_writes_its_events(name: str, given: Nothing, state: str, events: list[str]) -> None:
+def test_a_command_writes_its_events(name: str, given: Nothing, state: UploadState, events: list[str]) -> None:
     decision = COMMANDS[name].with_input(given)(target(state, started=state != "checked"), "ann", NOW)
     assert isinstance(decision, Accepted)
     assert [event.type for event in decision.events] == events
