@@ -222,8 +222,3 @@ def list_audit(
         query = query.where(or_(audit.c.at < at, and_(audit.c.at == at, audit.c.id < after[1])))
     query = query.order_by(audit.c.at.desc(), audit.c.id.desc()).limit(limit)
     return [AuditEntry(**row._mapping) for row in connection.execute(query)]
-
-
-def check_connection(connection: Connection) -> None:
-    """Asks the database for one value, to see whether it answers at all."""
-    connection.execute(select(1)).scalar_one()

@@ -1,12 +1,12 @@
 """Answers orchestrators: whether the process lives, whether it can serve, and whether it has started."""
 
 from aiokafka.errors import KafkaError
+from sqlalchemy import text
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from services.assembler.status.backend import Backend
-from services.assembler.store import reads
 from services.runtime.problems import ProblemError
 
 
@@ -27,7 +27,7 @@ async def ready(request: Request) -> Response:
     """Database and Kafka answer now, and the followers read what other processes write."""
     backend: Backend = request.state.backend
     try:
-        await backend.database.read(reads.check_connection)
+        await backend.database.read(lambda connection: connection.execute(text("SELECT 1")).scalar())
         await backend.writer.check_connection()
     except ProblemError:
         return JSONResponse({"status": "the database does not answer"}, 503)
