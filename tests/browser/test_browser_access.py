@@ -155,7 +155,15 @@ def assert_on_the_first_screen(page: Page) -> None:
     expect(now.get_by_text("took")).to_be_visible()
     actions = page.locator("#actions").locator("a, button")
     expect(actions).to_have_text(
-        ["Download CSV", "Excel", "JSON Lines", re.compile("went wrong"), re.compile("^Try"), "Process again", "Delete"]
+        [
+            "Download CSV",
+            "Excel",
+            "JSON Lines",
+            re.compile("went wrong"),
+            re.compile("^Retry"),
+            "Process again",
+            "Delete",
+        ]
     )
     for shown in (now.locator(".pill").first, now.get_by_text("took"), now.locator(".headline"), *actions.all()):
         box = shown.bounding_box()

@@ -19,7 +19,7 @@ from schemas.topics import Topic
 from schemas.upload_events import OperatorActed
 from services.assembler.domain.stored import StoredSweep
 from services.assembler.join.sweep import LOOK_SECONDS, PATIENCE_SECONDS
-from services.assembler.status.api.queue import SWEEP_SECONDS
+from services.assembler.status.operations.queue_control import SWEEP_SECONDS
 from services.assembler.store.dialect import connect
 from services.assembler.store.sweeps import get_sweep
 from services.runtime.kafka import make_consumer, partitions_of, started, topic_name

@@ -15,11 +15,11 @@ from hypothesis import HealthCheck
 
 from services.assembler.status.api.openapi import document
 from services.assembler.status.inputs import IDEMPOTENCY_KEY_PATTERN
-from services.assembler.status.role import CALLS
+from services.assembler.status.role import ENDPOINTS
 from tests.integration.status_world import World, running_world
 
 _NO_CONTROLS = dict.fromkeys(range(32), " ")
-schema = schemathesis.openapi.from_dict(document(CALLS))
+schema = schemathesis.openapi.from_dict(document(ENDPOINTS))
 
 
 @dataclass(frozen=True)
@@ -84,10 +84,10 @@ def test_every_answer_is_as_described(case: "schemathesis.Case[Any]", site: Site
 
 
 def test_the_document_is_complete() -> None:
-    described = document(CALLS)
+    described = document(ENDPOINTS)
     assert described["openapi"].startswith("3.1")
     calls = {(method.upper(), path) for path, methods in described["paths"].items() for method in methods}
     assert ("POST", "/v1/uploads") in calls
-    assert {(call.method, call.path) for call in CALLS} <= calls
+    assert {(call.method, call.path) for call in ENDPOINTS} <= calls
     names = [one["operationId"] for methods in described["paths"].values() for one in methods.values()]
     assert len(names) == len(set(names))

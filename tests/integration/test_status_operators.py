@@ -101,7 +101,7 @@ async def test_whatever_operators_do_is_in_the_audit_list(world: World) -> None:
     assert found["forget_phone"]["detail"] == {"phone_masked": "+1212*****99"}
     assert forgotten[5:10] not in str(found)
     page = (await world.client.get("/admin")).text
-    assert "had a number forgotten" in page
+    assert "erased a number" in page
     assert "+1212*****99" in page
     assert "/uploads/None" not in page
 

@@ -1,4 +1,4 @@
-"""Follows `bad-records` and publishes records that were put aside again, each where it was."""
+"""Follows `bad-records`, and publishes bad records again, each to its own topic and partition."""
 
 import asyncio
 import time
@@ -14,23 +14,23 @@ from schemas import topics
 from schemas.codec import decode, encode
 from schemas.rows import BadRecord, retried_record_of
 from schemas.settings import Settings
-from services.assembler.status.bad_record_list import MOST_LISTED, Note, Place, PutAsideList
+from services.assembler.status.bad_record_list import MOST_LISTED, BadRecordList, NotePosition, RecordPosition
 from services.assembler.status.following import Follower
 from services.runtime.kafka import make_consumer, partitions_of, started, topic_name
 
 RETRY_SECONDS: Final = 20.0
-"""So long records are published again for one request; the next one goes on with what is left."""
+"""Time for one request; the next request continues with the records that are left."""
 READ_SECONDS: Final = 5.0
 ACK_SECONDS: Final = 10.0
 TOPICS: Final = {topic.name: topic for topic in topics.TOPICS}
 
 
-class BadRecords:
-    """The records that were put aside, as far as they are listed; `older` counts notes further back in the log."""
+class BadRecordLog:
+    """The bad records that are listed; `older` counts the notes further back in the log."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self.listed = PutAsideList()
+        self.listed = BadRecordList()
         self._unread = 0
         self.follower = Follower(settings, begin=self._begin, take=self._take)
 
@@ -39,7 +39,7 @@ class BadRecords:
         return self._unread + self.listed.dropped
 
     async def _begin(self, consumer: AIOKafkaConsumer) -> dict[TopicPartition, int]:
-        """Only the newest notes are read: after a flood of them there may be more than memory holds."""
+        """Reads only the newest notes: there may be more than fit in memory."""
         partitions = await partitions_of(consumer, topic_name(topics.BAD_RECORDS, self._settings))
         consumer.assign(partitions)
         begins, ends = await consumer.beginning_offsets(partitions), await consumer.end_offsets(partitions)
@@ -55,12 +55,12 @@ class BadRecords:
         bad = decode(BadRecord, record.value, timestamp_ms=record.timestamp)
         topic = bad.topic.removeprefix(self._settings.topic_prefix)
         name = topic if topic in TOPICS else bad.topic
-        self.listed.take(bad, topic=name, note=Note(record.partition, record.offset))
+        self.listed.take(bad, topic=name, note=NotePosition(record.partition, record.offset))
 
 
 @dataclass(slots=True)
-class Outcome:
-    """What became of records that were to be published again. `gone`: no longer on their topic."""
+class RepublishCounts:
+    """Counts of records by outcome of publishing them again. `gone`: no longer on their topic."""
 
     retried: int = 0
     gone: int = 0
@@ -68,56 +68,69 @@ class Outcome:
     left: int = 0
 
 
-async def publish_again(settings: Settings, producer: AIOKafkaProducer, places: Iterable[Place]) -> Outcome:
-    """Publishes each record on its topic and partition, with its key and headers, and notes that it was done.
+async def publish_again(
+    settings: Settings, producer: AIOKafkaProducer, positions: Iterable[RecordPosition]
+) -> RepublishCounts:
+    """Publishes each record to its topic and partition, with its key and headers, and notes that on `bad-records`.
 
-    1. Read the record. 2. Publish it and await Kafka's acknowledgement. 3. Note it on `bad-records`.
-    A record that is published twice does no harm: whatever it says, it says again.
+    For each record:
+    1. Read it.
+    2. Publish it and await Kafka's acknowledgement.
+    3. Note it on `bad-records`.
+
+    Publishing a record twice does no harm: every reader takes repeated records.
 
     Raises:
-        KafkaError, TimeoutError: Kafka does not answer. What was done until then is noted.
+        KafkaError, TimeoutError: Kafka does not answer. Records published until then are noted.
     """
-    outcome = Outcome()
+    counts = RepublishCounts()
     deadline = time.monotonic() + RETRY_SECONDS
     async with started(make_consumer(settings)) as consumer:
-        for place in sorted(places):
+        for position in sorted(positions):
             if time.monotonic() >= deadline:
-                outcome.left += 1
+                counts.left += 1
                 continue
-            await _publish_one(settings, producer, consumer, place, outcome)
-    return outcome
+            await _publish_one(settings, producer, consumer, position, counts)
+    return counts
 
 
 async def _publish_one(
-    settings: Settings, producer: AIOKafkaProducer, consumer: AIOKafkaConsumer, place: Place, outcome: Outcome
+    settings: Settings,
+    producer: AIOKafkaProducer,
+    consumer: AIOKafkaConsumer,
+    position: RecordPosition,
+    counts: RepublishCounts,
 ) -> None:
-    topic = TOPICS.get(place.topic)
+    topic = TOPICS.get(position.topic)
     if topic is None:
-        outcome.not_possible += 1
+        counts.not_possible += 1
         return
     name = topic_name(topic, settings)
-    record = await _record_at(consumer, TopicPartition(name, place.partition), place.offset)
+    # 1. Read it.
+    record = await _record_at(consumer, TopicPartition(name, position.partition), position.offset)
     if record is None:
-        outcome.gone += 1
+        counts.gone += 1
         return
     if record.key is None and record.value is None:
-        # aiokafka sends no such record.
-        outcome.not_possible += 1
+        # aiokafka refuses a record without key and value.
+        counts.not_possible += 1
         return
+    # 2. Publish it and await Kafka's acknowledgement.
     try:
         async with asyncio.timeout(ACK_SECONDS):
             await producer.send_and_wait(
-                name, record.value, key=record.key, partition=place.partition, headers=list(record.headers)
+                name, record.value, key=record.key, partition=position.partition, headers=list(record.headers)
             )
     except MessageSizeTooLargeError:
-        outcome.not_possible += 1
+        counts.not_possible += 1
         return
+    # 3. Note it on `bad-records`.
     await _note_retry(settings, producer, record)
-    outcome.retried += 1
+    counts.retried += 1
 
 
 async def _record_at(consumer: AIOKafkaConsumer, partition: TopicPartition, offset: int) -> ConsumerRecord | None:
-    """The record at this place; None when it has expired, was compacted away, or never was there."""
+    """The record at this position; None when it has expired, was compacted away, or never existed."""
     if partition not in await partitions_of(consumer, partition.topic):
         return None
     begin = (await consumer.beginning_offsets([partition]))[partition]

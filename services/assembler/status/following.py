@@ -1,6 +1,6 @@
-"""Follows topics without a consumer group for as long as the process lives, and says whether it does.
+"""Follows topics without a consumer group while the process lives, and reports whether it still does.
 
-One record that cannot be used is skipped with a line in the log; a connection that breaks is made anew.
+A record that cannot be used is skipped and logged. A broken connection is replaced.
 """
 
 import asyncio
@@ -18,19 +18,19 @@ from services.runtime.kafka import make_consumer, started
 
 RECONNECT_SECONDS: Final = 2.0
 FETCH_WAIT_MS: Final = 100
-"""Kafka answers what is asked on a connection in order: ends of logs wait behind a fetch that waits for records."""
+"""Kafka answers the requests of a connection in order: a request for log ends waits behind a fetch that waits."""
 FOLLOWS_SECONDS: Final = 10.0
-"""A follower that has not asked Kafka for so long does not follow: it asks twice a second."""
+"""A follower asks Kafka twice a second; one that has not asked for so long counts as stopped."""
 Begin = Callable[[AIOKafkaConsumer], Awaitable[dict[TopicPartition, int]]]
 Take = Callable[[ConsumerRecord], None]
 log = logging.getLogger(__name__)
 
 
 class Follower:
-    """Reads records and hands each to `take`.
+    """Reads records and passes each to `take`.
 
-    `begin` assigns partitions, seeks, and returns the ends up to which they have to be read before the follower has
-    caught up. It runs anew on each connection, and so records may come again.
+    `begin` assigns partitions, seeks, and returns the end offsets; the follower has caught up when it has read to
+    them. `begin` runs again on each connection, so records may be read twice.
     """
 
     def __init__(self, settings: Settings, *, begin: Begin, take: Take) -> None:
@@ -43,7 +43,7 @@ class Follower:
 
     @property
     def follows(self) -> bool:
-        """Whether it has asked Kafka a moment ago; false when its task has ended, hangs, or cannot connect."""
+        """Whether it has polled Kafka recently; false when its task has ended, hangs, or cannot connect."""
         return self._asked_at is not None and time.monotonic() - self._asked_at < FOLLOWS_SECONDS
 
     async def run(self) -> None:

@@ -1,10 +1,10 @@
-"""Validates what a client sent, parameter by parameter and field by field, and says exactly which one is wrong."""
+"""Validates parameters, JSON bodies and form fields, and names each one that is wrong."""
 
 import json
 import math
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
@@ -17,7 +17,7 @@ from services.runtime.problems import ProblemError
 
 M = TypeVar("M", bound=BaseModel)
 MOST_ITEMS: Final = 20
-"""Wrong fields that an answer lists; a body may have thousands."""
+"""Wrong fields that an answer lists, at most; a body may have thousands."""
 _LONGEST_VALUE: Final = 100
 _LONGEST_NAME: Final = 200
 _MOST_DIGITS: Final = 12
@@ -30,24 +30,24 @@ _LONGEST_KEY: Final = 255
 
 
 class Input(BaseModel):
-    """The base of query and body models: a name that is not known is an error, not ignored.
+    """The base of query and body models: an unknown name is an error.
 
-    A field with `repr=False` holds what no answer may repeat.
+    No answer repeats the value of a field with `repr=False`.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Nothing(Input):
-    """A call without parameters, or without a body."""
+    """The input of an endpoint without parameters, or without a body."""
 
 
-Some = Field(max_length=20)
-"""Bounds a list of words: more than there are of any kind."""
+Bounded = Field(max_length=20)
+"""Bounds a list of states or kinds; there are fewer of each."""
 
 
 def validated(model: type[M], values: Mapping[str, Any]) -> M:
-    """The model of these values, which may be texts, as parameters and form fields are.
+    """The model of these values; parameters and form fields come as texts.
 
     Raises:
         ProblemError: 422 with an entry for each wrong one.
@@ -68,7 +68,7 @@ def parse_query(model: type[M], request: Request) -> M:
     for name in request.query_params:
         given = request.query_params.getlist(name)
         wanted = model.model_fields.get(name)
-        if wanted is not None and "tuple" in str(wanted.annotation):
+        if wanted is not None and get_origin(wanted.annotation) is tuple:
             values[name] = [part for text in given for part in text.split(",") if part]
         elif len(given) > 1:
             raise _repeated(name)
@@ -81,23 +81,23 @@ def idempotency_key(request: Request) -> str | None:
     """The `Idempotency-Key`, if there is one.
 
     Raises:
-        ProblemError: 422 when it cannot be one.
+        ProblemError: 422 when it is repeated, empty, too long, or not printable ASCII.
     """
     keys = request.headers.getlist("idempotency-key")
     if not keys:
         return None
     key = keys[0].strip().strip('"')
     if len(keys) > 1 or not 0 < len(key) <= _LONGEST_KEY or not key.isascii() or not key.isprintable():
-        detail = f"There is one Idempotency-Key, of 1 to {_LONGEST_KEY} printable ASCII characters."
+        detail = f"Send one Idempotency-Key of 1 to {_LONGEST_KEY} printable ASCII characters."
         raise wrong_items((ErrorItem(code="wrong_value", column="Idempotency-Key", detail=detail),))
     return key
 
 
 async def parse_body(model: type[M], request: Request) -> M:
-    """The JSON body; an empty one is as good as `{}`. Its size is bounded before it comes here.
+    """The JSON body; an empty body counts as `{}`. A middleware bounds its size.
 
     Raises:
-        ProblemError: 400 when it is no JSON object, 415 when it says that it is something else, 422 with an entry for
+        ProblemError: 400 when it is not a JSON object, 415 when its content type is not JSON, 422 with an entry for
             each wrong field.
     """
     raw = (await request.body()).strip()
@@ -113,7 +113,7 @@ async def parse_body(model: type[M], request: Request) -> M:
 
 
 async def read_form(request: Request) -> FormData:
-    """The form that a page sent. Its size is bounded before it comes here.
+    """The form that a page sent. A middleware bounds its size.
 
     Raises:
         ProblemError: 400 when it cannot be read.
@@ -122,7 +122,7 @@ async def read_form(request: Request) -> FormData:
         return await request.form()
     except FormParserError:
         raise ProblemError(
-            400, "unreadable-body", "The form cannot be read", "Go back, load the page anew and try again."
+            400, "unreadable-body", "The form cannot be read", "Go back, reload the page and try again."
         ) from None
 
 
@@ -130,7 +130,7 @@ def form_number(name: str, text: str) -> int:
     """A whole number in a form's field.
 
     Raises:
-        ProblemError: 422 when it is none, or longer than any that is asked for.
+        ProblemError: 422 when the text is not a whole number, or has too many digits.
     """
     if text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS:
         return int(text)
@@ -146,14 +146,14 @@ def _refuse_other_type(content_type: str) -> None:
 
 
 class _RepeatedName(Exception):
-    """A name that an object has twice: readers differ on which value counts."""
+    """A name stands twice in an object: JSON readers differ on which value counts."""
 
 
 def _plain_json(raw: bytes) -> str:
-    """The same JSON, with whole numbers written as such: `4.0` is an integer to JSON Schema, and not to pydantic.
+    """The same JSON with `4.0` written as `4`: JSON Schema takes both as integers, pydantic only the second.
 
     Raises:
-        ProblemError: 400 when it is no JSON, 422 when a name stands twice in an object.
+        ProblemError: 400 when it is not JSON, 422 when a name stands twice in an object.
     """
     try:
         found = json.loads(
@@ -175,7 +175,7 @@ def _names_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _number(text: str) -> float:
-    """One too large for a float becomes one that is above every bound."""
+    """A number too large for a float becomes one that exceeds every bound."""
     value = float(text)
     if math.isinf(value):
         return _ABOVE_ALL if value > 0 else -_ABOVE_ALL
@@ -213,7 +213,7 @@ def _item(one: ErrorDetails, model: type[BaseModel]) -> ErrorItem:
 
 
 def _shown(value: object) -> str | None:
-    """The beginning of what was given; a number too long to be written out, or a whole object, is not repeated."""
+    """The beginning of the given value. Very long numbers and whole objects are not repeated."""
     if isinstance(value, int) and value.bit_length() > 64:
         return None
     if isinstance(value, datetime):

@@ -1,4 +1,4 @@
-"""Holds what the parts last said of themselves and wakes whoever watches an upload when there is news of it."""
+"""Holds the last status of each part and of the gate, and wakes the watchers of an upload when it has news."""
 
 import asyncio
 from collections.abc import Iterator
@@ -15,18 +15,18 @@ from schemas.lookups import LookupCommand, LookupStatus
 from schemas.parts import PartStatus
 from schemas.settings import Settings
 from services.assembler.status.following import Follower
-from services.assembler.status.why import Surroundings
+from services.assembler.status.why import SystemStatus
 from services.runtime.kafka import partitions_of, topic_name
 from services.runtime.partitions import partition_of
 
 LOG_END_SECONDS = 2.0
 MOST_PARTS: Final = 1_000
 MOST_GATES: Final = 16
-"""Whoever writes more processes or gates than these to the log drives the oldest ones out."""
+"""Processes and gates held in memory; beyond these the oldest ones are dropped."""
 
 
 class Watcher:
-    """One listener to one upload's news (None: to everybody's). News while it works are one wake-up, never a queue."""
+    """One listener to the news of one upload (None: of all). All news that come while it works are one wake-up."""
 
     def __init__(self, upload_id: str | None) -> None:
         self.upload_id = upload_id
@@ -45,7 +45,7 @@ class Watcher:
 
 
 class LogEnd(NamedTuple):
-    """Where a partition's log ended when it was asked for: the next record gets this offset."""
+    """The end of a partition's log when it was read: the next record gets this offset."""
 
     partition: int
     offset: int
@@ -54,8 +54,8 @@ class LogEnd(NamedTuple):
 class LiveHub:
     """Follows progress, completions, the gate and the parts, without a consumer group: every replica sees all.
 
-    SQL stays the source of what clients are told; records only say when to look. Memory is bounded by the number of
-    parts and watchers.
+    Clients are told what SQL shows; records only say when to read SQL. Memory is bounded by the number of parts and
+    watchers.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -76,10 +76,10 @@ class LiveHub:
             )
         }
 
-    def surroundings(self) -> Surroundings:
-        """What runs now, as far as it has told."""
+    def system_status(self) -> SystemStatus:
+        """What the parts and the gate last reported."""
         newest = max(self._lookups.values(), key=lambda status: status.at, default=None)
-        return Surroundings.of(newest, sorted(self._parts.values(), key=lambda part: part.key))
+        return SystemStatus.of(newest, sorted(self._parts.values(), key=lambda part: part.key))
 
     @property
     def watcher_count(self) -> int:
@@ -98,7 +98,7 @@ class LiveHub:
                 del self._watchers[upload_id]
 
     async def end_of_events(self, upload_id: str) -> LogEnd | None:
-        """The present end of the log that holds all events of an upload; None if Kafka does not say."""
+        """The present end of the partition that holds all events of an upload; None if Kafka does not answer."""
         consumer = self.follower.consumer
         if consumer is None:
             return None
@@ -111,7 +111,7 @@ class LiveHub:
         return LogEnd(of_upload.partition, ends[of_upload])
 
     async def _begin(self, consumer: AIOKafkaConsumer) -> dict[TopicPartition, int]:
-        """States are read from their beginning, news from now on."""
+        """Reads states from their beginning, and news from now on."""
         states = [topics.LOOKUP_STATUS, topics.LOOKUP_COMMANDS, topics.PART_STATUS]
         news = [topics.UPLOAD_PROGRESS, topics.UPLOAD_COMPLETIONS]
         from_start = [tp for topic in states for tp in await partitions_of(consumer, self._names[topic])]
@@ -144,7 +144,7 @@ class LiveHub:
         part = decode(PartStatus, record.value, timestamp_ms=record.timestamp)
         if part.key != key:
             raise UndecodableRecord(f"the key is not that of {part.role}")
-        # It was heard of now at the latest: a clock that is ahead would keep a dead part alive.
+        # Not later than now: a clock that is ahead would keep a dead part alive.
         self._parts[key] = part.model_copy(update={"seen_at": min(part.seen_at, datetime.now(UTC))})
         if len(self._parts) > MOST_PARTS:
             del self._parts[min(self._parts, key=lambda one: self._parts[one].seen_at)]
@@ -155,7 +155,7 @@ class LiveHub:
             return
         status = decode(LookupStatus, record.value, timestamp_ms=record.timestamp)
         status = status.model_copy(update={"at": min(status.at, datetime.now(UTC))})
-        before = self.surroundings().lookup
+        before = self.system_status().lookup
         self._lookups[record.key or b""] = status
         if len(self._lookups) > MOST_GATES:
             del self._lookups[min(self._lookups, key=lambda one: self._lookups[one].at)]

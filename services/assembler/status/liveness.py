@@ -1,4 +1,4 @@
-"""Decides how each part is: alive, silent, or started again and again; and whether an upload waits for one; pure."""
+"""Decides the condition of each part (alive, silent, restarting …) and whether an upload waits for a part; pure."""
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
@@ -10,12 +10,12 @@ from schemas.roles import ROLES
 from schemas.uploads import UploadState
 
 SILENT_AFTER: Final = timedelta(seconds=15)
-"""A part that has said nothing for three of its intervals is taken for dead."""
+"""Three intervals of a part's reports; a part that is silent for longer counts as dead."""
 _WORKING: Final[frozenset[PartCondition]] = frozenset({"starting", "running", "standby"})
 
 
 def condition_of(part: PartStatus, now: datetime) -> PartCondition:
-    """What the part last said of itself, unless what it did since says something else."""
+    """The state that the part last reported, unless its restarts or its silence show another."""
     if part.state == "stopping":
         return "stopping"
     if keeps_restarting(part, now):
@@ -26,7 +26,7 @@ def condition_of(part: PartStatus, now: datetime) -> PartCondition:
 
 
 def part_view(part: PartStatus, now: datetime) -> PartView:
-    """The part as operators see it. Its error is its last one; while it has none, why the process before it ended."""
+    """The part as operators see it. `error`: its last error; for a restarting part without one, how it last ended."""
     condition = condition_of(part, now)
     error = part.error or (part.last_end if condition == "restarting" else None)
     return PartView(
@@ -44,18 +44,18 @@ def part_view(part: PartStatus, now: datetime) -> PartView:
 
 
 def is_alive(part: PartStatus, now: datetime) -> bool:
-    """Whether it can be expected to do its work."""
+    """Whether the part can be expected to work."""
     return condition_of(part, now) in _WORKING
 
 
 def missing_roles(parts: Iterable[PartStatus], now: datetime) -> list[Role]:
-    """Roles of the data path of which no process lives, in the order that rows pass them."""
+    """Roles of the data path without a living process, in the order that rows pass them."""
     alive = {part.role for part in parts if is_alive(part, now)}
     return [role.name for role in ROLES if role.is_on_data_path and role.name not in alive]
 
 
 def waits_for_part(state: UploadState, parts: Iterable[PartStatus], *, fed: bool, now: datetime) -> bool:
-    """Whether a part is missing that the upload needs now. `fed`: all of its rows have been published."""
+    """Whether the upload needs a part now that is missing. `fed`: all of its rows have been published."""
     missing = missing_roles(parts, now)
     if state in ("pending", "checking"):
         return any(role in ("feeder", "join") for role in missing)

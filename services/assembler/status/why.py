@@ -18,24 +18,30 @@ _WHY_BY_GATE_STATE: Final[Mapping[GateState, WhyCode]] = {
     "throttled": "provider_throttled",
     "no_gate": "part_down",
 }
+_WHY_BY_LANE: Final[Mapping[str, WhyCode]] = {
+    "backoff": "backoff",
+    "paused": "paused",
+    "shared_with_other_upload": "shared_with_other_upload",
+}
+"""The lane's own reasons that explain more than its place in the queue."""
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What else runs: the gate's last status and the parts that told that they live."""
+class SystemStatus:
+    """What the gate and the other processes last reported."""
 
     lookup: LookupStatus | None = None
     parts: tuple[PartStatus, ...] = ()
     lanes: Mapping[str, LaneStatus] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, lookup: LookupStatus | None, parts: Iterable[PartStatus]) -> "Surroundings":
+    def of(cls, lookup: LookupStatus | None, parts: Iterable[PartStatus]) -> "SystemStatus":
         lanes = {} if lookup is None else {lane.upload_id: lane for lane in lookup.lanes}
         return cls(lookup, tuple(parts), lanes)
 
 
 def why_of(
-    upload_id: str, state: UploadState, counts: Counts, around: Surroundings, *, fed: bool, now: datetime
+    upload_id: str, state: UploadState, counts: Counts, system: SystemStatus, *, fed: bool, now: datetime
 ) -> Why | None:
     """Why the upload does not move on; None while it does, and when it is finished or waits for a person's start.
 
@@ -44,29 +50,30 @@ def why_of(
     """
     if state == "paused":
         return Why(code="paused")
-    if waits_for_part(state, around.parts, fed=fed, now=now):
+    if waits_for_part(state, system.parts, fed=fed, now=now):
         return Why(code="part_down")
     if state in ("pending", "checking"):
         return Why(code="being_read")
     if state != "in_progress":
         return None
-    return _general_cause(around) or _particular_cause(around.lanes.get(upload_id), counts, around, fed=fed)
+    return _general_cause(system) or _particular_cause(system.lanes.get(upload_id), counts, system, fed=fed)
 
 
-def _general_cause(around: Surroundings) -> Why | None:
-    if around.lookup is None:
+def _general_cause(system: SystemStatus) -> Why | None:
+    if system.lookup is None:
         return Why(code="part_down")
-    code = _WHY_BY_GATE_STATE.get(around.lookup.state)
-    return None if code is None else Why(code=code, until=around.lookup.until)
+    code = _WHY_BY_GATE_STATE.get(system.lookup.state)
+    return None if code is None else Why(code=code, until=system.lookup.until)
 
 
-def _particular_cause(lane: LaneStatus | None, counts: Counts, around: Surroundings, *, fed: bool) -> Why | None:
+def _particular_cause(lane: LaneStatus | None, counts: Counts, system: SystemStatus, *, fed: bool) -> Why | None:
     if not counts.waiting and (counts.unprocessed or not fed):
         return Why(code="being_read")
     if lane is None:
         return None
     if lane.pending and lane.in_backoff >= lane.pending and not lane.in_flight:
         return Why(code="backoff")
-    if lane.why in ("backoff", "paused", "shared_with_other_upload"):
-        return Why.model_validate({"code": lane.why})
-    return Why(code="waiting_turn") if lane.pending and len(around.lanes) > 1 else None
+    code = _WHY_BY_LANE.get(lane.why)
+    if code is not None:
+        return Why(code=code)
+    return Why(code="waiting_turn") if lane.pending and len(system.lanes) > 1 else None

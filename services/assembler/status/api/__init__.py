@@ -1,1 +1,1 @@
-"""The JSON calls, the websocket, downloads and metrics."""
+"""The JSON endpoints, the websocket, downloads and metrics."""

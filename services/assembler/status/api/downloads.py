@@ -1,4 +1,4 @@
-"""The result files: streamed from short key-set reads, at any time, named and labelled so that nobody is misled."""
+"""Streams result files from short key-set reads; the name and a header of an incomplete file say that it is."""
 
 import asyncio
 import tempfile
@@ -17,11 +17,11 @@ from schemas.rows import RowState
 from schemas.uploads import Detected
 from services.assembler.domain.stored import RowFilter, StoredUpload
 from services.assembler.domain.views import parsed, row_view
-from services.assembler.status.api.calls import Ask, Call
-from services.assembler.status.api.result_files import CsvWriter, Layout, jsonl_chunk, layout_of, result_name
+from services.assembler.status.api.endpoints import ApiRequest, Endpoint, EndpointHandler
+from services.assembler.status.api.result_files import CsvWriter, ResultLayout, jsonl_chunk, layout_of, result_name
 from services.assembler.status.api.workbooks import Workbook
 from services.assembler.status.backend import Backend
-from services.assembler.status.inputs import Input, Nothing, Some
+from services.assembler.status.inputs import Bounded, Input, Nothing
 from services.assembler.store import reads
 from services.assembler.store.connections import Connection
 
@@ -34,11 +34,11 @@ JSONL_TYPE: Final = "application/jsonl"
 
 
 class ResultQuery(Input):
-    rows: Annotated[tuple[RowState | Literal["all"], ...], Some] = Field(
+    rows: Annotated[tuple[RowState | Literal["all"], ...], Bounded] = Field(
         ("all",), description="`all`, or states of rows to include"
     )
-    verdict: Annotated[tuple[Verdict, ...], Some] = Field((), description="Only rows with these verdicts")
-    line_type: Annotated[tuple[LineType, ...], Some] = Field((), description="Only rows with these line types")
+    verdict: Annotated[tuple[Verdict, ...], Bounded] = Field((), description="Only rows with these verdicts")
+    line_type: Annotated[tuple[LineType, ...], Bounded] = Field((), description="Only rows with these line types")
     excel_safe: bool = Field(False, description="Escape cells that a spreadsheet would run as formulas")
 
     def wanted(self) -> RowFilter:
@@ -49,9 +49,9 @@ class ResultQuery(Input):
 async def row_chunks(
     backend: Backend, record: StoredUpload, wanted: RowFilter, use: Callable[[list[Row]], T]
 ) -> AsyncIterator[T]:
-    """What `use` makes of all wanted rows in order, some thousand at a time, each chunk by its own short read.
+    """The results of `use` on all wanted rows in order, `PAGE_ROWS` at a time, each with its own short read.
 
-    `use` runs in the thread that reads: turning rows into text is most of the work, and sockets must not wait for it.
+    `use` runs in the thread that reads: turning rows into text is most of the work, and must not block the event loop.
     """
     cancelled = record.cancelled_at is not None
 
@@ -62,27 +62,27 @@ async def row_chunks(
         return use([row_view(row, cancelled=cancelled) for row in stored]), stored[-1].row
 
     after = 0
-    while (found := await backend.read(partial(read_and_use, after=after))) is not None:
+    while (found := await backend.database.read(partial(read_and_use, after=after))) is not None:
         made, after = found
         yield made
 
 
-async def csv_file(ask: Ask[ResultQuery, Nothing]) -> Response:
-    record = await ask.backend.find(ask.identity, ask.upload_id)
+async def csv_file(request: ApiRequest[ResultQuery, Nothing]) -> Response:
+    record = await request.backend.uploads.find(request.identity, request.upload_id)
     detected = _detected(record)
-    layout = await _layout(ask.backend, record, detected)
+    layout = await _layout(request.backend, record, detected)
     delimiter = (detected.delimiter if detected is not None else None) or ","
-    writer = CsvWriter(layout, delimiter=delimiter, safe=ask.query.excel_safe)
-    return _streamed(ask, record, "csv", CSV_TYPE, head=writer.head(), to_bytes=writer.chunk)
+    writer = CsvWriter(layout, delimiter=delimiter, safe=request.query.excel_safe)
+    return _streamed(request, record, "csv", CSV_TYPE, head=writer.head(), to_bytes=writer.chunk)
 
 
-async def jsonl_file(ask: Ask[ResultQuery, Nothing]) -> Response:
-    record = await ask.backend.find(ask.identity, ask.upload_id)
-    return _streamed(ask, record, "jsonl", JSONL_TYPE, head=b"", to_bytes=jsonl_chunk)
+async def jsonl_file(request: ApiRequest[ResultQuery, Nothing]) -> Response:
+    record = await request.backend.uploads.find(request.identity, request.upload_id)
+    return _streamed(request, record, "jsonl", JSONL_TYPE, head=b"", to_bytes=jsonl_chunk)
 
 
 def _streamed(
-    ask: Ask[ResultQuery, Nothing],
+    request: ApiRequest[ResultQuery, Nothing],
     record: StoredUpload,
     extension: str,
     media_type: str,
@@ -90,25 +90,25 @@ def _streamed(
     head: bytes,
     to_bytes: Callable[[list[Row]], bytes],
 ) -> Response:
-    wanted = ask.query.wanted()
+    wanted = request.query.wanted()
 
     async def body() -> AsyncIterator[bytes]:
         if head:
             yield head
-        async for chunk in row_chunks(ask.backend, record, wanted, to_bytes):
+        async for chunk in row_chunks(request.backend, record, wanted, to_bytes):
             yield chunk
 
     return StreamingResponse(body(), 200, file_headers(record, extension), media_type)
 
 
-async def xlsx_file(ask: Ask[ResultQuery, Nothing]) -> Response:
-    """The workbook is built in a temporary file, since its table of contents comes last, and then streamed."""
-    record = await ask.backend.find(ask.identity, ask.upload_id)
-    wanted = ask.query.wanted()
+async def xlsx_file(request: ApiRequest[ResultQuery, Nothing]) -> Response:
+    """Builds the workbook in a temporary file, as its table of contents comes last, and then streams it."""
+    record = await request.backend.uploads.find(request.identity, request.upload_id)
+    wanted = request.query.wanted()
     folder = tempfile.TemporaryDirectory(prefix="scrub-xlsx-")
     path = Path(folder.name) / "result.xlsx"
     try:
-        await _build(ask.backend, record, wanted, path)
+        await _build(request.backend, record, wanted, path)
     except BaseException:
         folder.cleanup()
         raise
@@ -133,8 +133,8 @@ async def _build(backend: Backend, record: StoredUpload, wanted: RowFilter, path
     await asyncio.to_thread(book.close)
 
 
-async def _layout(backend: Backend, record: StoredUpload, detected: Detected | None) -> Layout:
-    """Where the result columns go. Nobody has counted the cells of rows that another system produced: they are read."""
+async def _layout(backend: Backend, record: StoredUpload, detected: Detected | None) -> ResultLayout:
+    """The positions of the result columns. The width of rows from another system is unknown, so all are read."""
     if detected is not None and detected.width is not None:
         return layout_of(detected, width=detected.width)
     width = 0
@@ -152,7 +152,7 @@ def _detected(record: StoredUpload) -> Detected | None:
 
 
 def file_headers(record: StoredUpload, extension: str) -> dict[str, str]:
-    """Name and honesty: a file that lacks rows says so in its name and in a header."""
+    """The headers of a download: a file that lacks rows says so in its name and in `Scrub-Partial`."""
     is_partial = record.state != "completed"
     name = result_name(record.name or "", extension=extension, partial=is_partial)
     headers = {"Content-Disposition": content_disposition(name), "Cache-Control": "no-store"}
@@ -168,11 +168,11 @@ def content_disposition(name: str) -> str:
     return f'attachment; filename="{plain}"; filename*={encode_rfc2231(name, "UTF-8")}'
 
 
-def _call(extension: str, handler: Callable[[Ask[ResultQuery, Nothing]], object], media_type: str) -> Call:
-    return Call(
+def _download(extension: str, handler: EndpointHandler, media_type: str) -> Endpoint:
+    return Endpoint(
         "GET",
         f"/v1/uploads/{{upload_id}}/result.{extension}",
-        handler,  # type: ignore[arg-type]
+        handler,
         f"The enriched file as {extension.upper()}, as far as it is known",
         {200: ("The file; `Scrub-Partial: true` while rows are missing", media_type.partition(";")[0])},
         query=ResultQuery,
@@ -180,8 +180,8 @@ def _call(extension: str, handler: Callable[[Ask[ResultQuery, Nothing]], object]
     )
 
 
-CALLS = (
-    _call("csv", csv_file, CSV_TYPE),
-    _call("xlsx", xlsx_file, XLSX_TYPE),
-    _call("jsonl", jsonl_file, JSONL_TYPE),
+ENDPOINTS = (
+    _download("csv", csv_file, CSV_TYPE),
+    _download("xlsx", xlsx_file, XLSX_TYPE),
+    _download("jsonl", jsonl_file, JSONL_TYPE),
 )

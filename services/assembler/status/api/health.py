@@ -1,4 +1,4 @@
-"""Tells orchestrators whether the process lives, can serve, and has started."""
+"""Answers orchestrators: whether the process lives, whether it can serve, and whether it has started."""
 
 from aiokafka.errors import KafkaError
 from starlette.requests import Request
@@ -16,7 +16,7 @@ async def live(_request: Request) -> Response:
 
 
 async def startup(request: Request) -> Response:
-    """The parts' present states have been read once."""
+    """The present state has been read from Kafka once."""
     backend: Backend = request.state.backend
     if all(follower.caught_up.is_set() for follower in (backend.hub.follower, backend.bad_records.follower)):
         return JSONResponse({"status": "ok"})
@@ -24,11 +24,11 @@ async def startup(request: Request) -> Response:
 
 
 async def ready(request: Request) -> Response:
-    """Database and Kafka answer now, and what the parts say is heard."""
+    """Database and Kafka answer now, and the followers read what other processes write."""
     backend: Backend = request.state.backend
     try:
-        await backend.read(ping)
-        await backend.producer.client.fetch_all_metadata()
+        await backend.database.read(ping)
+        await backend.writer.check_connection()
     except ProblemError:
         return JSONResponse({"status": "the database does not answer"}, 503)
     except KafkaError:

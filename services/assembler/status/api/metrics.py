@@ -1,4 +1,4 @@
-"""The figures for monitoring, in Prometheus' format; counts only: no phone, no upload id, no owner."""
+"""The metrics for monitoring, in Prometheus' format: counts only, without phones, upload ids or owners."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -31,11 +31,11 @@ _GATE_STATES: Final[tuple[GateState, ...]] = (
 
 
 class _Now(Collector):
-    """One scrape: what SQL and the parts say at this moment."""
+    """One scrape: the totals of SQL and the last statuses of the parts."""
 
     def __init__(self, totals: QueueTotals, backend: Backend, now: datetime) -> None:
         self._totals = totals
-        self._around = backend.hub.surroundings()
+        self._system = backend.hub.system_status()
         self._watchers = backend.hub.watcher_count
         self._bad_records = backend.bad_records
         self._now = now
@@ -59,11 +59,11 @@ class _Now(Collector):
 
     def _of_gate(self) -> Iterable[Metric]:
         states = GaugeMetricFamily("scrub_gate_state", "1 for the gate's present state", labels=["state"])
-        present = gate_state(self._around, self._now)
+        present = gate_state(self._system, self._now)
         for state in _GATE_STATES:
             states.add_metric([state], state == present)
         yield states
-        lookup = self._around.lookup
+        lookup = self._system.lookup
         if lookup is None:
             return
         yield GaugeMetricFamily("scrub_lookups_pending", "Phones waiting for their call", lookup.pending)
@@ -79,7 +79,7 @@ class _Now(Collector):
         alive = GaugeMetricFamily("scrub_parts_alive", "Processes that told that they live", labels=["role"])
         restarting = GaugeMetricFamily("scrub_parts_restarting", "Processes started too often", labels=["role"])
         living, failing = Counter[str](), Counter[str]()
-        for part in self._around.parts:
+        for part in self._system.parts:
             living[part.role] += is_alive(part, self._now)
             failing[part.role] += condition_of(part, self._now) == "restarting"
         for role in sorted(living):
@@ -100,7 +100,7 @@ class _Now(Collector):
 
 async def metrics(request: Request) -> Response:
     backend: Backend = request.state.backend
-    totals = await backend.read(reads.queue_totals)
+    totals = await backend.database.read(reads.queue_totals)
     registry = CollectorRegistry()
     registry.register(_Now(totals, backend, datetime.now(UTC)))
     return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)

@@ -1,4 +1,4 @@
-"""Writes the OpenAPI 3.1 document from the very calls and models that answer, and serves it with a readable page."""
+"""Writes the OpenAPI 3.1 document from the endpoints and their models, and serves it."""
 
 import re
 from collections.abc import Iterable
@@ -14,28 +14,26 @@ from starlette.routing import Route
 from schemas.interface import Problem, Upload
 from schemas.uploads import UploadOptions
 from schemas.values import UploadId
-from services.assembler.status.api.calls import Call
+from services.assembler.status.api.endpoints import Endpoint
 from services.assembler.status.inputs import IDEMPOTENCY_KEY_PATTERN, Nothing
-from services.assembler.status.pages.own_pages import own_origin
-from services.runtime.identity import COOKIE, identify
-from services.runtime.problems import ProblemError
+from services.runtime.identity import COOKIE
 
 REF: Final = "#/components/schemas/{model}"
 VERSION: Final = "1"
 _PROBLEM: Final = "application/problem+json"
 _ANY_CALL: Final = (401, 403, 422, 503)
-"""Not signed in, not allowed here, a parameter out of bounds, database or log not available."""
+"""Not signed in, not allowed, a parameter out of bounds, database or log not available."""
 _WITH_BODY: Final = (400, 413, 415)
-"""The body is no JSON, is too large, says that it is something else."""
+"""The body is not JSON, is too large, or has another content type."""
 
 
-def document(calls: Iterable[Call]) -> dict[str, Any]:
-    """The OpenAPI document of these calls and of the upload call, which the ingest service answers on this origin."""
-    calls = tuple(calls)
-    schemas = _Schemas(calls)
+def document(endpoints: Iterable[Endpoint]) -> dict[str, Any]:
+    """The document of these endpoints and of `POST /v1/uploads`, which the ingest service answers on this origin."""
+    endpoints = tuple(endpoints)
+    schemas = _Schemas(endpoints)
     paths: dict[str, dict[str, Any]] = {"/v1/uploads": {"post": _create(schemas)}}
-    for call in calls:
-        paths.setdefault(call.path, {})[call.method.lower()] = _operation(call, schemas)
+    for endpoint in endpoints:
+        paths.setdefault(endpoint.path, {})[endpoint.method.lower()] = _operation(endpoint, schemas)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -56,11 +54,11 @@ def document(calls: Iterable[Call]) -> dict[str, Any]:
 
 
 class _Schemas:
-    """The models' JSON Schemas, bodies as they are read and answers as they are written."""
+    """The models' JSON Schemas: of bodies for validation, of answers for serialization."""
 
-    def __init__(self, calls: tuple[Call, ...]) -> None:
-        read = {call.body for call in calls if call.body is not Nothing} | {UploadOptions}
-        written = {model for call in calls for _, model in call.answers.values() if isinstance(model, type)}
+    def __init__(self, endpoints: tuple[Endpoint, ...]) -> None:
+        read = {endpoint.body for endpoint in endpoints if endpoint.body is not Nothing} | {UploadOptions}
+        written = {model for endpoint in endpoints for _, model in endpoint.answers.values() if isinstance(model, type)}
         written |= {Problem, Upload}
         wanted: list[tuple[type[BaseModel], Any]] = [(model, "validation") for model in sorted(read, key=_name)]
         wanted += [(model, "serialization") for model in sorted(written, key=_name)]
@@ -78,27 +76,27 @@ def _name(model: type[BaseModel]) -> str:
     return model.__name__
 
 
-def _operation(call: Call, schemas: _Schemas) -> dict[str, Any]:
+def _operation(endpoint: Endpoint, schemas: _Schemas) -> dict[str, Any]:
     answers: dict[str, Any] = {}
-    for status, (meaning, model) in call.answers.items():
+    for status, (meaning, model) in endpoint.answers.items():
         answers[str(status)] = _answer(meaning, model, schemas)
-    for status in sorted({*_ANY_CALL, *(() if call.method == "GET" else _WITH_BODY), *call.problems}):
+    for status in sorted({*_ANY_CALL, *(() if endpoint.method == "GET" else _WITH_BODY), *endpoint.problems}):
         answers[str(status)] = _problem(status, schemas)
     operation: dict[str, Any] = {
-        "operationId": _operation_id(call),
-        "summary": call.summary,
-        "tags": ["operators" if call.admin else "uploads" if "/uploads" in call.path else "queue"],
+        "operationId": _operation_id(endpoint),
+        "summary": endpoint.summary,
+        "tags": ["operators" if endpoint.admin else "uploads" if "/uploads" in endpoint.path else "queue"],
         "parameters": [
-            *_path_parameters(call.path),
-            *query_parameters(call.query),
-            *([_IDEMPOTENCY_KEY] if call.idempotent else []),
+            *_path_parameters(endpoint.path),
+            *query_parameters(endpoint.query),
+            *([_IDEMPOTENCY_KEY] if endpoint.idempotent else []),
         ],
         "responses": answers,
     }
-    if call.body is not Nothing:
+    if endpoint.body is not Nothing:
         operation["requestBody"] = {
-            "required": not _may_be_empty(call.body),
-            "content": {"application/json": {"schema": schemas.read(call.body)}},
+            "required": not _may_be_empty(endpoint.body),
+            "content": {"application/json": {"schema": schemas.read(endpoint.body)}},
         }
     return operation
 
@@ -111,9 +109,13 @@ def _may_be_empty(model: type[BaseModel]) -> bool:
     return True
 
 
-def _operation_id(call: Call) -> str:
-    parts = [part for part in re.split(r"[^a-z0-9]+", call.path.removeprefix("/v1/").lower()) if part != "upload_id"]
-    return "_".join([call.method.lower(), *(part for part in parts if part)]) + ("_one" if "{" in call.path else "")
+def _operation_id(endpoint: Endpoint) -> str:
+    parts = [
+        part for part in re.split(r"[^a-z0-9]+", endpoint.path.removeprefix("/v1/").lower()) if part != "upload_id"
+    ]
+    return "_".join([endpoint.method.lower(), *(part for part in parts if part)]) + (
+        "_one" if "{" in endpoint.path else ""
+    )
 
 
 def _answer(meaning: str, model: type[BaseModel] | str | None, schemas: _Schemas) -> dict[str, Any]:
@@ -178,7 +180,7 @@ def _inlined(shape: Any, definitions: dict[str, Any]) -> Any:
 
 
 def _without_null(shape: dict[str, Any]) -> dict[str, Any]:
-    """A query has no null: a parameter that may be null may be left out."""
+    """The schema without null: a query has no null, its parameters are left out."""
     choices: list[dict[str, Any]] = [one for one in shape.get("anyOf", ()) if one != {"type": "null"}]
     if len(choices) == 1:
         return {key: value for key, value in shape.items() if key not in ("anyOf", "default")} | choices[0]
@@ -186,7 +188,7 @@ def _without_null(shape: dict[str, Any]) -> dict[str, Any]:
 
 
 _BLANK: Final = {"type": "string", "maxLength": 0}
-"""As good as left out: forms send every field."""
+"""A blank value counts as left out: forms send every field."""
 _IDEMPOTENCY_KEY: Final = {
     "name": "Idempotency-Key",
     "in": "header",
@@ -237,21 +239,10 @@ def _create(schemas: _Schemas) -> dict[str, Any]:
     }
 
 
-def routes_for(calls: Iterable[Call]) -> list[Route]:
-    """`/openapi.json` and `/docs` for these calls."""
-    described = document(calls)
+def routes_for(described: dict[str, Any]) -> list[Route]:
+    """`/openapi.json` with this document."""
 
     async def openapi(_request: Request) -> Response:
         return JSONResponse(described)
 
-    async def docs(request: Request) -> Response:
-        try:
-            who = identify(request, request.state.backend.settings)
-        except ProblemError:
-            who = None
-        origin = own_origin(request.scope["scheme"], request.headers.get("host", ""))
-        return request.state.renderer.page(  # type: ignore[no-any-return]
-            "docs.html", who=who, place="docs", document=described, origin=origin
-        )
-
-    return [Route("/openapi.json", openapi, methods=["GET"]), Route("/docs", docs, methods=["GET"])]
+    return [Route("/openapi.json", openapi, methods=["GET"])]

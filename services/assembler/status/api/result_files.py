@@ -1,4 +1,4 @@
-"""Writes result files: the input's cells as they came, with the result columns after them or refreshed in place."""
+"""Writes result files: the unchanged cells of the input, with result columns after them or refreshed in place."""
 
 import csv
 import io
@@ -19,8 +19,8 @@ _HARMLESS: Final = re.compile(r"^[+-]?\d+([.,]\d+)?$")
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
-    """Which column of the result file each result value goes to. `header` is None for an input without one."""
+class ResultLayout:
+    """The column of the result file for each result value. `header` is None for an input without a header."""
 
     header: tuple[str, ...] | None
     width: int
@@ -35,10 +35,10 @@ class Layout:
         return cells
 
 
-def layout_of(detected: Detected | None, *, width: int) -> Layout:
-    """The result columns go after the input's; those an earlier run appended are refreshed where they are.
+def layout_of(detected: Detected | None, *, width: int) -> ResultLayout:
+    """The result columns go after the input's; columns that an earlier run appended are refreshed in place.
 
-    `width` is the widest row's: a row may have more cells than the header, or there is no header at all.
+    `width`: cells of the widest row, as a row may have more cells than the header, or there is no header.
     """
     columns = () if detected is None else detected.columns
     columns = (*columns, *[""] * (width - len(columns)))
@@ -49,7 +49,7 @@ def layout_of(detected: Detected | None, *, width: int) -> Layout:
         titles.index(name) if name in titles else len(columns) + missing.index(name) for name in RESULT_COLUMNS
     )
     header = (*columns, *missing) if has_header else None
-    return Layout(header=header, width=len(columns) + len(missing), places=places)
+    return ResultLayout(header=header, width=len(columns) + len(missing), places=places)
 
 
 def result_values(row: Row) -> tuple[str, ...]:
@@ -59,7 +59,7 @@ def result_values(row: Row) -> tuple[str, ...]:
 
 
 def excel_safe(cell: str) -> str:
-    """The cell with an apostrophe before what a spreadsheet would run as a formula; numbers and E.164 stay."""
+    """The cell, with an apostrophe before a text that a spreadsheet would run as a formula; numbers and E.164 stay."""
     if _FORMULA.match(cell) and not _HARMLESS.match(cell):
         return "'" + cell
     return cell
@@ -68,7 +68,7 @@ def excel_safe(cell: str) -> str:
 class CsvWriter:
     """Turns rows into CSV (RFC 4180 line ends, the given delimiter), UTF-8."""
 
-    def __init__(self, layout: Layout, *, delimiter: str, safe: bool) -> None:
+    def __init__(self, layout: ResultLayout, *, delimiter: str, safe: bool) -> None:
         self._layout = layout
         self._safe = safe
         self._buffer = io.StringIO()

@@ -1,7 +1,7 @@
-"""The websocket `/v1/uploads/{id}/events`: tells one client what SQL shows, as often as the client can take it.
+"""The websocket `/v1/uploads/{id}/events`: sends one client the state that SQL shows, as fast as the client reads.
 
 Nothing is queued per client. News only wakes the conversation, which then sends the present state: a slow client
-misses intermediate steps, never the latest one.
+misses intermediate states, never the latest one.
 """
 
 import asyncio
@@ -29,43 +29,43 @@ from services.runtime.web import refuse_foreign_origin
 PROTOCOL: Final = "scrub.v1"
 MOST_ROWS: Final = 200
 LOOK_AGAIN_SECONDS: Final = 2.0
-"""Without news the upload is looked at this often: a lost record delays a client, it does not silence it."""
+"""Without news the upload is read this often: a lost record delays the client's update, but does not lose it."""
 SEND_SECONDS: Final = 20.0
-"""A client that takes nothing for so long is gone."""
+"""A client that reads nothing for so long counts as gone."""
 _SEQ: Final = re.compile("[0-9]{1,18}")
 NORMAL, GOING_AWAY, POLICY, TRY_AGAIN = 1000, 1001, 1008, 1013
 
 
 @dataclass(frozen=True, slots=True)
-class News:
-    """What SQL shows of an upload after a version: itself and the rows that changed since."""
+class UploadNews:
+    """An upload and the rows of it that changed since a version."""
 
     record: StoredUpload
     rows: list[Row]
     more: bool
 
 
-def news_since(connection: Connection, upload_id: str, seq: int | None) -> News | None:
+def news_since(connection: Connection, upload_id: str, seq: int | None) -> UploadNews | None:
     """The upload and its rows changed after version `seq` (None: no rows); None when it is gone."""
     record = reads.upload(connection, upload_id)
     if record is None:
         return None
     if seq is None or record.version == seq:
-        return News(record, [], more=False)
+        return UploadNews(record, [], more=False)
     changes = reads.row_changes_since(connection, record, seq)
     newest = changes.rows[-MOST_ROWS:]
     stored = reads.rows_by_number(connection, record, newest) if newest else []
     rows = [row_view(row, cancelled=record.cancelled_at is not None) for row in stored]
-    return News(record, rows, more=not changes.complete or len(changes.rows) > len(newest))
+    return UploadNews(record, rows, more=not changes.complete or len(changes.rows) > len(newest))
 
 
 async def events(websocket: WebSocket) -> None:
-    """One conversation: hello, snapshot (unless resumed), then progress, rows, state, and done."""
+    """Serves one socket: hello, snapshot (unless resumed), then progress, rows, state, and done."""
     backend: Backend = websocket.state.backend
     try:
         refuse_foreign_origin(websocket)
         identity = identify(websocket, backend.settings)
-        record = await backend.find(identity, str(websocket.path_params["upload_id"]))
+        record = await backend.uploads.find(identity, str(websocket.path_params["upload_id"]))
     except ProblemError as refusal:
         await _refuse(websocket, refusal)
         return
@@ -82,7 +82,7 @@ async def events(websocket: WebSocket) -> None:
 
 
 async def _refuse(websocket: WebSocket, refusal: ProblemError) -> None:
-    """Before the handshake an HTTP answer is possible, with the same problem document as everywhere."""
+    """Answers with the usual problem document, if the server can send one before the handshake; else with a code."""
     response = problem_response(refusal.problem, refusal.headers)
     if "websocket.http.response" in websocket.scope.get("extensions", {}):
         await websocket.send_denial_response(response)
@@ -91,14 +91,14 @@ async def _refuse(websocket: WebSocket, refusal: ProblemError) -> None:
 
 
 async def _until_closed(websocket: WebSocket) -> None:
-    """Takes and ignores what a client sends; returns when it has gone."""
+    """Ignores the client's messages; returns when the client has closed the socket."""
     with suppress(WebSocketDisconnect):
         while (await websocket.receive())["type"] != "websocket.disconnect":
             pass
 
 
 class Conversation:
-    """What one client has been told, and what it has to be told next."""
+    """Owns the state that one client has last received, and sends the differences."""
 
     def __init__(self, websocket: WebSocket, backend: Backend, record: StoredUpload) -> None:
         self._websocket = websocket
@@ -110,7 +110,7 @@ class Conversation:
     def _resumed_from(self, record: StoredUpload) -> int | None:
         """The version that the client has already seen, if this database is still the one that gave it."""
         epoch, _, seq = self._websocket.query_params.get("after", "").rpartition(":")
-        if epoch != self._backend.epoch or _SEQ.fullmatch(seq) is None or int(seq) > record.version:
+        if epoch != self._backend.database.epoch or _SEQ.fullmatch(seq) is None or int(seq) > record.version:
             return None
         return int(seq)
 
@@ -120,7 +120,7 @@ class Conversation:
             first = await self._news()
             if first is None:
                 return
-            await self._send("hello", first.record.version, {"epoch": self._backend.epoch})
+            await self._send("hello", first.record.version, {"epoch": self._backend.database.epoch})
             await self._tell_first(first, resumed=resumed)
             while not await self._is_over():
                 await watcher.wait(LOOK_AGAIN_SECONDS)
@@ -130,16 +130,18 @@ class Conversation:
                     return
                 await self._tell(news)
 
-    async def _news(self) -> News | None:
-        """What is new, as soon as the database says it; None when the upload is gone."""
+    async def _news(self) -> UploadNews | None:
+        """The news since the last message, as soon as the database answers; None when the upload was deleted."""
         while True:
             try:
-                return await self._backend.read(lambda connection: news_since(connection, self._upload_id, self._seq))
+                return await self._backend.database.read(
+                    lambda connection: news_since(connection, self._upload_id, self._seq)
+                )
             except ProblemError:
                 await asyncio.sleep(LOOK_AGAIN_SECONDS)
 
-    async def _tell_first(self, news: News, *, resumed: bool) -> None:
-        upload = await self._backend.view(news.record)
+    async def _tell_first(self, news: UploadNews, *, resumed: bool) -> None:
+        upload = await self._backend.views.one(news.record)
         if resumed and not news.more:
             self._told = upload
             await self._send_progress(upload, news.record.version)
@@ -149,9 +151,9 @@ class Conversation:
         self._told = upload
         self._seq = news.record.version
 
-    async def _tell(self, news: News) -> None:
+    async def _tell(self, news: UploadNews) -> None:
         assert self._told is not None
-        upload = await self._backend.view(news.record)
+        upload = await self._backend.views.one(news.record)
         seq = news.record.version
         if upload.state != self._told.state:
             await self._send("state", seq, {"from": self._told.state, "to": upload.state})
@@ -166,7 +168,7 @@ class Conversation:
     async def _send_progress(self, upload: Upload, seq: int) -> None:
         await self._send("progress", seq, _progress(upload))
 
-    async def _send_rows(self, news: News) -> None:
+    async def _send_rows(self, news: UploadNews) -> None:
         if news.rows or news.more:
             items = [row.model_dump(mode="json") for row in news.rows]
             await self._send("rows", news.record.version, {"items": items, "more": news.more})

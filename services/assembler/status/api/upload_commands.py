@@ -1,151 +1,67 @@
-"""The JSON calls that change uploads: each decides, writes events, and answers 202 with the upload as it becomes."""
+"""The JSON endpoints that change uploads: each decides, writes events, and answers 202 with the upload."""
 
-from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import BaseModel, Field
 from starlette.responses import Response
 
 from schemas.interface import Upload
-from schemas.uploads import FINISHED, UploadOptions, UploadState
-from schemas.values import Count, Priority
-from services.assembler.domain import commands
-from services.assembler.domain.commands import CommandDecision, Target
-from services.assembler.status.api.calls import Ask, Call, json_answer
-from services.assembler.status.backend import Backend
-from services.assembler.status.commanding import (
-    Decide,
-    carry_out,
-    carry_out_on,
-    changed_options,
-    matching_uploads,
-    reprocess,
-)
-from services.assembler.status.inputs import Input, Nothing, Some
-from services.runtime.identity import Identity
+from services.assembler.status.api.endpoints import ApiRequest, Endpoint, json_answer
+from services.assembler.status.inputs import Nothing
+from services.assembler.status.operations.clear import ClearBody, Cleared, clear
+from services.assembler.status.operations.command_execution import execute
+from services.assembler.status.operations.reprocess import reprocess
+from services.assembler.status.operations.upload_commands import COMMANDS, OptionsBody, PriorityBody
+
+_ONE_UPLOAD = "/v1/uploads/{upload_id}"
 
 
-class StartBody(Input):
-    max_calls: Count | None = Field(None, description="Stop after so many calls")
-    sample_rows: Annotated[Count, Field(ge=1)] | None = Field(None, description="Only so many rows")
+async def _execute(name: str, request: ApiRequest[Nothing, Any]) -> Upload:
+    decide = COMMANDS[name].with_input(request.body)
+    return await execute(request.backend, request.identity, request.upload_id, decide)
 
 
-class RetryBody(Input):
-    force: bool = Field(False, description="Also after the usual number of rounds")
+def _command(name: str) -> Endpoint:
+    """The endpoint of a command that has an address of its own."""
 
+    async def handler(request: ApiRequest[Nothing, Any]) -> Response:
+        return json_answer(await _execute(name, request), 202)
 
-class PriorityBody(Input):
-    priority: Priority = Field(description="1 high … 5 low")
-
-
-class OptionsBody(UploadOptions):
-    """Options to change; those left out stay as they are."""
-
-    model_config = Input.model_config
-
-
-class ClearBody(Input):
-    older_than_days: Annotated[float, Field(ge=0, le=36_500, description="Created at least so many days ago")] = 0
-    states: Annotated[tuple[UploadState, ...], Some] = Field(FINISHED, description="Only uploads in these states")
-    dry_run: bool = Field(False, description="Only say how many")
-
-
-class Cleared(Input):
-    uploads: int
-    dry_run: bool
-
-
-def _command(
-    name: str, decide: Callable[[Ask[Any, Any]], Decide], summary: str, body: type[BaseModel] = Nothing
-) -> Call:
-    async def handler(ask: Ask[Nothing, Any]) -> Response:
-        return json_answer(await carry_out(ask.backend, ask.identity, ask.upload_id, decide(ask)), 202)
-
-    return Call(
+    return Endpoint(
         "POST",
-        f"/v1/uploads/{{upload_id}}/{name}",
+        f"{_ONE_UPLOAD}/{name}",
         handler,
-        summary,
+        COMMANDS[name].summary,
         {202: ("The upload", Upload)},
-        body=body,
+        body=COMMANDS[name].body,
         problems=(404, 409),
     )
 
 
-def _start(ask: Ask[Nothing, StartBody]) -> Decide:
-    return lambda target, by, now: commands.start(
-        target, by=by, now=now, max_calls=ask.body.max_calls, sample_rows=ask.body.sample_rows
+async def _change_priority(request: ApiRequest[Nothing, PriorityBody]) -> Response:
+    upload = await _execute("priority", request)
+    return json_answer(upload.model_copy(update={"priority": request.body.priority}), 202)
+
+
+async def _delete(request: ApiRequest[Nothing, Nothing]) -> Response:
+    return json_answer(await _execute("delete", request), 202)
+
+
+async def _reprocess(request: ApiRequest[Nothing, OptionsBody]) -> Response:
+    upload = await reprocess(
+        request.backend, request.identity, request.upload_id, request.body, request.idempotency_key
     )
-
-
-def _options(ask: Ask[Nothing, OptionsBody]) -> Decide:
-    return lambda target, by, now: commands.set_options(
-        target, changed_options(target.options, ask.body), by=by, now=now
-    )
-
-
-async def _patch(ask: Ask[Nothing, PriorityBody]) -> Response:
-    def decide(target: Target, by: str, now: datetime) -> CommandDecision:
-        return commands.set_priority(target, ask.body.priority, by=by, now=now)
-
-    upload = await carry_out(ask.backend, ask.identity, ask.upload_id, decide)
-    return json_answer(upload.model_copy(update={"priority": ask.body.priority}), 202)
-
-
-async def _delete(ask: Ask[Nothing, Nothing]) -> Response:
-    def decide(target: Target, by: str, now: datetime) -> CommandDecision:
-        return commands.delete(target, by=by, now=now)
-
-    return json_answer(await carry_out(ask.backend, ask.identity, ask.upload_id, decide), 202)
-
-
-async def _reprocess(ask: Ask[Nothing, OptionsBody]) -> Response:
-    upload = await reprocess(ask.backend, ask.identity, ask.upload_id, ask.body, ask.idempotency_key)
     return json_answer(upload, 202, {"Location": upload.links.self})
 
 
-async def _clear(ask: Ask[Nothing, ClearBody]) -> Response:
-    return json_answer(await clear(ask.backend, ask.identity, ask.body), 202)
+async def _clear(request: ApiRequest[Nothing, ClearBody]) -> Response:
+    return json_answer(await clear(request.backend, request.identity, request.body), 202)
 
 
-async def clear(backend: Backend, identity: Identity, wanted: ClearBody) -> Cleared:
-    """Deletes (or only counts) the uploads that are old enough and in these states."""
-    before = datetime.now(UTC) - timedelta(days=wanted.older_than_days)
-    count = 0
-    async for records in matching_uploads(backend, identity, states=wanted.states):
-        old = [record for record in records if record.created_at is not None and record.created_at <= before]
-        count += len(old)
-        if not wanted.dry_run:
-            await carry_out_on(backend, identity, old, lambda target, by, now: commands.delete(target, by=by, now=now))
-    return Cleared(uploads=count, dry_run=wanted.dry_run)
-
-
-CALLS = (
-    _command("start", _start, "Start an upload that was checked", StartBody),
-    _command("options", _options, "Change options before the start; the file is checked again", OptionsBody),
-    _command(
-        "pause",
-        lambda _: lambda target, by, now: commands.pause(target, by=by, now=now),
-        "Make no more calls for it until it is resumed",
-    ),
-    _command(
-        "resume", lambda _: lambda target, by, now: commands.resume(target, by=by, now=now), "Go on after a pause"
-    ),
-    _command(
-        "cancel",
-        lambda _: lambda target, by, now: commands.cancel(target, by=by, now=now),
-        "Stop early and keep what is known",
-    ),
-    _command(
-        "retry-failed",
-        lambda ask: lambda target, by, now: commands.retry_failed(target, by=by, now=now, force=ask.body.force),
-        "Look the failed rows up again",
-        RetryBody,
-    ),
-    Call(
+ENDPOINTS = (
+    *(_command(name) for name in ("start", "options", "pause", "resume", "cancel", "retry-failed")),
+    Endpoint(
         "POST",
-        "/v1/uploads/{upload_id}/reprocess",
+        f"{_ONE_UPLOAD}/reprocess",
         _reprocess,
         "Run the stored file again as a new upload, with other options if wanted",
         {202: ("The new upload", Upload)},
@@ -153,24 +69,24 @@ CALLS = (
         idempotent=True,
         problems=(404, 409, 410),
     ),
-    Call(
+    Endpoint(
         "PATCH",
-        "/v1/uploads/{upload_id}",
-        _patch,
-        "Change its priority",
+        _ONE_UPLOAD,
+        _change_priority,
+        COMMANDS["priority"].summary,
         {202: ("The upload", Upload)},
-        body=PriorityBody,
+        body=COMMANDS["priority"].body,
         problems=(404, 409),
     ),
-    Call(
+    Endpoint(
         "DELETE",
-        "/v1/uploads/{upload_id}",
+        _ONE_UPLOAD,
         _delete,
-        "Delete it; if it is unfinished, it is stopped first",
+        COMMANDS["delete"].summary,
         {202: ("The upload as it was", Upload)},
         problems=(404,),
     ),
-    Call(
+    Endpoint(
         "POST",
         "/v1/uploads/clear",
         _clear,

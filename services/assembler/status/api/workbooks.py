@@ -1,4 +1,4 @@
-"""Writes result files as XLSX workbooks: every cell is text, and what exceeds one sheet goes on in the next."""
+"""Writes result files as XLSX workbooks: every cell is text, and rows beyond one sheet continue in the next."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Final
 import xlsxwriter
 
 from schemas.interface import Row
-from services.assembler.status.api.result_files import RESULT_COLUMNS, Layout
+from services.assembler.status.api.result_files import RESULT_COLUMNS, ResultLayout
 
 SHEET_ROWS: Final = 1_048_576
 """Rows of a sheet, from Microsoft's "Excel specifications and limits"."""
@@ -18,7 +18,7 @@ CELL_CHARACTERS: Final = 32_767
 class Workbook:
     """A workbook on disk that grows row by row in constant memory."""
 
-    def __init__(self, path: Path, layout: Layout, *, sheet_rows: int = SHEET_ROWS) -> None:
+    def __init__(self, path: Path, layout: ResultLayout, *, sheet_rows: int = SHEET_ROWS) -> None:
         self._book = xlsxwriter.Workbook(
             str(path),
             {
@@ -58,11 +58,11 @@ class Workbook:
         self._next += 1
 
     def close(self) -> None:
-        """Writes what comes last in the file; it is complete only now."""
+        """Writes the end of the file; only then is it complete."""
         self._book.close()
 
 
 def _as_text(cell: str) -> str:
     text = cell[:CELL_CHARACTERS]
-    # XlsxWriter takes a string in this form for ready-made XML and would not escape it.
+    # XlsxWriter takes such a string for rich-text XML and would not escape it.
     return text + " " if text.startswith("<r>") and text.endswith("</r>") else text

@@ -1,1 +1,1 @@
-"""The HTML pages: drawn here, from templates, styles and scripts that need nothing from elsewhere."""
+"""The HTML pages, rendered on the server; their styles and scripts load nothing from elsewhere."""

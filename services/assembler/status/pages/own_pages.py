@@ -1,4 +1,4 @@
-"""Decides what our pages take over from an address or a host that a stranger may have written; pure."""
+"""Decides which parts of an address or a host our pages repeat, as a stranger may have written them; pure."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -11,7 +11,7 @@ from schemas.rows import RowState
 from services.assembler.status.pages.wording.uploads import SHOWS
 
 _UPLOAD_ID: Final = r"[0-9a-f]{8}-[0-9a-f]{4}-[57][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
-"""As `schemas.ids` makes them. Other systems may choose other ids, but those could be phones."""
+"""Ids as `schemas.ids` makes them. Other systems may choose other ids, but those could be phones."""
 
 
 def _some_of(words: Iterable[str]) -> re.Pattern[str]:
@@ -34,15 +34,17 @@ _PAGES: Final[tuple[tuple[re.Pattern[str], _Parameters], ...]] = (
         },
     ),
 )
-"""Our pages, and of their parameters those whose values cannot be a phone. Cursors are left out: they are any text
-in base64, and whoever has to sign in can turn the pages anew."""
+"""Our pages, with the parameters whose values cannot be a phone.
+
+Cursors are left out: they hold numbers, and a person who has just signed in can start at the first page again.
+"""
 
 
 def own_page(address: str) -> str:
-    """The page of ours that the address names, without what no page of ours has in it; else the start page.
+    """The page of ours that the address names, with the known parameters only; for other addresses the start page.
 
-    What is returned is made of words of ours, an upload's id and a limit, so it leads to no other origin and repeats
-    no phone that the address may hold.
+    The result consists of our own words, an upload's id and a limit. So it leads to no other origin, and repeats no
+    phone that the address may hold.
     """
     path, _, query = address.partition("#")[0].partition("?")
     for page, known in _PAGES:
@@ -55,11 +57,11 @@ def own_page(address: str) -> str:
 
 _HOST: Final = re.compile(r"(\[[0-9A-Fa-f:.]{2,45}\]|[0-9A-Za-z.-]{1,253})(?::[0-9]{1,5})?")
 _FEWEST_DIGITS: Final = 7
-"""Of a phone, as people in one place may write it."""
+"""Digits of the shortest local phone number."""
 
 
 def own_origin(scheme: str, host: str) -> str:
-    """Where programs reach us, for examples: as whoever asks does; a placeholder when that name may hold a phone."""
+    """Our origin for examples, as the client wrote it; with a placeholder when the host may hold a phone."""
     found = _HOST.fullmatch(host)
     if found is None or (len(re.findall("[0-9]", found[1])) >= _FEWEST_DIGITS and not _is_ip_address(found[1])):
         return f"{scheme}://HOST"

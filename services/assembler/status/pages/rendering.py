@@ -1,4 +1,4 @@
-"""Renders the templates with the pages' vocabulary, and serves static files at addresses that name their content."""
+"""Renders the templates, and serves static files at addresses that hold a hash of their content."""
 
 import hashlib
 import mimetypes
@@ -13,12 +13,12 @@ from starlette.routing import Route
 
 from schemas.interface import Queue
 from schemas.settings import Settings
-from services.assembler.status.pages.wording import uploads as page_words
-from services.assembler.status.pages.wording import words
+from services.assembler.status.pages.wording.formatting import ago, limit_in_words
+from services.assembler.status.pages.wording.template_words import TEMPLATE_WORDS
 from services.runtime.identity import Identity, tokens_are_set
 from services.runtime.problems import ProblemError
 
-PAGES: Final = Path(__file__).parent.parent / "pages"
+PAGES: Final = Path(__file__).parent
 SECURITY_HEADERS: Final = {
     "Content-Security-Policy": "default-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'self'; "
     "frame-ancestors 'none'; object-src 'none'",
@@ -35,7 +35,7 @@ class Renderer:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._files = {path.name: path.read_bytes() for path in sorted((PAGES / "static").iterdir())}
-        self._marks = {name: hashlib.sha256(data).hexdigest()[:12] for name, data in self._files.items()}
+        self._hashes = {name: hashlib.sha256(data).hexdigest()[:12] for name, data in self._files.items()}
         self._environment = Environment(
             loader=FileSystemLoader(PAGES / "templates"),
             autoescape=True,
@@ -43,16 +43,16 @@ class Renderer:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self._environment.globals |= dict(page_words.TEMPLATE_WORDS) | {
+        self._environment.globals |= dict(TEMPLATE_WORDS) | {
             "static": self.static,
-            "limit_words": words.limit_in_words(settings.rate, settings.window_seconds),
+            "limit_words": limit_in_words(settings.rate, settings.window_seconds),
             "currency": settings.currency,
             "max_file_bytes": settings.max_file_bytes,
         }
 
     def static(self, name: str) -> str:
-        """The address of a static file; it holds a mark of the content, so that it may be cached for ever."""
-        return f"/static/{self._marks[name]}/{name}"
+        """The address of a static file. It holds a hash of the content, so the file may be cached without limit."""
+        return f"/static/{self._hashes[name]}/{name}"
 
     def page(
         self,
@@ -72,7 +72,7 @@ class Renderer:
             queue=queue,
             can_sign_out=who is not None and tokens_are_set(self._settings),
             now=now,
-            ago=lambda moment: words.ago(moment, now),
+            ago=lambda moment: ago(moment, now),
             **values,
         )
         return HTMLResponse(html, status, SECURITY_HEADERS | {"Cache-Control": "no-store"} | (headers or {}))
@@ -81,7 +81,7 @@ class Renderer:
         name = str(request.path_params["name"])
         if name not in self._files:
             raise ProblemError(404, "not-found", "There is nothing here", "There is no such file.")
-        current = request.path_params["mark"] == self._marks[name]
+        current = request.path_params["mark"] == self._hashes[name]
         headers = {
             "Cache-Control": f"public, max-age={A_YEAR_SECONDS}, immutable" if current else "no-cache",
             "X-Content-Type-Options": "nosniff",

@@ -18,7 +18,7 @@ from services.assembler.domain.stored import StoredUpload
 from services.assembler.domain.views import REFUSED, upload_view
 from services.assembler.status.eta import Feeding, eta_of
 from services.assembler.status.liveness import part_view
-from services.assembler.status.why import Surroundings, why_of
+from services.assembler.status.why import SystemStatus, why_of
 from tests.fixtures.hostile import examples_of, hostile_records
 from tests.fixtures.ids import upload_id
 
@@ -85,7 +85,7 @@ def test_whatever_a_gate_says_there_is_a_time_left_or_none_and_a_reason_or_none(
         for uid in (upload_id("u"), *(lane.upload_id for lane in status.lanes[:2])):
             feedings = {upload_id("u"): Feeding(unfed_rows=2**31 - 1, usable_rows=1, planned_calls=2**31 - 1)}
             eta_of(uid, status, feedings, now=NOW)
-            why_of(uid, "in_progress", Counts(waiting=1), Surroundings.of(status, ()), fed=False, now=NOW)
+            why_of(uid, "in_progress", Counts(waiting=1), SystemStatus.of(status, ()), fed=False, now=NOW)
     assert taken > 10
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.lookups import GateState, LaneStatus, LookupStatus
-from services.assembler.status.eta import LAST_STEP_SECONDS, Feeding, Lane, eta_of, finish_seconds
+from services.assembler.status.eta import LAST_STEP_SECONDS, Feeding, LaneBacklog, eta_of, finish_seconds
 from tests.fixtures.ids import upload_id
 
 NOW = datetime(2026, 1, 5, 12, 0, tzinfo=UTC)
@@ -98,7 +98,7 @@ def test_a_small_upload_beside_a_large_one_is_through_at_half_the_pace() -> None
 
 
 def test_an_owner_keeps_its_part_for_its_other_upload() -> None:
-    lanes = [Lane("a1", "a", 10, 0.25), Lane("a2", "a", 100, 0.25), Lane("b1", "b", 1000, 0.5)]
+    lanes = [LaneBacklog("a1", "a", 10, 0.25), LaneBacklog("a2", "a", 100, 0.25), LaneBacklog("b1", "b", 1000, 0.5)]
     done = finish_seconds(lanes, 10.0)
     assert done["a1"] == pytest.approx(4)
     assert done["a2"] == pytest.approx(22), "after a1 the owner's 5 calls a second all go to a2"
@@ -160,7 +160,7 @@ def test_a_narrowed_pace_recovers_and_one_narrowed_for_long_does_not() -> None:
 
 def test_a_thousand_uploads_do_not_keep_a_page_waiting() -> None:
     """Each of fifty uploads of a page asks for its own end."""
-    lanes = [Lane(str(n), f"owner {n % 300}", n + 1, 1 / 300) for n in range(5_000)]
+    lanes = [LaneBacklog(str(n), f"owner {n % 300}", n + 1, 1 / 300) for n in range(5_000)]
     begun = time.process_time()
     done = finish_seconds(lanes, 10.0)
     assert time.process_time() - begun < 0.5, "a tenth of it is usual; every lane against every other took minutes"
@@ -172,7 +172,7 @@ LANES = st.lists(st.tuples(st.sampled_from("abc"), st.integers(1, 10_000), st.in
 
 @given(LANES, st.floats(0.1, 1000))
 def test_the_last_lane_ends_when_all_calls_are_made(drawn: list[tuple[str, int, int]], pace: float) -> None:
-    lanes = [Lane(str(n), owner, calls, weight) for n, (owner, calls, weight) in enumerate(drawn)]
+    lanes = [LaneBacklog(str(n), owner, calls, weight) for n, (owner, calls, weight) in enumerate(drawn)]
     done = finish_seconds(lanes, pace)
     assert set(done) == {one.upload_id for one in lanes}
     assert max(done.values()) == pytest.approx(sum(one.calls for one in lanes) / pace, rel=1e-6)
@@ -182,7 +182,7 @@ def test_the_last_lane_ends_when_all_calls_are_made(drawn: list[tuple[str, int, 
 def test_nobody_is_served_faster_than_the_whole_pace_nor_slower_than_the_share(
     drawn: list[tuple[str, int, int]],
 ) -> None:
-    lanes = [Lane(str(n), owner, calls, weight) for n, (owner, calls, weight) in enumerate(drawn)]
+    lanes = [LaneBacklog(str(n), owner, calls, weight) for n, (owner, calls, weight) in enumerate(drawn)]
     total = sum(one.weight for one in lanes)
     done = finish_seconds(lanes, 10.0)
     for one in lanes:

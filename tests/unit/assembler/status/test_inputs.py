@@ -14,19 +14,24 @@ from starlette.requests import Request
 from schemas.codec import encode
 from schemas.phones import mask
 from services.assembler.status.api.bad_records import RetryBadRecordsBody
-from services.assembler.status.api.cursors import (
+from services.assembler.status.api.dead_letters import DeadLettersQuery
+from services.assembler.status.api.endpoints import Endpoint
+from services.assembler.status.api.openapi import query_parameters
+from services.assembler.status.api.uploads import OneQuery
+from services.assembler.status.inputs import Input, form_number, idempotency_key, parse_body, parse_query
+from services.assembler.status.operations.clear import ClearBody
+from services.assembler.status.operations.cursors import (
     RowsCursor,
     UploadsCursor,
     cursor_numbers,
     encode_cursor,
     number_and_id,
 )
-from services.assembler.status.api.dead_letters import DeadLettersQuery, RedriveBody
-from services.assembler.status.api.forget import ForgetBody, e164_of
-from services.assembler.status.api.upload_commands import ClearBody, OptionsBody, PriorityBody, StartBody
-from services.assembler.status.api.uploads import ListQuery, OneQuery, RowsQuery
-from services.assembler.status.inputs import Input, form_number, idempotency_key, parse_body, parse_query
-from services.assembler.status.role import CALLS
+from services.assembler.status.operations.dead_letters import RedriveBody
+from services.assembler.status.operations.forget import ForgetBody, e164_of
+from services.assembler.status.operations.listings import ListQuery, RowsQuery
+from services.assembler.status.operations.upload_commands import OptionsBody, PriorityBody, StartBody
+from services.assembler.status.role import ENDPOINTS
 from services.runtime.problems import ProblemError
 
 HUGE = 10**20
@@ -94,6 +99,19 @@ def test_a_parameter_out_of_bounds_is_named(model: type[Input], name: str, value
     assert {item.column for item in problem.errors} == {name}
     assert all(item.code for item in problem.errors)
     assert problem.errors[0].value == value[:100] or "," in value
+
+
+@pytest.mark.parametrize("endpoint", ENDPOINTS, ids=lambda one: f"{one.method} {one.path}")
+def test_every_list_parameter_may_be_comma_separated(endpoint: Endpoint) -> None:
+    for parameter in query_parameters(endpoint.query):
+        if parameter["schema"].get("type") == "array":
+            value = first_enum(parameter["schema"]["items"])
+            parsed = parse_query(endpoint.query, request(query=urlencode({parameter["name"]: f"{value},{value}"})))
+            assert getattr(parsed, parameter["name"]) == (value, value)
+
+
+def first_enum(schema: dict[str, Any]) -> str:
+    return str(schema["enum"][0] if "enum" in schema else first_enum(schema["anyOf"][0]))
 
 
 def test_a_parameter_given_twice_is_refused() -> None:
@@ -244,7 +262,7 @@ def test_an_uploads_cursor_holds_ids_of_earlier_versions() -> None:
 @settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_whatever_is_asked_the_outcome_is_a_query_or_a_refusal(garbage: bytes) -> None:
-    for call in CALLS:
+    for call in ENDPOINTS:
         for name in (*call.query.model_fields, "nonsense"):
             try:
                 parse_query(call.query, request(query=f"{name}={quote(garbage)}"))
@@ -261,7 +279,7 @@ def test_whatever_is_asked_the_outcome_is_a_query_or_a_refusal(garbage: bytes) -
     ).map(lambda value: json.dumps(value).encode())
 )
 def test_whatever_is_sent_the_outcome_is_a_body_or_a_refusal(raw: bytes) -> None:
-    for model in {call.body for call in CALLS}:
+    for model in {call.body for call in ENDPOINTS}:
         for field in ("", *model.model_fields):
             sent = raw if not field else b'{"' + field.encode() + b'":' + raw + b"}"
             try:

@@ -13,13 +13,13 @@ from services.assembler.status.pages.wording.outcomes import MOST, done_code, do
     ("command", "counts", "sentence"),
     [
         ("pause", (1, 0), "Paused 1 upload."),
-        ("resume", (0, 2), "Resumed 0 uploads. 2 uploads left as before: only what is paused can be resumed."),
-        ("cancel", (3, 1), "Stopped 3 uploads. 1 upload left as before: what has ended cannot be stopped."),
-        ("retry-failed", (2, 0), "Trying again the failed rows of 2 uploads."),
+        ("resume", (0, 2), "Resumed 0 uploads. 2 uploads not changed: only paused uploads can be resumed."),
+        ("cancel", (3, 1), "Stopped 3 uploads. 1 upload not changed: finished uploads cannot be stopped."),
+        ("retry-failed", (2, 0), "Retrying failed rows in 2 uploads."),
         ("delete", (2, 0), "Deleted 2 uploads."),
-        ("sweep", (1200, 3), "Swept: 1,200 rows looked at, 3 rows put back."),
-        ("redrive", (1, 1, 0), "1 row will be tried again, with 1 call."),
-        ("dismiss", (4,), "4 rows taken off the list; the uploads keep them as failed."),
+        ("sweep", (1200, 3), "Sweep finished: 1,200 rows checked, 3 rows republished."),
+        ("redrive", (1, 1, 0), "Retrying 1 row with 1 call."),
+        ("dismiss", (4,), "Removed 4 rows from the list. Their uploads still count them as failed."),
         ("count", (1,), "1 upload would be deleted."),
         ("clear", (5_000_000,), "999,999 or more uploads will be deleted."),
     ],
@@ -29,7 +29,7 @@ def test_what_was_done_is_said(command: str, counts: tuple[int, ...], sentence: 
 
 
 def test_uploads_that_were_left_alone_are_said() -> None:
-    assert "1 upload left alone" in done_sentence(done_code("redrive", 5, 4, 1))
+    assert "1 upload skipped" in done_sentence(done_code("redrive", 5, 4, 1))
 
 
 @pytest.mark.parametrize(

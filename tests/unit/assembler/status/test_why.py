@@ -9,8 +9,8 @@ from schemas.interface import Why
 from schemas.lookups import GateState, LaneStatus, LookupStatus
 from schemas.parts import PartStatus, Role
 from schemas.uploads import Counts, UploadState, WhyCode
-from services.assembler.status.pages.wording.words import STATES, TONES, why_in_words
-from services.assembler.status.why import Surroundings, why_of
+from services.assembler.status.pages.wording.uploads import STATES, TONES, why_in_words
+from services.assembler.status.why import SystemStatus, why_of
 from tests.fixtures.ids import upload_id
 
 NOW = datetime(2026, 1, 5, 12, 0, tzinfo=UTC)
@@ -53,7 +53,7 @@ def lane(of: str, **changes: object) -> LaneStatus:
 
 def around(
     *lanes: LaneStatus, state: GateState = "running", parts: tuple[PartStatus, ...] | None = None
-) -> Surroundings:
+) -> SystemStatus:
     lookup = LookupStatus(
         instance="1",
         state=state,
@@ -74,13 +74,13 @@ def around(
         lanes=lanes,
         next=(),
     )
-    return Surroundings.of(lookup, tuple(part(role) for role in ROLES) if parts is None else parts)
+    return SystemStatus.of(lookup, tuple(part(role) for role in ROLES) if parts is None else parts)
 
 
 def code_of(
-    surroundings: Surroundings, *, state: UploadState = "in_progress", counts: Counts | None = None, fed: bool = True
+    system: SystemStatus, *, state: UploadState = "in_progress", counts: Counts | None = None, fed: bool = True
 ) -> WhyCode | None:
-    why = why_of(U, state, counts or Counts(rows=10, waiting=10), surroundings, fed=fed, now=NOW)
+    why = why_of(U, state, counts or Counts(rows=10, waiting=10), system, fed=fed, now=NOW)
     return None if why is None else why.code
 
 

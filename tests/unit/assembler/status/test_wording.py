@@ -1,25 +1,25 @@
 """What the pages say in words: nothing is called done that is not, and waiting has its reason."""
 
-from typing import Any
+from typing import Any, cast, get_args
 
 import pytest
 
-from schemas.interface import Limit, Queue, QueuedUpload, Row, Upload, Why
-from schemas.rows import RowError
-from schemas.upload_events import UploadOpened
+from schemas.interface import Limit, PartCondition, Queue, QueuedUpload, Row, Upload, Why
+from schemas.lookups import GateState, LineType, Verdict
+from schemas.rows import BadReason, RowError, RowState
+from schemas.upload_events import OperatorActed, UploadEventBase, UploadOpened
 from schemas.uploads import Counts
-from services.assembler.status.pages.wording.uploads import (
-    headline,
-    outcome_words,
-    queue_words,
-    reason_words,
-    row_words,
-)
+from services.assembler.status.pages.wording.check import format_words
+from services.assembler.status.pages.wording.operators import ACTIONS, BAD_REASONS, CONDITIONS, condition_words
+from services.assembler.status.pages.wording.queue import GATE_STATES, gate_words, queue_words, reason_words
+from services.assembler.status.pages.wording.rows import LINE_TYPES, ROW_STATES, VERDICTS, row_words
+from services.assembler.status.pages.wording.uploads import headline, outcome_words
 from services.ingest.http.opening import fresh_upload
 from tests.fixtures.ids import upload_id
 from tests.unit.ingest.builders import opened
 
 WAITING = "12 phones waiting"
+BY_THE_FEEDER = {"upload_checking", "upload_checked", "upload_refused", "upload_fed"}
 
 
 def upload(**fields: Any) -> Upload:
@@ -94,3 +94,22 @@ def test_a_row_says_briefly_what_is_wrong(code: str, said: str) -> None:
         {"row": 1, "line": 2, "state": state, "phone": None, "cells": (), "result": None, "error": error.model_dump()}
     )
     assert row_words(row) == said
+
+
+def test_every_state_has_its_words() -> None:
+    assert set(GATE_STATES) == set(get_args(GateState))
+    assert set(CONDITIONS) == set(get_args(PartCondition))
+    assert set(BAD_REASONS) == set(get_args(BadReason))
+    assert set(ROW_STATES) == set(get_args(RowState))
+    assert set(VERDICTS) == set(get_args(Verdict))
+    assert set(LINE_TYPES) == set(get_args(LineType))
+    commands = {get_args(event.model_fields["type"].annotation)[0] for event in UploadEventBase.__subclasses__()}
+    assert set(ACTIONS) == commands - BY_THE_FEEDER - {"operator_acted"} | set(
+        get_args(OperatorActed.model_fields["action"].annotation)
+    )
+
+
+def test_a_state_of_a_later_version_is_shown_as_it_is() -> None:
+    assert gate_words(cast(GateState, "later")).state == "later"
+    assert condition_words(cast(PartCondition, "later")).words == "later"
+    assert format_words("parquet") == "parquet"

@@ -1,11 +1,11 @@
-// While the file is read, asks for its state and shows the plan as soon as it is there.
+// Polls the state while the file is read, and shows the plan when it is ready.
 
 const waiting = document.querySelector("[data-check]");
 const ASK_AGAIN_MS = 600;
 const LEAVING_MS = 5000;
 let leavingUntil = 0;
 
-// Whoever has clicked a link goes there: a reload now would keep them here.
+// After a click on a link, a reload would keep the person on this page.
 addEventListener("beforeunload", () => {
   leavingUntil = Date.now() + LEAVING_MS;
 });
@@ -22,7 +22,7 @@ async function look() {
       }
     }
   } catch {
-    // The connection may come back; the next look tells.
+    // The connection may come back; the next poll shows it.
   }
   setTimeout(look, ASK_AGAIN_MS);
 }

@@ -1,4 +1,4 @@
-// Upload by drag and drop or by button, with progress and a way to stop; ends on the page that shows the plan.
+// Uploads a file by drag and drop or by button, with progress and a cancel button; then opens the plan.
 
 const form = document.getElementById("drop");
 const input = document.getElementById("file");
@@ -10,7 +10,7 @@ const stop = document.getElementById("uploading-stop");
 const problem = document.getElementById("uploading-error");
 let request = null;
 
-// The button stands for the field, which styles hide: focus must not stop where nobody sees it.
+// Styles hide the field, and the button replaces it: focus must not stop where nobody sees it.
 input.tabIndex = -1;
 choose.addEventListener("click", () => input.click());
 input.addEventListener("change", () => input.files.length && send(input.files[0]));
@@ -36,7 +36,7 @@ document.addEventListener("drop", (event) => {
   depth = 0;
   form.classList.remove("over");
   const files = [...event.dataTransfer.files];
-  if (files.length > 1) fail("Please drop one file at a time.");
+  if (files.length > 1) fail("Drop one file at a time.");
   else if (files.length) send(files[0]);
 });
 
@@ -44,7 +44,7 @@ function send(file) {
   if (request) return;
   problem.hidden = true;
   if (file.size === 0) return fail(`“${file.name}” is empty.`);
-  if (file.size > Number(form.dataset.maxBytes)) return fail(`“${file.name}” is larger than this service takes.`);
+  if (file.size > Number(form.dataset.maxBytes)) return fail(`“${file.name}” exceeds the size limit of this service.`);
   request = new XMLHttpRequest();
   request.open("POST", form.getAttribute("action"));
   request.setRequestHeader("Accept", "application/json");
@@ -61,7 +61,7 @@ function send(file) {
     else fail(response?.detail ?? `The upload was refused (${status}).`);
   };
   request.onerror = () => fail("The upload was interrupted. Check the connection and try again.");
-  request.onabort = () => fail("The upload was stopped. Nothing was looked up.");
+  request.onabort = () => fail("The upload was cancelled. Nothing was looked up.");
   words.textContent = `Uploading “${file.name}”…`;
   bar.value = 0;
   box.hidden = false;

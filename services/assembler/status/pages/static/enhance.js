@@ -1,4 +1,4 @@
-// Says that scripts run, so that styles may show what only works with them; warns before what cannot be undone.
+// Marks that scripts run, so that styles show what needs them; asks before a command that cannot be undone.
 
 document.documentElement.classList.add("js");
 

@@ -1,5 +1,5 @@
-// Keeps the page as the server would draw it now: the socket says when, the server says what.
-// Without a socket the page is asked for every few seconds; without this script it is as good as when it was loaded.
+// Keeps the page as the server would draw it now: the socket says when to redraw, the server says what.
+// Without a socket the page is fetched every few seconds; without this script it stays as it was loaded.
 
 import { morph } from "./morph.js";
 
@@ -51,7 +51,7 @@ function draw(fresh) {
     if (next) morph(old, next);
   }
   for (const next of fresh.querySelectorAll("[data-live]")) {
-    // A part of the page that was not there before: the whole page is drawn anew.
+    // A new part of the page: redraw the whole page.
     if (!document.getElementById(next.id)) {
       morph(document.getElementById("main"), fresh.getElementById("main"));
       return;

@@ -1,5 +1,5 @@
-// Makes one piece of the page equal to its newer version while leaving alone what has not changed:
-// focus, selection, scroll positions and running transitions survive.
+// Makes one element of the page equal to its newer version and keeps unchanged nodes,
+// so that focus, selection, scroll positions and running transitions survive.
 
 export function morph(old, fresh) {
   if (old.nodeType !== fresh.nodeType || old.nodeName !== fresh.nodeName) {
@@ -16,7 +16,7 @@ export function morph(old, fresh) {
 
 function copyAttributes(old, fresh) {
   for (const { name } of [...old.attributes]) {
-    // What a person has opened stays open.
+    // Details that a person has opened stay open.
     if (!fresh.hasAttribute(name) && !(name === "open" && old.nodeName === "DETAILS")) old.removeAttribute(name);
   }
   for (const { name, value } of fresh.attributes) {
@@ -24,7 +24,7 @@ function copyAttributes(old, fresh) {
   }
 }
 
-// Children with an id are matched by it, so that a row stays itself (ticked, focused) when another comes before it.
+// Children with an id are matched by it, so that a row keeps its tick and focus when another comes before it.
 function morphChildren(old, fresh) {
   const keyed = new Map([...old.children].filter((node) => node.id).map((node) => [node.id, node]));
   let place = old.firstChild;

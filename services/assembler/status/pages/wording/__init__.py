@@ -1,1 +1,1 @@
-"""The words of the pages."""
+"""Every word of the pages that no template holds, by subject."""

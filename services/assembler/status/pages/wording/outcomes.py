@@ -1,23 +1,23 @@
-"""Decides how an address says what a button did, a code and small numbers, and what the page then says of it; pure."""
+"""Encodes the outcome of a form post in the redirect URL and turns it back into a sentence; pure."""
 
 import re
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from services.assembler.status.pages.wording.words import number, plural
+from services.assembler.status.pages.wording.formatting import number, plural
 
 MOST: Final = 999_999
-"""It and all larger counts are said as `999,999 or more`: six digits are no phone."""
+"""Larger counts are shown as `999,999 or more`: a number of six digits cannot be a phone."""
 _CODE: Final = re.compile(r"([a-z-]{1,20})((?:\.[0-9]{1,6}){1,3})")
 
 
 def done_code(command: str, *counts: int) -> str:
-    """What stands in the address of the page that follows a button, for `done_sentence` to read."""
+    """The code of an outcome, for the address of the page that follows: the command and its counts."""
     return ".".join((command, *(str(min(count, MOST)) for count in counts)))
 
 
 def done_sentence(code: str) -> str:
-    """What the page says; nothing for a text that is no code, as anybody may have written the address."""
+    """The sentence for a code; empty for any other text, as anybody may have written the address."""
     found = _CODE.fullmatch(code)
     if found is None or found[1] not in _SENTENCES:
         return ""
@@ -33,46 +33,49 @@ def _some(count: int, noun: str) -> str:
 
 
 def _on_uploads(done: str, why_not: str) -> Callable[[int, int], str]:
-    """For a command on several uploads: on how many it was carried out, and on how many it could not be."""
+    """The sentence of a command on several uploads: how many were changed, and how many were not, with the reason."""
 
-    def sentence(count: int, left: int) -> str:
-        rest = f" {_some(left, 'upload')} left as before: {why_not}." if left else ""
+    def sentence(count: int, skipped: int) -> str:
+        rest = f" {_some(skipped, 'upload')} not changed: {why_not}." if skipped else ""
         return f"{done} {_some(count, 'upload')}.{rest}"
 
     return sentence
 
 
-def _redriven(rows: int, calls: int, left: int) -> str:
+def _redriven(rows: int, calls: int, skipped: int) -> str:
+    done = f"Retrying {_some(rows, 'row')} with {_some(calls, 'call')}."
     rest = (
-        f" {_some(left, 'upload')} left alone: looked up again already, or tried often enough; its own "
-        "button tries once more."
+        f" {_some(skipped, 'upload')} skipped: already being retried, or retried often enough. "
+        "The upload's own Retry button forces another try."
     )
-    tried = f"{_some(rows, 'row')} will be tried again, with {_some(calls, 'call')}."
-    return tried + (rest if left else "")
+    return done + (rest if skipped else "")
 
 
-def _republished(done: int, left: int) -> str:
-    rest = f" {_some(left, 'record')} could not be: no longer in Kafka, too large, or not reached yet." if left else ""
-    return f"Published {_some(done, 'record')} again.{rest}"
+def _dismissed(rows: int) -> str:
+    rest = "Its upload still counts it as failed." if rows == 1 else "Their uploads still count them as failed."
+    return f"Removed {_some(rows, 'row')} from the list. {rest}"
+
+
+def _republished(done: int, skipped: int) -> str:
+    reasons = "no longer in Kafka, too large, or out of time"
+    rest = f" {_some(skipped, 'record')} not republished: {reasons}." if skipped else ""
+    return f"Republished {_some(done, 'record')}.{rest}"
 
 
 _SENTENCES: Final[Mapping[str, tuple[int, Callable[..., str]]]] = {
-    "pause": (2, _on_uploads("Paused", "only what is running can be paused")),
-    "resume": (2, _on_uploads("Resumed", "only what is paused can be resumed")),
-    "cancel": (2, _on_uploads("Stopped", "what has ended cannot be stopped")),
+    "pause": (2, _on_uploads("Paused", "only running uploads can be paused")),
+    "resume": (2, _on_uploads("Resumed", "only paused uploads can be resumed")),
+    "cancel": (2, _on_uploads("Stopped", "finished uploads cannot be stopped")),
     "retry-failed": (
         2,
-        _on_uploads("Trying again the failed rows of", "not done yet, no failed rows, or tried often enough"),
+        _on_uploads("Retrying failed rows in", "not finished, without failed rows, or retried often enough"),
     ),
-    "delete": (2, _on_uploads("Deleted", "it cannot be deleted now")),
-    "sweep": (2, lambda rows, back: f"Swept: {_some(rows, 'row')} looked at, {_some(back, 'row')} put back."),
+    "delete": (2, _on_uploads("Deleted", "cannot be deleted now")),
+    "sweep": (2, lambda rows, back: f"Sweep finished: {_some(rows, 'row')} checked, {_some(back, 'row')} republished."),
     "redrive": (3, _redriven),
-    "dismiss": (
-        1,
-        lambda rows: f"{_some(rows, 'row')} taken off the list; the uploads keep them as failed.",
-    ),
+    "dismiss": (1, _dismissed),
     "retry-records": (2, _republished),
     "count": (1, lambda uploads: f"{_some(uploads, 'upload')} would be deleted."),
     "clear": (1, lambda uploads: f"{_some(uploads, 'upload')} will be deleted."),
 }
-"""By command: how many counts belong to it, and the sentence that they make."""
+"""By command: the number of its counts, and the sentence that they make."""

@@ -1,13 +1,14 @@
-"""Decides what the pages say of an upload, a row and the queue: headlines, stages, outcomes; pure."""
+"""Decides what the pages say about an upload: its state, headline, progress, outcome, and why it waits; pure."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from schemas.interface import Queue, Row, Upload
-from schemas.uploads import FINISHED, UploadState
-from services.assembler.status.pages.wording import words
-from services.assembler.status.pages.wording.words import number, plural
+from schemas.interface import Upload, Why
+from schemas.rows import RowState
+from schemas.uploads import FINISHED, Detected, UploadState
+from services.assembler.status.pages.wording.formatting import duration, number, plural
+from services.assembler.status.pages.wording.rows import PROBLEMS
 
 When = Literal["past", "now", "later"]
 SHOWS: Final[Mapping[str, tuple[str, tuple[UploadState, ...]]]] = {
@@ -17,22 +18,54 @@ SHOWS: Final[Mapping[str, tuple[str, tuple[UploadState, ...]]]] = {
     "completed": ("Done", ("completed",)),
     "stopped": ("Failed or stopped", ("failed", "cancelled")),
 }
-"""Filters of the list: their names in its address, their titles, and the states they show."""
+"""Filters of the list: by name in the address, the title and the states that the filter shows."""
+STATES: Final[Mapping[str, str]] = {
+    "pending": "Waiting to be read",
+    "checking": "Reading the file",
+    "checked": "Ready to start",
+    "in_progress": "Looking up",
+    "paused": "Paused",
+    "completed": "Done",
+    "failed": "Failed",
+    "cancelled": "Stopped",
+}
+TONES: Final[Mapping[str, str]] = {
+    "pending": "calm",
+    "checking": "calm",
+    "checked": "ask",
+    "in_progress": "busy",
+    "paused": "ask",
+    "completed": "good",
+    "failed": "bad",
+    "cancelled": "calm",
+}
+_REASONS_TO_WAIT: Final[Mapping[str, str]] = {
+    "being_read": "The file is being read.",
+    "waiting_turn": "Other uploads are being looked up too. Calls are shared fairly between all uploads.",
+    "backoff": "The last phones got no answer yet. They are retried in a moment.",
+    "paused": "Calls are paused. Nothing is lost; the upload continues when they resume.",
+    "account_problem": "The lookup service refuses our account (key or credit). An operator has to fix this.",
+    "provider_down": "The lookup service does not answer. Calls are retried once a minute.",
+    "provider_throttled": "The lookup service asked us to slow down, so this upload takes a little longer.",
+    "shared_with_other_upload": "The same phones are already being looked up for another upload.",
+    "part_down": "Part of the system is not running. Nothing is lost; the upload continues when it is back.",
+    "rows_missing": "Some rows were read from the file but never arrived.",
+}
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
-    """One step of an upload's way."""
+class ProgressStep:
+    """One step from file to result."""
 
     words: str
     when: When
 
 
 def tone(upload: Upload) -> str:
-    """The colour of its state; a completed upload with rows that went wrong is not all good."""
+    """The colour of the state; a completed upload with failed rows is not green."""
     if upload.state == "completed" and upload.counts.failed:
         return "ask"
-    return words.TONES[upload.state]
+    return TONES[upload.state]
 
 
 def state_words(upload: Upload) -> str:
@@ -40,40 +73,40 @@ def state_words(upload: Upload) -> str:
         return "Done, with gaps"
     if upload.state == "in_progress" and upload.round:
         return "Looking up again"
-    return words.STATES[upload.state]
+    return STATES[upload.state]
 
 
 def percent(upload: Upload) -> int:
-    """Rows with their outcome, in whole percent; 100 only when none is left."""
+    """Rows with an outcome, in whole percent; 100 only when no row is left."""
     counts = upload.counts
     settled = counts.answered + counts.failed + counts.rejected
     return 0 if not counts.rows else int(100 * settled / counts.rows)
 
 
 def title_words(upload: Upload) -> str:
-    """For the tab: what one wants to know without opening it."""
+    """The title of the browser tab."""
     if upload.state in ("in_progress", "paused"):
         return f"{percent(upload)} %{' (paused)' if upload.state == 'paused' else ''}"
     return state_words(upload)
 
 
 def announce_words(upload: Upload) -> str:
-    """For screen readers, which hear every change: steps of ten percent are enough."""
+    """The announcement for screen readers, in steps of ten percent, as they read every change aloud."""
     if upload.state == "in_progress":
         return f"{upload.name}: {percent(upload) // 10 * 10} percent done"
     return f"{upload.name}: {state_words(upload)}"
 
 
 def headline(upload: Upload) -> str:
-    """One sentence that says where the upload is."""
+    """One sentence about the upload's progress."""
     counts = upload.counts
     settled = counts.answered + counts.failed + counts.rejected
     if upload.state == "pending":
         return "The file is stored and will be read in a moment."
     if upload.state == "checking":
-        return "The file is being read, to find the phone numbers in it."
+        return "Reading the file to find its phone numbers."
     if upload.state == "checked":
-        return "Nothing has been looked up yet. See what would happen, then start."
+        return "Nothing has been looked up yet. Review the plan, then start."
     if upload.state == "failed":
         return "This file could not be processed."
     if upload.state == "cancelled":
@@ -102,14 +135,14 @@ def _completed(upload: Upload) -> str:
 
 
 def took_words(upload: Upload) -> str:
-    """How long a finished upload took from its start."""
+    """How long a finished upload took from its start; empty for others."""
     if upload.finished_at is None or upload.started_at is None:
         return ""
-    return f"took {words.duration((upload.finished_at - upload.started_at).total_seconds())}"
+    return f"took {duration((upload.finished_at - upload.started_at).total_seconds())}"
 
 
 def progress_words(upload: Upload) -> str:
-    """A few words for the list."""
+    """The progress in a few words, for the list."""
     if upload.state in ("in_progress", "paused"):
         return f"{percent(upload)} %"
     if upload.state == "checked" and upload.plan is not None and upload.plan.calls is not None:
@@ -118,7 +151,7 @@ def progress_words(upload: Upload) -> str:
 
 
 def outcome_words(upload: Upload) -> str:
-    """What came of it, in the list."""
+    """The outcome in a few words, for the list."""
     counts = upload.counts
     if upload.state == "failed" and upload.error is not None:
         return upload.error.title
@@ -134,8 +167,8 @@ def outcome_words(upload: Upload) -> str:
     return ", ".join(parts)
 
 
-def stages(upload: Upload) -> list[Stage]:
-    """The steps from file to result, with where the upload is."""
+def stages(upload: Upload) -> list[ProgressStep]:
+    """The steps from file to result, with the present one marked."""
     looking = "Looking up" if upload.state in ("in_progress", "paused") else "Looked up"
     reading = "Reading" if upload.state in ("pending", "checking") else "Read and checked"
     steps = ["Stored", reading, looking, "Done"]
@@ -145,106 +178,34 @@ def stages(upload: Upload) -> list[Stage]:
     if upload.state == "cancelled":
         steps, current = [*steps[:2], "Stopped"], 3
     whens: list[When] = ["past" if n < current else "now" if n == current else "later" for n in range(len(steps))]
-    return [Stage(step, when) for step, when in zip(steps, whens, strict=True)]
+    return [ProgressStep(step, when) for step, when in zip(steps, whens, strict=True)]
 
 
-PROBLEMS_IN_BRIEF: Final[Mapping[str, str]] = {
-    "no_phone": "Empty cell",
-    "not_a_phone": "Not a phone number",
-    "lost_digits": "Digits lost",
-}
-"""For tables, where one long sentence would push all other columns out of sight."""
+def problem_counts(upload: Upload) -> list[tuple[str, int, RowState]]:
+    """What went wrong: the words, how many rows, and the state of these rows."""
+    counts = upload.counts
+    problems: list[tuple[str, int, RowState]] = []
+    if counts.failed:
+        problems.append(("The lookup service gave no answer", counts.failed, "failed"))
+    codes = {} if upload.preview is None else upload.preview.problems
+    if counts.rejected and sum(codes.values()) == counts.rejected:
+        problems += [(PROBLEMS.get(code, code), count, "rejected") for code, count in codes.items()]
+    elif counts.rejected:
+        problems.append(("No usable number in the row", counts.rejected, "rejected"))
+    return problems
 
 
-def row_words(row: Row) -> str:
-    if row.result is not None and row.result.verdict is not None:
-        return words.VERDICTS[row.result.verdict]
-    if row.state == "rejected" and row.error is not None:
-        return PROBLEMS_IN_BRIEF.get(row.error.code, words.ROW_STATES[row.state])
-    return words.ROW_STATES[row.state]
+def column_title(detected: Detected | None, index: int) -> str:
+    """The column's title, or its number from 1 if the file has none."""
+    if detected is not None and detected.header and index < len(detected.columns):
+        return detected.columns[index]
+    return f"Column {index + 1}"
 
 
-def row_tone(row: Row) -> str:
-    if row.result is not None and row.result.verdict is not None:
-        return {"ok": "good", "do_not_call": "bad", "unreachable": "ask"}.get(row.result.verdict, "plain")
-    return {"failed": "bad", "waiting": ""}.get(row.state, "plain")
-
-
-_REASONS: Final[Mapping[str, str]] = {
-    "garbage": "The lookup service's answer could not be read",
-    "no_connection": "The connection to the lookup service broke off",
-    "throttled": "The lookup service asked us to slow down",
-    "timeout": "The lookup service did not answer in time",
-    "too_large": "The lookup service's answer was far too long",
-    "max_calls": "The upload had used all the calls that it was allowed",
-}
-_QUEUE_WORDS: Final[Mapping[str, str]] = {
-    "paused": "All calls are paused",
-    "account_problem": "The lookup service refuses our account",
-    "provider_down": "The lookup service does not reply",
-    "no_gate": "No calls can be made: the gate is not running",
-}
-
-
-def queue_words(queue: Queue) -> str:
-    """The strip at the top: is it moving, and how much is before me."""
-    waiting = queue.pending + queue.in_progress
-    if queue.state in _QUEUE_WORDS:
-        return _QUEUE_WORDS[queue.state] + (f" · {plural(waiting, 'phone')} waiting" if waiting else "")
-    if not waiting:
-        return "Nothing is waiting"
-    if queue.uploads and all(one.why is not None and one.why.code == "paused" for one in queue.uploads):
-        return f"{plural(waiting, 'phone')} waiting in paused uploads"
-    pace = f"{queue.used_last_window} of {words.limit_in_words(queue.limit.calls, queue.limit.window_seconds)}"
-    slowed = ", slowed down by the lookup service" if queue.state == "throttled" else ""
-    return f"{pace}{slowed} · {plural(waiting, 'phone')} waiting"
-
-
-def reason_words(code: str) -> str:
-    """Why phones were given up. Codes of the lookup service's status keep their number: operators search for it."""
-    if code.startswith("http_"):
-        return f"The lookup service answered with an error ({code.removeprefix('http_')})"
-    return _REASONS.get(code, code or "Unknown")
-
-
-def queue_tone(queue: Queue) -> str:
-    if queue.state == "running":
-        return "busy" if queue.pending or queue.in_progress else "good"
-    return "ask" if queue.state in ("paused", "throttled") else "bad"
+def why_in_words(why: Why | None) -> str | None:
+    return None if why is None else _REASONS_TO_WAIT.get(why.code, why.code)
 
 
 def page_of(upload: Upload) -> str:
-    """Where to go with an upload: to its plan while it waits for a person, else to its progress."""
+    """The page that an upload's name links to: the plan while it waits for a start, else its progress."""
     return f"{upload.links.page}/check" if upload.state == "checked" else upload.links.page
-
-
-TEMPLATE_WORDS: Final[Mapping[str, Callable[..., object] | Mapping[str, str]]] = {
-    "tone": tone,
-    "state_words": state_words,
-    "percent": percent,
-    "title_words": title_words,
-    "announce_words": announce_words,
-    "headline": headline,
-    "took_words": took_words,
-    "progress_words": progress_words,
-    "outcome_words": outcome_words,
-    "stages": stages,
-    "row_words": row_words,
-    "row_tone": row_tone,
-    "queue_words": queue_words,
-    "reason_words": reason_words,
-    "queue_tone": queue_tone,
-    "page_of": page_of,
-    "number": words.number,
-    "plural": words.plural,
-    "file_size": words.file_size,
-    "size_limit": words.size_limit,
-    "duration": words.duration,
-    "money": words.money,
-    "iso": words.iso,
-    "verdict_words": words.VERDICTS,
-    "row_state_words": words.ROW_STATES,
-    "line_type_words": words.LINE_TYPES,
-    "problem_words": words.PROBLEMS,
-    "brief_problem_words": PROBLEMS_IN_BRIEF,
-}

@@ -1,8 +1,8 @@
-"""Declares a JSON call once: path, models that validate it, answers; route and OpenAPI entry both come of it."""
+"""Declares each JSON endpoint once: path, models that validate it, answers; route and OpenAPI derive from it."""
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Final, Generic, Literal, TypeVar
 
 from pydantic import BaseModel
 from starlette.requests import Request
@@ -23,35 +23,35 @@ Method = Literal["GET", "POST", "PATCH", "DELETE"]
 
 
 @dataclass(frozen=True, slots=True)
-class Ask(Generic[Q, B]):
-    """A validated call."""
+class ApiRequest(Generic[Q, B]):
+    """A validated request, and who sends it."""
 
     backend: Backend
     identity: Identity
-    request: Request
+    http: Request
     query: Q
     body: B
     idempotency_key: str | None = None
 
     @property
     def upload_id(self) -> str:
-        return str(self.request.path_params["upload_id"])
+        return str(self.http.path_params["upload_id"])
 
 
-Handler = Callable[[Ask[Any, Any]], Awaitable[Response]]
+EndpointHandler = Callable[[ApiRequest[Any, Any]], Awaitable[Response]]
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
-    """One JSON call. `answers`: status → (what it means, model of the body or a media type).
+class Endpoint:
+    """One path with one method. `answers`: status → (its meaning, model of the body or a media type).
 
     `idempotent`: repetitions with the same `Idempotency-Key` have one effect. `problems`: statuses of refusals beside
-    those that any call of its method can have.
+    those that any endpoint with its method can have.
     """
 
     method: Method
     path: str
-    handler: Handler
+    handler: EndpointHandler
     summary: str
     answers: Mapping[int, tuple[str, type[BaseModel] | str | None]]
     query: type[BaseModel] = Nothing
@@ -70,46 +70,46 @@ class Call:
         query = parse_query(self.query, request)
         body = await parse_body(self.body, request) if self.method != "GET" else Nothing()
         key = idempotency_key(request) if self.idempotent else None
-        return await self.handler(Ask(backend, identity, request, query, body, key))
+        return await self.handler(ApiRequest(backend, identity, request, query, body, key))
 
 
-ELSEWHERE: Mapping[str, tuple[str, ...]] = {"/v1/uploads": ("POST",)}
-"""Methods that the ingest service answers on the same origin; a request for one that comes here was led wrong."""
+ELSEWHERE: Final[Mapping[str, tuple[str, ...]]] = {"/v1/uploads": ("POST",)}
+"""Methods that the ingest service answers on the same origin; such a request reaches this service by a wrong route."""
 
 
-def routes_of(calls: Iterable[Call]) -> list[Route]:
-    """One route a path, so that a wrong method is answered 405 with all the right ones."""
-    by_path: dict[str, dict[str, Call]] = {}
-    for call in calls:
-        by_path.setdefault(call.path, {})[call.method] = call
-    # A fixed path goes before one with an id in the same place.
+def routes_of(endpoints: Iterable[Endpoint]) -> list[Route]:
+    """One route per path, so that a wrong method is answered 405 with all the right ones."""
+    by_path: dict[str, dict[str, Endpoint]] = {}
+    for endpoint in endpoints:
+        by_path.setdefault(endpoint.path, {})[endpoint.method] = endpoint
+    # A fixed path comes before a path with an id in the same place.
     paths = sorted(by_path, key=lambda path: ("{" in path, path))
     return [
         (Route if "{" in path else _FixedRoute)(
-            path, _endpoint_of(by_path[path]), methods=[*by_path[path], *ELSEWHERE.get(path, ())]
+            path, _dispatch(by_path[path]), methods=[*by_path[path], *ELSEWHERE.get(path, ())]
         )
         for path in paths
     ]
 
 
 class _FixedRoute(Route):
-    """A path that stays what it is for every method: `/v1/uploads/clear` is no upload for those that it has not."""
+    """A path that matches for every method, so that `GET /v1/uploads/clear` does not look for an upload `clear`."""
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         match, found = super().matches(scope)
         return (Match.FULL if match is Match.PARTIAL else match), found
 
 
-def _endpoint_of(methods: Mapping[str, Call]) -> Callable[[Request], Awaitable[Response]]:
-    async def endpoint(request: Request) -> Response:
-        call = methods.get("GET" if request.method == "HEAD" else request.method)
-        if call is None:
+def _dispatch(methods: Mapping[str, Endpoint]) -> Callable[[Request], Awaitable[Response]]:
+    async def dispatch(request: Request) -> Response:
+        endpoint = methods.get("GET" if request.method == "HEAD" else request.method)
+        if endpoint is None:
             raise ProblemError(
                 421, "misdirected", "Files are taken elsewhere", "The ingest service takes files; see the deployment."
             )
-        return await call(request)
+        return await endpoint(request)
 
-    return endpoint
+    return dispatch
 
 
 def json_answer(message: BaseModel, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
