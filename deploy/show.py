@@ -7,6 +7,7 @@ import argparse
 import asyncio
 import heapq
 import json
+import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -115,6 +116,7 @@ def main(arguments: Sequence[str], *, program: str = "python -m deploy.show") ->
     parser.add_argument("--follow", action="store_true", help="go on with new messages until Ctrl-C")
     given = parser.parse_args(arguments)
     settings = Settings()
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # one sentence says what its lines would
     try:
         asyncio.run(show(settings, _BY_NAME[given.topic], last=given.last, follow=given.follow, write=_print))
     except KeyboardInterrupt:
