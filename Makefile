@@ -2,6 +2,8 @@
 .DEFAULT_GOAL := help
 .PHONY: help setup dev run test hostile lint types check reset bench lock
 PY := .venv/bin/python
+# The command `phone-scrubber`, which `pip install .` puts on the path, without an installation.
+SCRUB := $(PY) -m phone_scrubber
 # A stack is nine processes: without compiled files each would compile the whole project anew.
 unexport PYTHONDONTWRITEBYTECODE
 
@@ -15,8 +17,8 @@ dev:
 	@sh deploy/local/setup.sh dev
 
 run: setup ## start everything and print the page's address; FILE=contacts.csv scrubs that file
-	@if [ -z "$(FILE)" ]; then exec $(PY) -m deploy.local up $(ARGS); fi; \
-	$(PY) -m deploy.local scrub "$(FILE)" $(ARGS) || [ $$? -eq 3 ] # 3: done, some rows have no answer
+	@if [ -z "$(FILE)" ]; then exec $(SCRUB) up $(ARGS); fi; \
+	$(SCRUB) scrub "$(FILE)" $(ARGS) || [ $$? -eq 3 ] # 3: done, some rows have no answer
 
 # Tests wait more than they compute; each of the three workers has a broker and stacks of its own. They take modules
 # in the order of tests/conftest.py: the longest first, so that at the end only short ones are left to be shared out.
@@ -35,7 +37,7 @@ types: dev ## check types
 check: lint types ## check style and types
 
 reset: setup ## delete all local data; downloads are kept
-	@$(PY) -m deploy.local reset
+	@$(SCRUB) reset
 
 bench: dev ## run the benchmarks; ARGS names some of them
 	@$(PY) -m benchmarks $(ARGS)
@@ -43,7 +45,7 @@ bench: dev ## run the benchmarks; ARGS names some of them
 COMPILE = $(PY) -m uv pip compile --quiet --universal --generate-hashes --no-header pyproject.toml
 lock: dev ## resolve the requirements and Kafka's jars anew and pin them with hashes
 	@$(PY) -m pip install --quiet --disable-pip-version-check uv
-	@$(COMPILE) -o requirements.lock
-	@$(COMPILE) --extra local -o requirements-local.lock
-	@$(COMPILE) --extra local --extra dev -o requirements-dev.lock
+	@$(COMPILE) --overrides deploy/not-in-image.txt -o requirements.lock
+	@$(COMPILE) -o requirements-local.lock
+	@$(COMPILE) --extra dev -o requirements-dev.lock
 	@$(PY) -m deploy.local.broker

@@ -77,8 +77,9 @@ _SETTINGS_TAIL = (
     "",
     "| variable | default | meaning |",
     "|---|---|---|",
-    "| `SCRUB_CACHE` | `.cache` in the checkout | Where Kafka's jars are kept once they are downloaded. |",
-    "| `SCRUB_TOKEN` | none | Bearer token that `python -m deploy.local scrub` sends. |",
+    "| `SCRUB_CACHE` | `.cache` in the checkout; installed: `~/.cache/phone-scrubber` "
+    "| Where Kafka's jars are kept once they are downloaded. |",
+    "| `SCRUB_TOKEN` | none | Bearer token that `phone-scrubber scrub` sends. |",
     "| `SCRUB_TEST_KAFKA` | none | Broker that the tests use instead of starting one. |",
     "| `SCRUB_TEST_POSTGRES` | none | SQLAlchemy URL of a PostgreSQL database that the tests may fill. |",
     "| `SCRUB_SAMPLES` | none | Folder of sample files that the tests read in place. |",

@@ -1,4 +1,8 @@
-"""The commands of the local stack: `python -m deploy.local up|scrub|web|simulator|reset`."""
+"""The command line, `phone-scrubber COMMAND` or `python -m deploy.local COMMAND`.
+
+`up`, `scrub`, `web`, `simulator` and `reset` are about a stack on this machine; `topics`, `config` and `show` are about
+the cluster and the settings that `SCRUB_*` variables name.
+"""
 
 import argparse
 import asyncio
@@ -10,6 +14,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from deploy import config, show, topics
 from deploy.local import simulator
 from deploy.local.errors import StackError
 from deploy.local.stack import Stack
@@ -18,16 +23,21 @@ from deploy.local.supervisor.run_folder import RunFolder
 from schemas.settings import Settings
 
 EXIT_ERROR, EXIT_USAGE = 1, 2
+PROGRAM = "python -m deploy.local"
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, *, program: str = PROGRAM) -> int:
     """Runs a command; returns the exit code: 0 done or stopped, 1 an error, 2 usage (scrub has more)."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    if given[:1] == ["simulator"]:
-        return simulator.main(given[1:])
-    flags = parser().parse_args(given)
-    run: Callable[[argparse.Namespace], int] = flags.run
     try:
+        if given[:1] == ["simulator"]:
+            return simulator.main(given[1:])
+        if given[:1] == ["config"]:
+            return config.main(given[1:], program=f"{program} config")
+        if given[:1] == ["show"]:
+            return show.main(given[1:], program=f"{program} show")
+        flags = parser(program).parse_args(given)
+        run: Callable[[argparse.Namespace], int] = flags.run
         return run(flags)
     except UsageError as error:
         return _complain(str(error), EXIT_USAGE)
@@ -37,9 +47,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _complain(str(error), EXIT_ERROR)
 
 
-def parser() -> argparse.ArgumentParser:
-    """The command line."""
-    made = argparse.ArgumentParser("python -m deploy.local", description=__doc__)
+def parser(program: str = PROGRAM) -> argparse.ArgumentParser:
+    """The command line. `simulator`, `config` and `show` have parsers of their own: here are only their names."""
+    made = argparse.ArgumentParser(program, description="Look up every distinct phone of a file once.")
     commands = made.add_subparsers(required=True, metavar="COMMAND")
     _add_up(commands.add_parser("up", help="start Kafka, every role and a simulated lookup API; stop with Ctrl-C"))
     _add_scrub(commands.add_parser("scrub", help="upload a file, show progress, write the result beside it"))
@@ -49,6 +59,10 @@ def parser() -> argparse.ArgumentParser:
     reset = commands.add_parser("reset", help="delete all local data")
     reset.add_argument("--data", type=Path, help="data folder (SCRUB_DATA, else .data)")
     reset.set_defaults(run=_reset)
+    create = commands.add_parser("topics", help="create the topics that are missing on SCRUB_KAFKA")
+    create.set_defaults(run=lambda _given: topics.main())
+    commands.add_parser("config", help="`config check`: say what is wrong with the SCRUB_* settings", add_help=False)
+    commands.add_parser("show", help="`show TOPIC`: print its newest messages, phones masked", add_help=False)
     return made
 
 
@@ -131,5 +145,6 @@ def _complain(sentence: str, code: int) -> int:
 
 def _explain(error: ValidationError) -> str:
     first = error.errors(include_url=False, include_input=False)[0]
-    name = "_".join(str(part) for part in first["loc"])
+    # Only the first part of the place: what follows may be a token, as a key of SCRUB_TOKENS.
+    name = str(first["loc"][0]) if first["loc"] else "-"
     return f"The setting {name} (SCRUB_{name.upper()} or its flag) is not usable: {first['msg']}."

@@ -40,9 +40,14 @@ class Jar:
         return ".".join(group), artifact, version
 
 
-def cache_folder() -> Path:
-    """Where downloads are kept: `SCRUB_CACHE`, or `.cache` in the checkout."""
-    return Path(os.environ.get("SCRUB_CACHE") or _ROOT / ".cache").absolute()
+def cache_folder(root: Path = _ROOT) -> Path:
+    """Where downloads are kept: `SCRUB_CACHE`; else `.cache` in the checkout, or the user's cache when installed."""
+    given = os.environ.get("SCRUB_CACHE")
+    if given:
+        return Path(given).absolute()
+    if (root / "pyproject.toml").is_file():
+        return (root / ".cache").absolute()
+    return (Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "phone-scrubber").absolute()
 
 
 def pinned_jars(hashes: Path = HASHES) -> tuple[Jar, ...]:

@@ -24,6 +24,8 @@ from schemas.settings import Settings
 EXIT_ANSWERED, EXIT_INCOMPLETE, EXIT_INTERRUPTED = 0, 3, 130
 _MOST_REASONS_READ = 2_000
 _STOP_SECONDS = 90.0
+_CODE = Path(__file__).parents[3]
+"""The folder that holds `deploy`: the checkout, or the installed package."""
 _STACK_FLAGS = ("port", "data", "kafka_port", "scale", "lookup_url", "provider")
 
 
@@ -155,9 +157,13 @@ def _service(flags: argparse.Namespace, console: Console) -> Iterator[str]:
 
 @contextlib.contextmanager
 def _own_stack(flags: argparse.Namespace) -> Iterator[str]:
-    command = [sys.executable, "-m", "deploy.local", "up", *_stack_arguments(flags)]
+    # -P: a folder named `deploy` where the user stands must not be taken for ours.
+    command = [sys.executable, "-P", "-m", "deploy.local", "up", *_stack_arguments(flags)]
+    path = os.pathsep.join(filter(None, (str(_CODE), os.environ.get("PYTHONPATH"))))
     # A session of its own: Ctrl-C stops this command, which then stops the stack in order.
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, start_new_session=True, env=os.environ | {"PYTHONPATH": path}
+    )
     try:
         assert process.stdout is not None
         said = process.stdout.readline().split()

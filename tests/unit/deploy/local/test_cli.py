@@ -81,7 +81,7 @@ def test_unknown_commands_and_flags(run: Run, arguments: list[str]) -> None:
 
 
 def test_the_help_of_every_command(run: Run) -> None:
-    for command in ("up", "scrub", "web", "simulator", "reset"):
+    for command in ("up", "scrub", "web", "simulator", "reset", "topics", "config", "show"):
         done = run(command, "--help")
         assert (done.code, done.stdout[:6]) == (0, "usage:")
     assert "+1 931 555 01xx" in run("simulator", "--help").stdout

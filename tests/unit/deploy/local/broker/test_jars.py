@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.local.broker.jars import KAFKA, Jar, class_path, pinned_jars
+from deploy.local.broker.jars import KAFKA, Jar, cache_folder, class_path, pinned_jars
 from deploy.local.errors import StackError
 
 CONTENT = b"a jar"
@@ -84,3 +84,17 @@ def test_every_pinned_jar_has_a_hash_and_kafka_is_the_first() -> None:
     for jar in jars:
         assert len(bytes.fromhex(jar.sha256)) == 32
         assert not jar.path.startswith("/")
+
+
+def test_the_cache_is_in_the_checkout_and_elsewhere_when_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SCRUB_CACHE", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "users"))
+    checkout, installed = tmp_path / "checkout", tmp_path / "site-packages"
+    checkout.mkdir()
+    (checkout / "pyproject.toml").touch()
+    assert cache_folder(checkout) == checkout / ".cache"
+    assert cache_folder(installed) == tmp_path / "users" / "phone-scrubber"
+    monkeypatch.setenv("SCRUB_CACHE", str(tmp_path / "given"))
+    assert cache_folder(installed) == tmp_path / "given"
