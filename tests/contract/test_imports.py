@@ -29,48 +29,6 @@ COMPOSES = ("role", "__main__", "cli", "stack")
 """Modules that put a process or a stack together: they import its parts, and no other module imports them."""
 
 
-# Each entry below is a breach that is on its way out; a test fails when one is not needed any more.
-IMPURE_YET: dict[str, str] = {
-    f"{DOMAIN}.answers": "sqlalchemy",
-    f"{DOMAIN}.changes": "sqlalchemy",
-    f"{DOMAIN}.decoding": "sqlalchemy",
-    f"{DOMAIN}.lifecycle": "sqlalchemy",
-    f"{DOMAIN}.positions": "sqlalchemy",
-    f"{DOMAIN}.records": "sqlalchemy",
-    f"{DOMAIN}.stall": "sqlalchemy",
-    f"{DOMAIN}.views": "sqlalchemy",
-    f"{DOMAIN}.zombies": "sqlalchemy",
-}
-"""Pure modules that reach a client library through `store.values` or `store.fences`."""
-SQL_ELSEWHERE_YET: set[str] = {
-    "services.assembler.join.database",
-    "services.assembler.join.role",
-    "services.assembler.join.transaction.closing",
-    "services.assembler.join.transaction.erasure",
-    "services.assembler.join.transaction.plan",
-    "services.assembler.join.transaction.sweeping",
-    "services.assembler.join.transaction.transaction",
-    "services.assembler.join.transaction.work",
-    "services.assembler.status.api.downloads",
-    "services.assembler.status.api.health",
-    "services.assembler.status.api.sockets",
-    "services.assembler.status.backend",
-    "services.assembler.status.role",
-}
-"""Modules outside the store that import SQLAlchemy."""
-CIRCLES_YET: set[frozenset[str]] = {
-    frozenset({DOMAIN, STORE}),
-    frozenset({"services.ingest", "services.ingest.feeder"}),
-    frozenset({"services.ingest.reading", "services.ingest.reading.workbook"}),
-    frozenset({"services.assembler.status.api", "services.assembler.status.pages"}),
-}
-"""Packages that depend on each other."""
-LOADED_YET: dict[str, set[str]] = {
-    "http": {"services.ingest.feeder.preparation.row_file", "services.ingest.feeder.upload_state"},
-}
-"""Role → modules of another role that are loaded with it, because something shared imports them."""
-
-
 def modules() -> dict[str, Path]:
     """Every module of the product by its dotted name; a package goes by its own."""
     paths = [path for top in ("schemas", "services", "deploy") for path in sorted((ROOT / top).rglob("*.py"))]
@@ -162,7 +120,7 @@ def test_what_roles_share_imports_no_role(role: RoleSpec) -> None:
     """Nothing outside a role's folder is loaded with a role and brings another one with it."""
     others = {other.module.removesuffix(".role") for other in ROLES if other is not role}
     loaded = {name for name in reached(role.module) if is_within(name, others)}
-    assert loaded == LOADED_YET.get(role.name, set())
+    assert not loaded
 
 
 def test_the_contract_does_no_input_or_output() -> None:
@@ -194,8 +152,7 @@ def test_the_sweep_finds_the_pure_modules() -> None:
 
 @pytest.mark.parametrize("name", PURE)
 def test_pure_decisions_reach_no_client_library_and_no_clock(name: str) -> None:
-    libraries = libraries_reached(name) & CLIENT_LIBRARIES
-    assert libraries == ({IMPURE_YET[name]} if name in IMPURE_YET else set())
+    assert not libraries_reached(name) & CLIENT_LIBRARIES
     assert not {found for found in imports_of(MODULES[name]) if is_within(found, CLOCKS)}
 
 
@@ -205,7 +162,7 @@ def test_only_the_store_knows_sql() -> None:
         for name in SERVICES
         if not is_within(name, {STORE}) and any(is_within(each, {"sqlalchemy"}) for each in imports_of(MODULES[name]))
     }
-    assert found == SQL_ELSEWHERE_YET
+    assert not found
 
 
 def package_of(name: str) -> str:
@@ -243,7 +200,7 @@ def circles(depends_on: Mapping[str, set[str]]) -> set[frozenset[str]]:
 
 
 def test_packages_depend_on_each_other_in_no_circle() -> None:
-    assert circles(dependencies()) == CIRCLES_YET
+    assert circles(dependencies()) == set()
 
 
 def test_a_circle_is_found() -> None:

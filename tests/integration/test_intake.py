@@ -19,7 +19,7 @@ from services.assembler.join.batches import Batches
 from services.assembler.join.consumer import JoinConsumer
 from services.assembler.join.database import Database
 from services.assembler.join.republishing import Republisher, RoundPublisher
-from services.assembler.join.sending import Sender
+from services.assembler.join.sending import ShorteningSender
 from services.assembler.join.transaction.transaction import Joiner
 from services.assembler.store.dialect import connect
 from services.assembler.store.meta import prepare
@@ -154,7 +154,7 @@ async def test_a_round_is_not_published_again_while_another_join_has_yet_to_read
     async with (
         on_stage(broker, topics, tmp_path) as stage,
         started_intake(stage.settings) as first,
-        Sender(stage.settings) as sender,
+        ShorteningSender(stage.settings) as sender,
     ):
         upload = await stage.open()
         phones = {number: phone(number) for number in range(1, 33)}

@@ -24,7 +24,7 @@ from services.assembler.join import database as database_module
 from services.assembler.join import role as join
 from services.assembler.join.completions import CompletionPublisher
 from services.assembler.join.database import Database, DatabaseSilent
-from services.assembler.join.sending import Sender
+from services.assembler.join.sending import ShorteningSender
 from services.assembler.store import dialect
 from services.assembler.store.dialect import connect
 from services.assembler.store.meta import prepare
@@ -141,7 +141,7 @@ async def test_a_completion_that_was_not_sent_is_not_marked_as_published(
         with database.engine.begin() as connection:
             connection.exec_driver_sql("UPDATE outbox SET published = 0")
         elsewhere = stage.settings.model_copy(update={"topic_prefix": "no-such-"})
-        async with Sender(elsewhere) as sender:
+        async with ShorteningSender(elsewhere) as sender:
             publisher = CompletionPublisher(database, sender, elsewhere, partitions=lambda: range(4))
             with pytest.raises((KafkaError, TimeoutError)):
                 async with asyncio.timeout(2):

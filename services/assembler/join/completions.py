@@ -13,7 +13,7 @@ from schemas.settings import Settings
 from schemas.values import AnyMoment, Token, UploadId
 from services.assembler.domain.completion_value import shortened
 from services.assembler.join.database import Database
-from services.assembler.join.sending import Outgoing, Sender
+from services.assembler.join.sending import Outgoing, ShorteningSender
 from services.assembler.store.outbox import Completion, mark_published, unpublished
 from services.runtime.kafka import make_consumer, partitions_of, read_to_end, started, topic_name
 
@@ -59,7 +59,7 @@ class CompletionPublisher:
     def __init__(
         self,
         database: Database,
-        sender: Sender,
+        sender: ShorteningSender,
         settings: Settings,
         *,
         partitions: Callable[[], Collection[int]],

@@ -16,7 +16,7 @@ from schemas.rows import UploadRow
 from schemas.settings import Settings
 from services.assembler.domain.stored import StoredUpload
 from services.assembler.join.database import Database
-from services.assembler.join.sending import Outgoing, Sender
+from services.assembler.join.sending import Outgoing, ShorteningSender
 from services.assembler.store.join_reads import WaitingRow, retried_uploads, waiting_rows
 from services.runtime.kafka import topic_name
 
@@ -61,7 +61,7 @@ def _without_cells(row: UploadRow) -> bytes:
 class Republisher:
     """Publishes waiting rows of an upload, page by page, each page acknowledged before the next."""
 
-    def __init__(self, database: Database, sender: Sender, settings: Settings) -> None:
+    def __init__(self, database: Database, sender: ShorteningSender, settings: Settings) -> None:
         self._database = database
         self._sender = sender
         self._topic = topic_name(topics.UPLOAD_ROWS, settings)

@@ -28,7 +28,7 @@ from services.assembler.join.database import Database
 from services.assembler.join.progress import ProgressPublisher
 from services.assembler.join.republishing import Republisher, RoundPublisher
 from services.assembler.join.retention import Retention
-from services.assembler.join.sending import Sender
+from services.assembler.join.sending import ShorteningSender
 from services.assembler.join.sweep import Sweeper
 from services.assembler.join.transaction.rows import RowsAppeared
 from services.assembler.join.transaction.transaction import Joiner
@@ -143,7 +143,7 @@ class JoinProcess:
         self._batches = Batches(database, joiner, producer, settings, self._consumer)
         owned = lambda: self._consumer.partitions  # noqa: E731
         self._progress = ProgressPublisher(database, producer, settings, epoch=epoch, partitions=owned)
-        self._completion_sender, self._row_sender = Sender(settings), Sender(settings)
+        self._completion_sender, self._row_sender = ShorteningSender(settings), ShorteningSender(settings)
         self._completions = CompletionPublisher(database, self._completion_sender, settings, partitions=owned)
         republisher = Republisher(database, self._row_sender, settings)
         self._rounds = RoundPublisher(

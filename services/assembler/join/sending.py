@@ -24,14 +24,14 @@ class Outgoing:
     headers: Sequence[tuple[str, bytes]] = ()
 
 
-class Sender:
+class ShorteningSender:
     """Sends until the block ends; one batch at a time, whoever asks."""
 
     def __init__(self, settings: Settings) -> None:
         self._producer = ReplaceableProducer(lambda: make_producer(settings))
         self._turn = asyncio.Lock()
 
-    async def __aenter__(self) -> "Sender":
+    async def __aenter__(self) -> "ShorteningSender":
         await self._producer.start()
         return self
 
