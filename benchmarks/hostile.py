@@ -51,6 +51,7 @@ def _torture_files() -> Iterator[tuple[str, Callable[[Path], None]]]:
     found = sorted(Path(samples).glob("torture/**/*.*")) if samples else []
     for source in found:
         if source.suffix != ".json":
+            # Mypy cannot infer a lambda with a default.
             yield f"sample {source.name}", lambda path, source=source: path.symlink_to(source)  # type: ignore[misc]
 
 

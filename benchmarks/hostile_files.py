@@ -126,6 +126,7 @@ def _slow() -> Iterator[tuple[str, Callable[[Path], None]]]:
         ("digits and dashes", b"4-1-5-" * 160),
     ):
         rows = b"name,phone\n" + b"Ann,(415) 555-0100\n" * 100 + (b"Eve,%b\n" % cell) * 1_000
+        # Mypy cannot infer a lambda with a default.
         yield f"CSV, 1,000 cells of {name}", lambda path, rows=rows: _write(path, rows)  # type: ignore[misc]
     yield "random bytes, 16 MiB", lambda path: _write(path, os.urandom(16 * MIB))
     yield "zeros, 64 MiB", lambda path: _write(path, b"\0" * 64 * MIB)

@@ -33,7 +33,7 @@ from schemas.values import (
     Word,
 )
 
-I = TypeVar("I")  # noqa: E741
+I = TypeVar("I")  # noqa: E741 - the usual name of an item's type
 
 
 class Why(Message):

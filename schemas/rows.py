@@ -85,8 +85,8 @@ _TimeText = Annotated[str, Field(max_length=40)]
 
 
 class _FieldsAsWritten(RowFields):
-    wanted_at: _TimeText  # type: ignore[misc]
-    accept_since: _TimeText  # type: ignore[misc]
+    wanted_at: _TimeText  # type: ignore[misc]  # narrower than the base on purpose
+    accept_since: _TimeText  # type: ignore[misc]  # narrower than the base on purpose
 
 
 _AS_WRITTEN: TypeAdapter[Any] = TypeAdapter(_FieldsAsWritten)

@@ -68,6 +68,7 @@ def _opening(chromium: Browser, stack: RunningStack) -> Iterator[OpenPage]:
     errors: list[str] = []
 
     def open_(path: str = "/", **options: object) -> Page:
+        # Playwright's options are passed through.
         context = chromium.new_context(base_url=stack.url, **options)  # type: ignore[arg-type]
         context.set_default_timeout(WAIT_MS)
         contexts.append(context)

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import axe_playwright_python  # type: ignore[import-untyped]
+import axe_playwright_python  # type: ignore[import-untyped]  # the package has no types
 import httpx
 import pytest
 from playwright.sync_api import Page, expect
@@ -36,6 +36,7 @@ def paths(site: RunningStack, tmp_path_factory: pytest.TempPathFactory) -> dict[
         nothing.write_text("Name,City\r\nAda,Berlin\r\nGrace,Rome\r\n", encoding="utf-8")
         refused = _upload(client, nothing, start=False)
         for upload_id, state in ((done, "completed"), (checked, "checked"), (refused, "failed")):
+            # Called before the loop goes on.
             eventually_sync(lambda: _state(client, upload_id) == state, seconds=60, what=state)  # noqa: B023
         # On a thread: while Playwright's blocking interface is open, this one can run no event loop.
         with ThreadPoolExecutor(1) as threads:
@@ -97,8 +98,8 @@ def violations(page: Page) -> dict[str, list[str]]:
     page.evaluate(AXE.read_text(encoding="utf-8"))
     found: dict[str, list[str]] = {}
     for look, scheme, size in (("light", "light", WIDE), ("dark", "dark", WIDE), ("narrow", "light", NARROW)):
-        page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
-        page.set_viewport_size(size)  # type: ignore[arg-type]
+        page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]  # Playwright wants literals and TypedDicts
+        page.set_viewport_size(size)  # type: ignore[arg-type]  # Playwright wants literals and TypedDicts
         result = page.evaluate("rules => axe.run({runOnly: {type: 'tag', values: rules}})", RULES)
         wrong = [f"{one['id']}: {node['html'][:120]}" for one in result["violations"] for node in one["nodes"]]
         found |= {look: wrong} if wrong else {}

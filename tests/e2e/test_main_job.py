@@ -111,6 +111,7 @@ def test_the_socket_tells_the_whole_story_and_closes(stack: RunningStack, tmp_pa
     with stack.client() as client:
         upload_id = post(client, contacts, start="false")
         address = stack.url.replace("http", "ws") + f"/v1/uploads/{upload_id}/events"
+        # The stub wants its own string type.
         with connect(address, subprotocols=["scrub.v1"]) as socket:  # type: ignore[list-item]
             assert socket.subprotocol == "scrub.v1"
             frames = frames_until(

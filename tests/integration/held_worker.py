@@ -38,6 +38,6 @@ async def hold_back(self: Remember, batch: Batch) -> None:
 
 
 if __name__ == "__main__":
-    Remember.work = hold_back  # type: ignore[method-assign]
+    Remember.work = hold_back  # type: ignore[method-assign]  # the test's own fault
     vars(worker)["Inbox"] = CountingInbox
     sys.exit(run("worker", worker.main, Settings()))

@@ -50,6 +50,7 @@ class Stage:
         await self.producer.send_and_wait(topic_name(topic, self.settings), body, key=key.encode())
 
     async def event(self, event: Message) -> None:
+        # Every upload event has an id.
         await self.write(topics.UPLOAD_EVENTS, event.upload_id, event)  # type: ignore[attr-defined]
 
     async def open(self, **fields: object) -> str:

@@ -12,7 +12,7 @@ from services.lookup.worker.table_folder import folder_of, locked_folder
 from services.runtime.process import run
 
 
-async def never_done(self: LookUp, batch: Batch) -> None:  # noqa: ARG001
+async def never_done(self: LookUp, batch: Batch) -> None:  # noqa: ARG001 - the signature of what it stands in for
     print(f"began {len(batch)} rows", flush=True)
     await asyncio.Event().wait()
 
@@ -24,5 +24,5 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
 
 
 if __name__ == "__main__":
-    LookUp.work = never_done  # type: ignore[method-assign]
+    LookUp.work = never_done  # type: ignore[method-assign]  # the test's own fault
     sys.exit(run("worker", main, Settings()))

@@ -157,6 +157,7 @@ async def test_forged_events_end_at_most_their_own_upload(world: World, settings
     async with running(main, settings):
         forged, refused, fed, other = [await world.open(numbers_file(3), start=False) for _ in range(4)]
         for upload in (forged, refused, fed, other):
+            # Mypy cannot infer a lambda with a default.
             await world.until(lambda upload=upload: bool(world.events(upload, UploadChecked)), "checked")  # type: ignore[misc]
         (checked,) = world.events(forged, UploadChecked)
         counts = FileCounts(rows=2**31 - 1, with_phone=0, usable=0, split=0, distinct=0)

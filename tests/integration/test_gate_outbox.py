@@ -114,6 +114,7 @@ async def test_an_error_that_is_not_kafkas_is_the_outcome_of_its_record(broker: 
         outcomes = await outbox.send(
             OutgoingRecord(registry.LOOKUP_RETRIES, "good", b"{}"),
             OutgoingRecord(registry.LOOKUP_RETRIES, "\ud800", b"{}"),
+            # Hostile on purpose.
             OutgoingRecord(registry.LOOKUP_RETRIES, "value", "no bytes"),  # type: ignore[arg-type]
         )
     assert isinstance(outcomes[0], int)

@@ -102,6 +102,7 @@ async def test_a_large_body_is_stored_in_pieces_and_comes_back_whole(
 async def test_a_browser_without_scripts_is_sent_to_the_page(client: httpx.AsyncClient) -> None:
     for start, ending in (("true", ""), ("false", "/check")):
         form = {"files": {"file": ("a.csv", CSV)}, "data": {"start": start}}
+        # Httpx's options are passed through.
         answer = await client.post(UPLOADS, headers={"Accept": "text/html,*/*;q=0.8"}, **form)  # type: ignore[arg-type]
         assert answer.status_code == 303
         assert answer.headers["location"].startswith("/uploads/")
@@ -139,6 +140,7 @@ async def test_refusals_are_problem_documents_and_open_nothing(
 
 async def test_a_browser_without_scripts_gets_refusals_as_a_page(client: httpx.AsyncClient) -> None:
     form = {"files": {"file": ("a.csv", CSV)}, "data": {"<colour>": "red"}}
+    # Httpx's options are passed through.
     answer = await client.post(UPLOADS, headers={"Accept": "text/html"}, **form)  # type: ignore[arg-type]
     assert answer.status_code == 422
     assert answer.headers["content-type"].startswith("text/html")

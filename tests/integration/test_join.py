@@ -157,7 +157,7 @@ async def test_a_database_that_does_not_fit_the_cluster_is_refused(
             await _completed_upload(stage)
         engine = connect(stage.settings.database_url)
         with engine.begin() as connection:
-            connection.execute(damage)  # type: ignore[call-overload]
+            connection.execute(damage)  # type: ignore[call-overload]  # statements of several kinds
         engine.dispose()
         with pytest.raises(RefusedToStart, match=sentence):
             await join.main(stage.settings, asyncio.Event())

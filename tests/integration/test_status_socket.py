@@ -28,6 +28,7 @@ async def world(broker: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncI
 
 def socket(world: World, upload_id: str, query: str = "", **options: Any) -> connect:
     address = f"{world.url.replace('http', 'ws')}/v1/uploads/{upload_id}/events{query}"
+    # The stub wants its own string type.
     return connect(address, subprotocols=["scrub.v1"], proxy=None, **options)  # type: ignore[list-item]
 
 

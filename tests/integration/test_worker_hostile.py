@@ -113,7 +113,7 @@ async def test_thousands_of_hostile_records_in_a_row_are_put_aside_and_the_rest_
     await put_compressed(cluster, UPLOAD_ROWS, 0, hostile * 200)
     keys = [b"\xff\xfe", b"__faust\0offset__", b"+" + b"1" * 900_000, phone(1).encode() + b"\0"]
     for key in keys:
-        await cluster.put(LOOKUP_RESULTS, 0, None, key)  # type: ignore[arg-type]
+        await cluster.put(LOOKUP_RESULTS, 0, None, key)  # type: ignore[arg-type]  # hostile on purpose
     await cluster.add_rows([a_row(3, phone(3))])
     worker = start_worker()
     await all_read(cluster)
@@ -137,6 +137,7 @@ async def test_hostile_records_on_the_tables_own_changelog_leave_phones_unknown_
         for of in phones[:4]:
             await cluster.put(LOOKUP_PHONES_CHANGELOG, await cluster.partition_of(of), b"\xff", of.encode())
         for number, (key, value) in enumerate(pairs):
+            # Hostile on purpose.
             await cluster.put(LOOKUP_PHONES_CHANGELOG, number % PARTITIONS, value, key)  # type: ignore[arg-type]
 
     await pour()

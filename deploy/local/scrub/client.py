@@ -97,6 +97,7 @@ class Client:
 
     def _ask(self, model: type[M], method: str, path: str, **how: object) -> M:
         try:
+            # Httpx's options are passed through.
             response = self._http.request(method, path, **how)  # type: ignore[arg-type]
         except httpx.HTTPError as error:
             raise _TryAgainError(f"{self._url} does not answer ({type(error).__name__}): is it running?") from error

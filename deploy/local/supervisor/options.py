@@ -81,6 +81,7 @@ def stack_options(flags: Flags, environ: Mapping[str, str] = os.environ) -> Stac
         "kafka": outside_kafka or f"{HOST}:{kafka_port}",
         "lookup_url": outside_api or f"http://{HOST}:{simulator_port}/lookup",
     }
+    # Pydantic checks the values.
     chosen = Settings(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
     settings = chosen.model_copy(update={"data": chosen.data.absolute(), "port": chosen.port or free_port(chosen.host)})
     return StackOptions(settings, kafka_port, simulator_port, parse_scale(flags.scale, settings))

@@ -106,6 +106,7 @@ class Batches:
                 raise
             # The log gets the place of the failure only: the error's text may hold a record's content.
             place = "".join(traceback.format_tb(error.__traceback__))
+            # A traceback may show data.
             log.error("joining a batch failed by %s; looking for the record\n%s", type(error).__name__, place)  # noqa: TRY400
         # 3. Try halves.
         return await self._join_by_halves(generation, in_order(records))

@@ -141,7 +141,7 @@ class JoinProcess:
         joiner = Joiner(database.engine, settings)
         self._consumer = JoinConsumer(settings, database, take_over=joiner.take_over)
         self._batches = Batches(database, joiner, producer, settings, self._consumer)
-        owned = lambda: self._consumer.partitions  # noqa: E731
+        owned = lambda: self._consumer.partitions  # noqa: E731 - two loops take the same small question
         self._progress = ProgressPublisher(database, producer, settings, epoch=epoch, partitions=owned)
         self._completion_sender, self._row_sender = ShorteningSender(settings), ShorteningSender(settings)
         self._completions = CompletionPublisher(database, self._completion_sender, settings, partitions=owned)

@@ -79,4 +79,5 @@ class Follower:
             log.warning("skipped %s/%d@%d: %s", record.topic, record.partition, record.offset, error)
         except Exception as error:
             name = type(error).__name__
+            # A traceback may show data.
             log.error("skipped %s/%d@%d: %s", record.topic, record.partition, record.offset, name)  # noqa: TRY400

@@ -108,7 +108,7 @@ def sqlite_file(url: str) -> Path | None:
 class _CompilerWithHints(SQLiteCompiler):
     """SQLAlchemy's, which leaves out the `INDEXED BY` of `by_index`."""
 
-    def get_from_hint_text(self, table: Any, text: str | None) -> str | None:  # noqa: ARG002
+    def get_from_hint_text(self, table: Any, text: str | None) -> str | None:  # noqa: ARG002 - SQLAlchemy's signature
         return text
 
 

@@ -118,6 +118,7 @@ def note_changed_rows(connection: Connection, upload_no: int, version: int, chan
 def add_audit(connection: Connection, entries: Sequence[AuditEntry]) -> None:
     """Stores audit entries."""
     if entries:
+        # A column collection iterates over columns, not names.
         values = [{name: getattr(entry, name) for name in audit.c.keys()} for entry in entries]  # noqa: SIM118
         connection.execute(insert_or_ignore(connection, audit), values)
 

@@ -175,6 +175,7 @@ class Assignment:
         except Exception as error:
             self._feeds.pop(upload.upload_id, None)
             # Only the type: an exception's text may hold cells.
+            # A traceback may show data.
             log.error("upload %s cannot be fed: %s", upload.upload_id, type(error).__name__)  # noqa: TRY400
             await self._reader_jobs.refuse(upload, refusal_for(error))
 

@@ -117,6 +117,7 @@ class ReaderJobs:
                 if isinstance(error, DiskFull):
                     self.spool.discard(upload.upload_id)
                 # Only the type: an exception's text may hold cells.
+                # A traceback may show data.
                 log.error("upload %s cannot be read: %s", upload.upload_id, type(error).__name__)  # noqa: TRY400
             if isinstance(decision, Refusal):
                 await self.refuse(upload, decision)

@@ -15,7 +15,7 @@ _NEVER_MS = 2**31 - 1
 """aiokafka removes a member for good that does not poll for so long. This member never polls, by design."""
 
 
-class Membership(ConsumerRebalanceListener):  # type: ignore[misc]
+class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
     """The partitions assigned now. `changed` is set at each revocation and each assignment."""
 
     def __init__(self, settings: Settings) -> None:

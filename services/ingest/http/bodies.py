@@ -63,6 +63,7 @@ async def form_events(chunks: AsyncIterator[bytes], content_type: str) -> AsyncI
         raise UnreadableBody("The Content-Type names no boundary, or a far too long one, so the form cannot be read.")
     collector = _Collector()
     try:
+        # The stub wants a TypedDict.
         parser = MultipartParser(boundary, collector.callbacks())  # type: ignore[arg-type]
         async for chunk in chunks:
             parser.write(chunk)

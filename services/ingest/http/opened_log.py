@@ -100,6 +100,7 @@ class OpenedLog:
             except Exception as error:
                 # Any error is retried: without this task every request with a key would time out unexplained.
                 self._reads = False
+                # A traceback may show data.
                 log.error("cannot read upload-events: %s", type(error).__name__)  # noqa: TRY400
                 await asyncio.sleep(_RETRY_SECONDS)
 
@@ -123,7 +124,7 @@ class OpenedLog:
             return
         except Exception as error:
             place = (record.topic, record.partition, record.offset)
-            log.error("skipped %s-%d@%d: %s", *place, type(error).__name__)  # noqa: TRY400
+            log.error("skipped %s-%d@%d: %s", *place, type(error).__name__)  # noqa: TRY400 - a traceback may show data
 
     def _fold(self, record: ConsumerRecord, *, is_event: bool) -> None:
         value, at = record.value, record.timestamp

@@ -22,7 +22,7 @@ _RESTART_SECONDS = 1.0
 log = logging.getLogger(__name__)
 
 
-class LeaseKeeper(ConsumerRebalanceListener):  # type: ignore[misc]
+class LeaseKeeper(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
     """Reports the changes in the group to `lease`, and renews it. Its callbacks never wait."""
 
     def __init__(

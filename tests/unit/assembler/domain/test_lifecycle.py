@@ -131,7 +131,7 @@ def unopened(opened: StoredUpload) -> StoredUpload:
     unknown = dict.fromkeys(
         ("created_at", "name", "owner", "operation", "file", "options", "wanted_at", "accept_since")
     )
-    return replace(opened, **unknown, priority=3)  # type: ignore[arg-type]
+    return replace(opened, **unknown, priority=3)  # type: ignore[arg-type]  # fields by name
 
 
 def opening(**changes: object) -> UploadOpened:
@@ -310,6 +310,7 @@ def test_an_answer_may_be_as_old_as_the_upload_says_or_else_the_service(
 def test_an_upload_that_has_not_ended_is_as_far_as_it_was_read_and_started(
     unopened: StoredUpload, changes: dict[str, object], state: str
 ) -> None:
+    # Fields by name.
     record = replace(folded(unopened, opening(options=UploadOptions(start=False))), **changes)  # type: ignore[arg-type]
     assert derived_state(record) == (state, None)
 

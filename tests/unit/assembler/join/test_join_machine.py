@@ -62,6 +62,7 @@ class JoinMachine(RuleBasedStateMachine):
         return self.now
 
     def event(self, event: object) -> None:
+        # Every upload event has an id.
         self.log.append("upload_events", event.upload_id, event, at=self.now)  # type: ignore[attr-defined,arg-type]
 
     # Writers.

@@ -59,6 +59,7 @@ class World:
         self.log.append(topic, key, value, at=self.now)
 
     def event(self, event: Message) -> None:
+        # Every upload event has an id.
         self.write("upload_events", event.upload_id, event)  # type: ignore[attr-defined]
 
     def open(self, upload_id: str = U, *, options: UploadOptions | None = None) -> None:

@@ -180,7 +180,7 @@ def test_what_an_upload_wants_does_not_change_under_a_transaction(two: Two, monk
         if threading.current_thread().name.startswith("second"):
             judged.set()
             assert go_on.wait(30)
-        return close_uploads(*arguments)  # type: ignore[arg-type]
+        return close_uploads(*arguments)  # type: ignore[arg-type]  # arguments are passed through
 
     monkeypatch.setattr(transaction, "close_uploads", close_slowly)
     cancelled_at = world.now - timedelta(seconds=10)

@@ -74,6 +74,7 @@ def test_every_wait_of_a_session_has_an_end(postgres_url: str) -> None:
     with engine.connect() as connection:
         for setting in ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"):
             assert connection.exec_driver_sql(f"SHOW {setting}").scalar_one() != "0"
+        # Psycopg's own connection.
         parameters = connection.connection.dbapi_connection.info.get_parameters()  # type: ignore[union-attr]
     assert {"connect_timeout", "keepalives_idle", "tcp_user_timeout"} <= parameters.keys()
     engine.dispose()

@@ -51,6 +51,7 @@ def test_a_read_goes_by_its_index(engine: Engine, name: str) -> None:
     with engine.connect() as connection:
         read(connection)
         (statement, parameters), *_ = statements
+        # Compiled parameters have no exact type.
         plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters).all()  # type: ignore[arg-type]
     assert any(index in step[-1] for step in plan), plan
     engine.dispose()

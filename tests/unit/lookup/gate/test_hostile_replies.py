@@ -372,7 +372,7 @@ async def test_a_refused_account_keeps_its_connection() -> None:
 
 def all_idle_connections_are_readable(caller: HttpCaller) -> bool:
     """httpcore sees that bytes wait on each of its idle connections, and would open a new one."""
-    pool = caller._clients[0]._transport._pool  # type: ignore[attr-defined]
+    pool = caller._clients[0]._transport._pool  # type: ignore[attr-defined]  # looks into httpx's pool
     return bool(pool.connections) and all(connection.has_expired() for connection in pool.connections)
 
 

@@ -304,7 +304,7 @@ async def test_a_slot_is_held_until_its_request_is_written_and_its_window_begins
     def permit() -> Awaitable[object]:
         return pacer.permit(lambda: Admission.GO)
 
-    attempt = _Attempt(call, limiter, permit, lambda: None, 10.0)  # type: ignore[arg-type]
+    attempt = _Attempt(call, limiter, permit, lambda: None, 10.0)  # type: ignore[arg-type]  # no request is ever sent
     await attempt.trace(_STARTED, {"request": Request})
     assert call.written
     assert limiter.next_free_at(10**18) is None, "however long the write takes, nobody else may write"

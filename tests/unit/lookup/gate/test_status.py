@@ -215,6 +215,7 @@ def test_the_work_of_a_status_grows_with_the_lanes_and_no_faster() -> None:
         bench = Bench()
         for number in range(uploads):
             bench.want(request(number, f"u{number}"))
+        # Mypy cannot infer a lambda with a default.
         costs.append(lines_run(lambda bench=bench: status(bench)))  # type: ignore[misc]
     assert costs[1] <= 12 * costs[0]
 
@@ -227,7 +228,7 @@ def lines_run(work: Callable[[], object]) -> int:
         count += event == "line"
         return trace
 
-    sys.settrace(trace)  # type: ignore[arg-type]
+    sys.settrace(trace)  # type: ignore[arg-type]  # the stub wants one exact protocol
     try:
         work()
     finally:

@@ -236,7 +236,7 @@ async def test_a_batch_tried_again_by_halves_asks_for_each_phone_once(
     failures = iter([True])
 
     def fails_once(keys: object) -> None:
-        add(keys)  # type: ignore[arg-type]
+        add(keys)  # type: ignore[arg-type]  # keys of several kinds
         if next(failures, False):
             raise ValueError
 

@@ -19,7 +19,7 @@ PHONE = phone(1)
 def news(outcome: str, hours: int, uploads: list[tuple[str, int]]) -> PhoneUpdate | None:
     result = a_result(
         PHONE,
-        outcome=outcome,  # type: ignore[arg-type]
+        outcome=outcome,  # type: ignore[arg-type]  # Hypothesis draws plain strings
         looked_up_at=NOW + timedelta(hours=hours),
         answers=uploads,
     )

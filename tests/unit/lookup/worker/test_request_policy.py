@@ -157,7 +157,7 @@ def test_what_is_remembered_answers_as_the_rule_of_the_schemas_does(
     """Data names only uploads that wanted it before, as the gate's does."""
     result = a_result(
         row.phone,
-        outcome=outcome,  # type: ignore[arg-type]
+        outcome=outcome,  # type: ignore[arg-type]  # Hypothesis draws plain strings
         looked_up_at=NOW + timedelta(hours=hours),
         answers=named if outcome == "failed" else (),
     )

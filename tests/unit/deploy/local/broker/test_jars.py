@@ -27,7 +27,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
     folder = tmp_path_factory.mktemp("repository")
 
     def download(_resolver: object, artifact: object) -> Path:
-        target: Path = artifact.cached_path  # type: ignore[attr-defined]
+        target: Path = artifact.cached_path  # type: ignore[attr-defined]  # jgo has no types
         source = folder / target.name
         if not source.exists():
             raise ConnectionError("no network")
