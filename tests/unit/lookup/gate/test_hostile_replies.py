@@ -19,6 +19,8 @@ from tests.support.waiting import eventually
 from tests.unit.lookup.gate.provider_server import http, on_gates_loop, responding
 from tests.unit.lookup.gate.requests import phone, request
 
+pytestmark = pytest.mark.hostile
+
 SECOND = 1_000_000_000
 HEAD = b"HTTP/1.1 200 OK\r\n"
 GOOD = b'{"valid":true,"line_type":"mobile"}'

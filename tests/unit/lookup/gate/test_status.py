@@ -192,6 +192,7 @@ def test_a_first_gate_begins_at_nothing() -> None:
 LONGEST_OWNER = "\x01" * 200
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize(("uploads", "owner"), [(12_000, "o"), (1_500, LONGEST_OWNER), (900, "o")])
 def test_the_status_fits_a_record_whatever_waits_and_says_what_it_leaves_out(uploads: int, owner: str) -> None:
     bench = Bench()
@@ -236,7 +237,7 @@ def lines_run(work: Callable[[], object]) -> int:
     return count
 
 
-@pytest.mark.parametrize("uploads", [3, 1_500])
+@pytest.mark.parametrize("uploads", [3, pytest.param(1_500, marks=pytest.mark.hostile)])
 def test_a_cap_survives_a_takeover_however_many_uploads_wait(uploads: int) -> None:
     first, second = Bench(), Bench()
     for bench in (first, second):
