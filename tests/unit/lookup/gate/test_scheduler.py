@@ -7,11 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas import topics
+from schemas.lookups import PhoneData
 from schemas.upload_events import CancelUpload, PauseUpload, ResumeUpload
 from services.lookup.gate.call_outcome import CallOutcome
 from services.lookup.gate.lanes import EntryState
 from services.lookup.gate.scheduler import REFUSED_AT_ONCE, Call, CallScheduler
-from services.lookup.providers.protocol import NotValid, Reply, Wait
+from services.lookup.providers.protocol import Found, NotValid, Reply, Wait
 from tests.unit.lookup.gate.bench import BROKEN, OK, REFUSED, Bench
 from tests.unit.lookup.gate.requests import NOW, id_of, name_of, phone, request
 
@@ -26,6 +27,15 @@ def test_an_answer_names_and_settles_all_who_wait() -> None:
     assert (result.outcome, result.attempts, result.looked_up_at) == ("ok", 1, NOW)
     assert set(bench.scheduler.fold.pending_tombstones) == {request(1, "u1").key, request(1, "u2", round_=1).key}
     assert bench.scheduler.next_call(bench.now) is None
+
+
+def test_a_result_holds_what_the_provider_said() -> None:
+    bench = Bench()
+    bench.want(request(1))
+    data = PhoneData(line_type="mobile", carrier="of 0100", reachable="yes")
+    result = bench.call(Found(data)).result
+    assert result is not None
+    assert result.data == data
 
 
 def test_who_asks_while_the_call_is_made_is_answered_by_it() -> None:
