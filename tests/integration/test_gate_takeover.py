@@ -50,8 +50,9 @@ async def test_a_standby_takes_over_from_a_killed_gate(broker: str, topics: str,
         assert {each.phone for each in stand.api.arrivals()} == {phone(number) for number in range(45)}
         assert stand.api.most_in_any_second() <= RATE
         assert {each.status for each in stand.api.arrivals()} == {200}
-        # 200 ms at 10 calls a second: two on their way, and as many whose result Kafka had not acknowledged.
-        assert repeated_calls(stand) <= 4
+        # Writes are 50 ms apart at least, and a window begins with several of them. An answer takes 200 ms: four calls
+        # on their way, and as many whose result Kafka had not acknowledged.
+        assert repeated_calls(stand) <= 8
 
 
 async def test_a_gate_that_slept_through_its_session_writes_nothing_when_it_wakes(
