@@ -278,7 +278,7 @@ async def no_lag(settings: Settings) -> None:
             committed = {tp: offset.offset for tp, offset in found.items()}
             return bool(committed == await asker.end_offsets(events))
 
-        await eventually(is_all_committed, what="the feeder to commit the ends")
+        await eventually(is_all_committed, what="the feeder to commit the ends", seconds=30)
 
 
 async def test_the_workers_lag_is_what_it_has_not_committed(world: World, settings: Settings) -> None:
@@ -290,7 +290,7 @@ async def test_the_workers_lag_is_what_it_has_not_committed(world: World, settin
         async def is_none() -> bool:
             return await lag.rows() == 0
 
-        await eventually(is_none, what="no lag")
+        await eventually(is_none, what="no lag", seconds=30)
         row = world.of(registry.UPLOAD_ROWS, upload, UploadRow)[0]
         await world.stop_following()
         for _ in range(7):

@@ -46,7 +46,7 @@ async def served(settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
         running(main, settings),
         httpx.AsyncClient(base_url=f"http://127.0.0.1:{settings.port}", timeout=30) as client,
     ):
-        await eventually(lambda: is_ready(client), what="the web part to be ready")
+        await eventually(lambda: is_ready(client), what="the web part to be ready", seconds=30)
         yield client
 
 
@@ -180,7 +180,7 @@ async def post_until(
             surplus.append(answer.json()["id"])
         return None
 
-    found = await eventually(post, what=f"an answer {status}")
+    found = await eventually(post, what=f"an answer {status}", seconds=30)
     assert found is not None
     return found, surplus
 

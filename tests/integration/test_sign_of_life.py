@@ -33,7 +33,7 @@ async def one_life(settings: Settings, *, error: Exception | None) -> None:
         async def is_out() -> bool:
             return len(await signs(settings)) > before
 
-        await eventually(is_out, what="the first sign of life")
+        await eventually(is_out, what="the first sign of life", seconds=30)
         if error is not None:
             raise error
 

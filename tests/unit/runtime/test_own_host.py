@@ -95,7 +95,7 @@ async def port() -> AsyncIterator[int]:
     app = Starlette(routes=[WebSocketRoute("/events", events)], middleware=host_guard(settings))
     serving = asyncio.create_task(serve(app, settings, stop))
     async with httpx.AsyncClient() as client:
-        await eventually(lambda: _listens(client, settings.port), what="an answer")
+        await eventually(lambda: _listens(client, settings.port), what="an answer", seconds=10)
     yield settings.port
     stop.set()
     await serving

@@ -52,7 +52,7 @@ async def address() -> AsyncIterator[str]:
     app = compose(ingest=application("ingest", alive), status=application("status", alive))
     serving = asyncio.create_task(serve(app, settings, stop))
     async with httpx.AsyncClient() as client:
-        await eventually(lambda: answers(client, f"http://127.0.0.1:{settings.port}"), what="an answer")
+        await eventually(lambda: answers(client, f"http://127.0.0.1:{settings.port}"), what="an answer", seconds=10)
     assert alive == {"ingest", "status"}
     yield f"127.0.0.1:{settings.port}"
     stop.set()

@@ -201,7 +201,9 @@ async def test_bytes_that_come_unasked_between_two_calls_close_the_connection() 
         client = Client(caller)
         assert await client.call(1) == found(1)
         came.set()
-        await eventually(lambda: all_idle_connections_are_readable(caller), what="bytes to wait", pause_seconds=0)
+        await eventually(
+            lambda: all_idle_connections_are_readable(caller), what="bytes to wait", seconds=5, pause_seconds=0
+        )
         assert await client.call(2) == found(2)
         assert server.connections == 2
 

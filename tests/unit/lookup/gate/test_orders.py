@@ -66,7 +66,7 @@ async def test_a_result_is_acknowledged_before_anybody_is_settled_or_buried() ->
     records = bench.scheduler.replied(bench.begin(), OK, bench.now, may_fail=True)
     writing = asyncio.create_task(recorder.write(records))
     burying = asyncio.create_task(recorder.run())
-    await eventually(lambda: bool(kafka.of(topics.LOOKUP_RESULTS)), what="a result", pause_seconds=0)
+    await eventually(lambda: bool(kafka.of(topics.LOOKUP_RESULTS)), what="a result", seconds=5, pause_seconds=0)
     for _ in range(50):
         await asyncio.sleep(0)
     assert bench.scheduler.fold.queue.entry(phone(1)) is not None
@@ -74,7 +74,7 @@ async def test_a_result_is_acknowledged_before_anybody_is_settled_or_buried() ->
     assert kafka.of(topics.LOOKUP_REQUESTS) == []
     kafka.acknowledge()
     await writing
-    await eventually(lambda: bool(kafka.of(topics.LOOKUP_REQUESTS)), what="a tombstone", pause_seconds=0)
+    await eventually(lambda: bool(kafka.of(topics.LOOKUP_REQUESTS)), what="a tombstone", seconds=5, pause_seconds=0)
     assert bench.scheduler.fold.queue.entry(phone(1)) is None
     burying.cancel()
 
@@ -139,13 +139,13 @@ async def test_a_gate_leads_only_when_it_has_read_to_the_end_that_the_log_had_th
     leader, _ = leader_that_owns(Bench())
     held = HeldLog()
     running = asyncio.create_task(leader.run(held))
-    await eventually(lambda: held.asked == 1, what="the lease to be asked for", pause_seconds=0)
+    await eventually(lambda: held.asked == 1, what="the lease to be asked for", seconds=5, pause_seconds=0)
     for _ in range(50):
         await asyncio.sleep(0)
     assert not leader.leads
     assert not leader.may_write()
     held.reached.set()
-    await eventually(lambda: leader.leads, what="the gate to lead", pause_seconds=0)
+    await eventually(lambda: leader.leads, what="the gate to lead", seconds=5, pause_seconds=0)
     assert leader.may_write()
     running.cancel()
 
@@ -161,7 +161,7 @@ async def test_a_gate_that_lost_the_partition_while_it_read_does_not_lead() -> N
     held = HeldLog(meanwhile=lose_it_and_get_it_back)
     held.reached.set()
     running = asyncio.create_task(leader.run(held))
-    await eventually(lambda: held.asked == 1, what="the lease to be asked for", pause_seconds=0)
+    await eventually(lambda: held.asked == 1, what="the lease to be asked for", seconds=5, pause_seconds=0)
     for _ in range(50):
         await asyncio.sleep(0)
     assert not leader.leads
@@ -187,7 +187,7 @@ async def test_what_cannot_be_worked_on_is_put_aside_by_the_gate_that_leads_and_
     held = HeldLog()
     held.reached.set()
     running = asyncio.create_task(leader.run(held))
-    await eventually(lambda: leader.leads, what="the gate to lead", pause_seconds=0)
+    await eventually(lambda: leader.leads, what="the gate to lead", seconds=5, pause_seconds=0)
     assert aside == ["after"]
     leader.found_bad_record(bad("while it leads"), 0)
     assert aside == ["after", "while it leads"]
@@ -223,12 +223,12 @@ async def test_no_call_is_made_while_kafka_holds_twice_as_many_answers_as_there_
         bench.scheduler, Limiter(rate=5, window_ns=SECOND), provider, recorder, rate=5, may_write=lambda: True
     )
     running = asyncio.create_task(dispatcher.run())
-    await eventually(lambda: len(provider.made) >= 10, what="10 calls", pause_seconds=0)
+    await eventually(lambda: len(provider.made) >= 10, what="10 calls", seconds=5, pause_seconds=0)
     for _ in range(200):
         await asyncio.sleep(0)
     assert len(provider.made) == 10
     kafka.acknowledge()
-    await eventually(lambda: len(provider.made) == 50, what="all calls", pause_seconds=0)
+    await eventually(lambda: len(provider.made) == 50, what="all calls", seconds=5, pause_seconds=0)
     await dispatcher.drain(5)
     await running
 
@@ -254,12 +254,12 @@ async def test_calls_that_wait_at_the_socket_already_are_held_as_well() -> None:
         bench.scheduler, Limiter(rate=100, window_ns=SECOND), provider, recorder, rate=2, may_write=lambda: True
     )
     running = asyncio.create_task(dispatcher.run())
-    await eventually(lambda: len(provider.made) >= 4, what="4 calls", pause_seconds=0)
+    await eventually(lambda: len(provider.made) >= 4, what="4 calls", seconds=5, pause_seconds=0)
     for _ in range(200):
         await asyncio.sleep(0)
     assert len(provider.made) == 4
     kafka.acknowledge()
-    await eventually(lambda: len(provider.made) == 50, what="all calls", pause_seconds=0)
+    await eventually(lambda: len(provider.made) == 50, what="all calls", seconds=5, pause_seconds=0)
     await dispatcher.drain(5)
     await running
 
@@ -284,7 +284,7 @@ async def test_a_call_that_comes_back_unwritten_leaves_its_place_once() -> None:
         bench.scheduler, Limiter(rate=5, window_ns=SECOND), provider, recorder, rate=5, may_write=lambda: True
     )
     running = asyncio.create_task(dispatcher.run())
-    await eventually(lambda: len(kafka.of(topics.LOOKUP_RESULTS)) == 3, what="3 results", pause_seconds=0)
+    await eventually(lambda: len(kafka.of(topics.LOOKUP_RESULTS)) == 3, what="3 results", seconds=5, pause_seconds=0)
     await dispatcher.drain(5)
     await running
     assert dispatcher._unwritten == 0
@@ -349,7 +349,7 @@ async def test_a_phone_that_is_forgotten_while_its_result_is_on_the_way_is_erase
     recorder = Recorder(kafka, bench.scheduler, may_record=lambda: True)
     records = bench.scheduler.replied(bench.begin(), OK, bench.now, may_fail=True)
     writing = asyncio.create_task(recorder.write(records))
-    await eventually(lambda: bool(kafka.of(topics.LOOKUP_RESULTS)), what="a result", pause_seconds=0)
+    await eventually(lambda: bool(kafka.of(topics.LOOKUP_RESULTS)), what="a result", seconds=5, pause_seconds=0)
     bench.wait(1)
     bench.record(topics.LOOKUP_RESULTS, phone(1), None)
     kafka.acknowledge()
@@ -381,11 +381,13 @@ async def test_refusals_are_few_at_a_time_on_their_way() -> None:
     assert bench.scheduler.next_call(bench.now) is None
     recorder = Recorder(kafka, bench.scheduler, may_record=lambda: True)
     running = asyncio.create_task(recorder.run_refusals())
-    await eventually(lambda: len(kafka.of(topics.LOOKUP_RESULTS)) >= 50, what="50 results", pause_seconds=0)
+    await eventually(lambda: len(kafka.of(topics.LOOKUP_RESULTS)) >= 50, what="50 results", seconds=5, pause_seconds=0)
     for _ in range(100):
         await asyncio.sleep(0)
     assert len(kafka.of(topics.LOOKUP_RESULTS)) == 50
     kafka.acknowledge()
-    await eventually(lambda: not list(bench.scheduler.fold.queue.lanes), what="an empty queue", pause_seconds=0)
+    await eventually(
+        lambda: not list(bench.scheduler.fold.queue.lanes), what="an empty queue", seconds=5, pause_seconds=0
+    )
     assert len(kafka.of(topics.LOOKUP_RESULTS)) == 400
     running.cancel()

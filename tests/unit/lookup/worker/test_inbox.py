@@ -106,11 +106,11 @@ async def test_nothing_is_taken_before_it_may_begin() -> None:
 
     async with reading(work, may_begin=may_begin) as stream:
         await stream.queue.put(a_run(3))
-        await eventually(lambda: asked >= 3, what="three questions", pause_seconds=0)
+        await eventually(lambda: asked >= 3, what="three questions", seconds=10, pause_seconds=0)
         assert done == []
         assert stream.acknowledged == []
         caught_up = True
-        await eventually(lambda: len(stream.acknowledged) == 1, what="one acknowledgement", pause_seconds=0)
+        await eventually(lambda: len(stream.acknowledged) == 1, what="one acknowledgement", seconds=10, pause_seconds=0)
         assert done == [3]
 
 
@@ -132,7 +132,9 @@ async def test_a_run_is_acknowledged_only_once_its_work_is_done() -> None:
         assert done == {}
         assert not stream.enable_acks, "Faust itself must acknowledge nothing"
         may_end.set()
-        await eventually(lambda: stream.acknowledged == [run], what="the acknowledgement of the run", pause_seconds=0)
+        await eventually(
+            lambda: stream.acknowledged == [run], what="the acknowledgement of the run", seconds=10, pause_seconds=0
+        )
         assert done == {(TOPIC, 0): 3}
 
 
@@ -148,7 +150,9 @@ async def test_a_run_without_records_is_done_and_acknowledged_behind_the_others(
         runs = [a_run(2), Event((), Message(5))]
         for run in runs:
             await stream.queue.put(run)
-        await eventually(lambda: stream.acknowledged == runs, what="the acknowledgement of all runs", pause_seconds=0)
+        await eventually(
+            lambda: stream.acknowledged == runs, what="the acknowledgement of all runs", seconds=10, pause_seconds=0
+        )
         assert sum(worked) == 2
         assert done == {(TOPIC, 0): 6}
 
@@ -176,7 +180,9 @@ async def test_what_has_not_begun_is_given_back_when_partitions_move() -> None:
         app.consumer.unacked.add(run.message)
         app.consumer.moving = True
         await stream.queue.put(run)
-        await eventually(lambda: not app.consumer.unacked, what="nothing to be unacknowledged", pause_seconds=0)
+        await eventually(
+            lambda: not app.consumer.unacked, what="nothing to be unacknowledged", seconds=10, pause_seconds=0
+        )
         assert stream.acknowledged == []
 
 
@@ -193,10 +199,12 @@ async def test_a_topic_is_not_fetched_while_its_inbox_holds_too_many_bytes() -> 
         value = b"x" * 3_000_000
         for _ in range(BUFFERED_BYTES // len(value)):
             await stream.queue.put(a_run(value=value))
-        await eventually(stream.queue.empty, what="the queue to be empty", pause_seconds=0)
+        await eventually(stream.queue.empty, what="the queue to be empty", seconds=10, pause_seconds=0)
         assert app.consumer.full_topics == set()
         await stream.queue.put(a_run(value=value))
-        await eventually(lambda: app.consumer.full_topics == {TOPIC}, what="the topic to be full", pause_seconds=0)
+        await eventually(
+            lambda: app.consumer.full_topics == {TOPIC}, what="the topic to be full", seconds=10, pause_seconds=0
+        )
         may_begin = True
-        await eventually(lambda: bool(done), what="something to be done", pause_seconds=0)
+        await eventually(lambda: bool(done), what="something to be done", seconds=10, pause_seconds=0)
         assert app.consumer.full_topics == set()

@@ -57,7 +57,7 @@ async def test_a_child_that_is_killed_is_started_again_and_it_is_said(stage: Sta
     child = stage.child(SLEEP)
     await child.start()
     os.kill(stage.pids[0], signal.SIGKILL)
-    await eventually(lambda: len(stage.pids) == 2, what="the child to be started again")
+    await eventually(lambda: len(stage.pids) == 2, what="the child to be started again", seconds=20)
     assert child.pid == stage.pids[1] != stage.pids[0]
     assert child.deaths == 1
     assert len(stage.said) == 1
@@ -68,7 +68,7 @@ async def test_a_child_that_is_killed_is_started_again_and_it_is_said(stage: Sta
 async def test_a_child_that_ends_again_and_again_waits_longer_each_time(stage: Stage) -> None:
     child = stage.child(CRASH)
     await child.start()
-    await eventually(lambda: child.deaths == 3, what="three deaths")
+    await eventually(lambda: child.deaths == 3, what="three deaths", seconds=20)
     assert ["exit code 70" in line for line in stage.said] == [True] * 3
     assert [line.split("again in ")[1].split(" s.")[0] for line in stage.said] == ["0.5", "1", "2"]
 
@@ -81,7 +81,7 @@ def test_the_wait_is_bounded() -> None:
 async def test_a_stop_is_silent_and_final(stage: Stage) -> None:
     child = stage.child(SLEEP)
     await child.start()
-    await eventually(lambda: "begins" in stage.log(), what="the child to begin")
+    await eventually(lambda: "begins" in stage.log(), what="the child to begin", seconds=20)
     await child.stop(grace_seconds=10)
     assert child.pid is None
     assert not psutil.pid_exists(stage.pids[0])
@@ -92,7 +92,7 @@ async def test_a_stop_is_silent_and_final(stage: Stage) -> None:
 async def test_a_child_that_does_not_stop_is_killed_after_the_grace(stage: Stage) -> None:
     child = stage.child(STUBBORN)
     await child.start()
-    await eventually(lambda: "begins" in stage.log(), what="the child to begin")
+    await eventually(lambda: "begins" in stage.log(), what="the child to begin", seconds=20)
     await child.stop(grace_seconds=0.2)
     assert not psutil.pid_exists(stage.pids[0])
     assert "killing it" in stage.said[0]
@@ -101,7 +101,7 @@ async def test_a_child_that_does_not_stop_is_killed_after_the_grace(stage: Stage
 async def test_a_child_between_two_lives_can_be_stopped(stage: Stage) -> None:
     child = stage.child(CRASH)
     await child.start()
-    await eventually(lambda: child.deaths == 1, what="its death")
+    await eventually(lambda: child.deaths == 1, what="its death", seconds=20)
     await child.stop(grace_seconds=10)
     assert child.pid is None
 
@@ -130,4 +130,4 @@ asyncio.run(main())
             lambda: all("begins" in log.read_text(encoding="utf-8") for log in logs), seconds=20, what="both"
         )
         supervisor.kill()
-    eventually_sync(lambda: not any(map(psutil.pid_exists, pids)), what="the children to be gone")
+    eventually_sync(lambda: not any(map(psutil.pid_exists, pids)), what="the children to be gone", seconds=20)

@@ -38,7 +38,7 @@ def wait_for_ever(path: bytes) -> None:
 
 
 def pid_in(path: Path) -> int:
-    eventually_sync(path.exists, what=f"{path.name} to appear")
+    eventually_sync(path.exists, what=f"{path.name} to appear", seconds=30)
     return int(path.read_text())
 
 
@@ -61,7 +61,7 @@ async def test_a_cancelled_child_is_killed(tmp_path: Path) -> None:
     work.cancel()
     with pytest.raises(asyncio.CancelledError):
         await work
-    await eventually(lambda: is_gone(pid), what="the child to be gone")
+    await eventually(lambda: is_gone(pid), what="the child to be gone", seconds=30)
 
 
 def test_a_child_does_not_outlive_its_parent(tmp_path: Path) -> None:
@@ -69,4 +69,4 @@ def test_a_child_does_not_outlive_its_parent(tmp_path: Path) -> None:
     pid = pid_in(tmp_path / "pid")
     parent.kill()
     parent.wait()
-    eventually_sync(lambda: is_gone(pid), what="the child to be gone")
+    eventually_sync(lambda: is_gone(pid), what="the child to be gone", seconds=30)
