@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import select
 
 from schemas.lookups import PhoneData
+from schemas.rows import RejectedRow, RowError, UploadRow
 from schemas.upload_events import (
     CancelUpload,
     Failures,
@@ -292,6 +293,29 @@ def test_questions_of_another_check_are_not_mixed_up(world: World) -> None:
     assert world.reader.upload(U).plan_known == 0
     ask(world, 1, PHONES[0], last=True, check_id="old")
     assert world.reader.upload(U).plan_known == 0
+
+
+def test_the_last_question_of_another_check_completes_no_plan(world: World) -> None:
+    world.open()
+    world.event(checked("old"))
+    ask(world, 0, PHONES[0], last=True, check_id="old")
+    world.event(checked("new"))
+    ask(world, 0, PHONES[1], last=False, check_id="new")
+    assert world.reader.upload(U).plan_known is None
+    ask(world, 1, PHONES[0], last=True, check_id="new")
+    assert world.reader.upload(U).plan_known == 0
+
+
+def test_a_row_keeps_the_line_of_its_file(world: World) -> None:
+    world.open()
+    row = {"upload_id": U, "line": 17, "cells": ("Jane", PHONES[0])}
+    usable = UploadRow(**row, row=1, phone=PHONES[0], owner="jane", wanted_at=START, accept_since=START)
+    world.write("upload_rows", PHONES[0], usable)
+    world.write("rejected_rows", U, RejectedRow(**row, row=2, error=RowError(code="no_phone")))
+    world.reader.read_all()
+    with world.reader.engine.connect() as connection:
+        lines = [(row.row, row.line) for row in connection.execute(select(rows.c.row, rows.c.line))]
+    assert sorted(lines) == [(1, 17), (2, 17)]
 
 
 def test_a_question_that_comes_again_keeps_its_answer(world: World) -> None:

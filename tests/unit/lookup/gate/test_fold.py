@@ -213,6 +213,15 @@ def test_requests_of_a_withdrawn_upload_are_buried_before_and_after(command: typ
     }
 
 
+def test_a_priority_that_is_read_after_the_requests_applies_to_them_too() -> None:
+    fold = fold_of(wanted(request(1, "u1", priority=3)), opened("u1", 2))
+    lane = fold.queue.lane(id_of("u1"))
+    assert lane is not None
+    assert lane.priority == 2
+    fold.apply(event(SetOptions(upload_id=id_of("u1"), at=NOW, options=UploadOptions(priority=5))))
+    assert lane.priority == 5
+
+
 def test_an_uploads_own_priority_outranks_that_of_its_requests() -> None:
     fold = fold_of(opened("u1", 2), wanted(request(1, "u1", priority=3)))
     lane = fold.queue.lane(id_of("u1"))
